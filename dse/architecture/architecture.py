@@ -1,0 +1,53 @@
+"""The architecture: named layers with integer shapes, and the chain that builds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dse.architecture.layers import Layer, Parameter, Shape
+
+Value = int | float | str | tuple[str, ...]
+"""A value of a metaparameter; a tuple of names for `pools`."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One network as a chain of layers; cost, network and export all read this.
+
+    Attributes:
+        family: name of the family that built it.
+        metaparameters: (name, value) pairs it was built from.
+        input_shape: (height, width, channels) of one picture.
+        classes_count: number of scores it gives.
+        layers: in the order in which they run.
+    """
+
+    family: str
+    metaparameters: tuple[tuple[str, Value], ...]
+    input_shape: Shape
+    classes_count: int
+    layers: tuple[Layer, ...]
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Every stored array, layer by layer."""
+        return tuple(p for layer in self.layers for p in layer.parameters)
+
+
+class Chain:
+    """Appends layers one behind the other; each takes the shape that the last one gives."""
+
+    def __init__(self, input_shape: Shape) -> None:
+        self.shape = input_shape
+        self.layers: list[Layer] = []
+
+    def add(self, layer_type: type[Layer], name: str, **settings: Any) -> None:
+        """Append `layer_type(name=…, input_shape=…, **settings)`.
+
+        Raises:
+            ArchitectureError: the layer does not fit what reaches it.
+        """
+        layer = layer_type(name=name, input_shape=self.shape, **settings)
+        self.layers.append(layer)
+        self.shape = layer.output_shape

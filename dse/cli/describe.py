@@ -1,0 +1,243 @@
+"""`dse describe`: layers, exact costs and the deployment sheet of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dse.cli.describe_views import (
+    Described,
+    print_comparison,
+    print_document,
+    print_documents,
+    print_network,
+)
+from dse.cli.options import JsonFlag, ResultsDirectory, SettingTexts
+from dse.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from dse.architecture import Candidate, Device, Link, Preset
+    from dse.architecture.layers import Shape
+
+EXAMPLES = """
+\b
+Examples:
+  dse describe squeezenet_v1.0
+  dse describe squeezenet_v1.0 --set squeeze_ratio=0.75
+  dse describe squeezenet --set pools=early --input 32x32x3 --classes 10
+  dse describe squeeze_ratio-digits/2aff3db7c041 --json
+  dse describe alexnet squeezenet_v1.0 --workers 8 --link 1Gbit
+  dse describe squeezenet.safetensors --device STM32F746 --latency
+"""
+
+FAMILY_INPUT_SHAPE, FAMILY_CLASSES_COUNT = (224, 224, 3), 1000
+
+
+def command(
+    networks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NETWORK",
+            help="A preset, a family, STUDY/CANDIDATE from a study's table, or a weights file "
+            "(.safetensors); several are compared with the first.",
+        ),
+    ],
+    settings: SettingTexts = None,
+    input_text: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="HxWxC",
+            help="Height, width and channels of a picture in pixels; default: the network's "
+            "own, 224x224x3 for a family.",
+        ),
+    ] = None,
+    classes_count: Annotated[
+        int | None,
+        typer.Option(
+            "--classes",
+            metavar="N",
+            min=1,
+            help="Number of classes; default: the network's own, 1000 for a family.",
+        ),
+    ] = None,
+    workers_count: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=1,
+            max=10**6,
+            help="Machines that train it together, for the gradient exchange.",
+            show_default=True,
+        ),
+    ] = 8,
+    link_text: Annotated[
+        str,
+        typer.Option(
+            "--link",
+            metavar="SPEED",
+            help="Link between them: 1Gbit, 100Mbit, 125MB (a second, decimal).",
+            show_default=True,
+        ),
+    ] = "1Gbit",
+    update_text: Annotated[
+        str,
+        typer.Option(
+            "--ota",
+            metavar="SPEED",
+            help="Link to a client that gets new weights over the air.",
+            show_default=True,
+        ),
+    ] = "10Mbit",
+    device_names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="A chip whose memory it may have to fit; repeatable; default: all known ones.",
+        ),
+    ] = None,
+    with_latency: Annotated[
+        bool,
+        typer.Option(
+            "--latency",
+            help="Measure one picture on this machine too: one CPU thread, some seconds.",
+        ),
+    ] = False,
+    results: ResultsDirectory = Path("results"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Show a network's layers, exact costs and deployment sheet, or compare several.
+
+    MACs and activations are those of one picture in float32; activation bytes are what a
+    layer holds at once, its input included. Nothing is trained, and nothing is built unless
+    --latency asks for it.
+    """
+    from dse.architecture import find_devices, parse_link
+
+    input_shape = parse_input(input_text) if input_text else None
+    link, update_link = parse_link(link_text, "--link"), parse_link(update_text, "--ota")
+    devices = find_devices(device_names or [])
+    described = [
+        _describe(
+            _changed(_find(name, results), settings, input_shape, classes_count),
+            workers_count=workers_count,
+            links=(link, update_link),
+            devices=devices,
+            with_latency=with_latency,
+        )
+        for name in networks
+    ]
+    if as_json:
+        print_document(described[0]) if len(described) == 1 else print_documents(described)
+    elif len(described) == 1:
+        print_network(described[0])
+    else:
+        print_comparison(described)
+
+
+def parse_input(text: str) -> Shape:
+    """Read `HEIGHTxWIDTHxCHANNELS`.
+
+    Raises:
+        UsageError: it is not three whole numbers of at least 1.
+    """
+    parts = text.strip().lower().split("x")
+    if len(parts) == 3 and all(part.isdecimal() and int(part) > 0 for part in parts):
+        return int(parts[0]), int(parts[1]), int(parts[2])
+    raise UsageError(
+        f"--input is {text!r}, but must be HEIGHTxWIDTHxCHANNELS in pixels, for example 32x32x3"
+    )
+
+
+def _describe(
+    network: Preset,
+    *,
+    workers_count: int,
+    links: tuple[Link, Link],
+    devices: Sequence[Device],
+    with_latency: bool,
+) -> Described:
+    """Everything that is said of one network; measures it only if it has to."""
+    from dse.architecture import build, cost, deployment
+
+    architecture = build(network.candidate, network.input_shape, network.classes_count)
+    costs = cost(architecture)
+    latency = None
+    if with_latency:
+        from dse.training.latency import measure_latency
+
+        latency = measure_latency(network.candidate, network.input_shape, network.classes_count)
+    sheet = deployment(
+        costs, workers_count=workers_count, link=links[0], update_link=links[1], devices=devices
+    )
+    return Described(network.name, network.candidate, architecture, costs, sheet, latency)
+
+
+def _find(name: str, results: Path) -> Preset:
+    """The preset, the family at its defaults, the candidate of a study, or a file's network."""
+    from dse.architecture import FAMILIES, PRESETS, Preset, make_candidate, nearest
+    from dse.architecture.weights_header import SUFFIX
+
+    if name in PRESETS:
+        return PRESETS[name]
+    if name in FAMILIES:
+        candidate = make_candidate(name, {})
+        return Preset(
+            name, FAMILIES[name].description, candidate, FAMILY_INPUT_SHAPE, FAMILY_CLASSES_COUNT
+        )
+    if name.lower().endswith(SUFFIX):
+        return _from_weights(name)
+    study, slash, key = name.rpartition("/")
+    if slash:
+        return _from_study(study, key, results)
+    names = list(dict.fromkeys([*PRESETS, *FAMILIES]))
+    raise ConfigError(f"there is no preset or family {name!r}{nearest(name, names)}")
+
+
+def _from_weights(name: str) -> Preset:
+    from dse.architecture import Preset, read_weights_header
+
+    header = read_weights_header(Path(name))
+    return Preset(Path(name).name, "", header.candidate, header.input_shape, header.classes_count)
+
+
+def _from_study(study_name: str, key: str, results: Path) -> Preset:
+    from dse.architecture import Preset
+    from dse.report.studies import open_study, studied_candidate
+
+    found = studied_candidate(open_study(results, study_name), key)
+    return Preset(
+        f"{study_name}/{key}", "", found.candidate, found.input_shape, found.classes_count
+    )
+
+
+def _changed(
+    network: Preset,
+    settings: Sequence[str] | None,
+    input_shape: Shape | None,
+    classes_count: int | None,
+) -> Preset:
+    """The network with the command line's settings, picture and classes on top."""
+    from dse.architecture import Preset
+
+    candidate = _with_settings(network.candidate, settings) if settings else network.candidate
+    return Preset(
+        network.name,
+        network.description,
+        candidate,
+        input_shape or network.input_shape,
+        classes_count or network.classes_count,
+    )
+
+
+def _with_settings(candidate: Candidate, settings: Sequence[str]) -> Candidate:
+    from dse.architecture import make_candidate
+    from dse.config import parse_settings
+
+    values = parse_settings(settings, candidate.family)
+    return make_candidate(candidate.family, candidate.metaparameters | values)

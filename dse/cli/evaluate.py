@@ -1,0 +1,178 @@
+"""`dse evaluate`: how often the weights of a file are right on pictures of their classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dse.cli.options import ClassesFile, JsonFlag, PreprocessingName
+from dse.cli.tables import note, percent, print_facts, print_json
+from dse.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from dse.data import ClassNames, LabelledTree
+    from dse.networks import LoadedNetwork, WeightsMetadata
+    from dse.training.evaluate import Evaluation
+
+EXAMPLES = """
+\b
+Examples:
+  dse evaluate squeezenet.safetensors --data folder:imagenet/val --classes imagenet_classes.csv
+  dse evaluate results/digits-sweep/weights/2aff3db7c041-seed0.safetensors --data folder:pictures
+"""
+
+NAMED_COUNT = 5  # broken pictures that are named; --json names up to 100
+
+
+def command(
+    weights: Annotated[
+        Path,
+        typer.Argument(metavar="WEIGHTS", help="A weights file of `dse sweep` or `dse import`."),
+    ],
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data", metavar="SPEC", help="folder:PATH; its test folder where it has one."
+        ),
+    ],
+    classes_file: ClassesFile = None,
+    batch_count: Annotated[
+        int, typer.Option("--batch", metavar="N", min=1, help="Pictures scored at once.")
+    ] = 32,
+    preprocessing: PreprocessingName = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure top-1 and top-5 accuracy on class folders.
+
+    Folders bear the name or id of a class, by the weights file or by --classes; not every
+    class needs a folder. Of a folder without test/ every picture is scored, also those that
+    were trained on. Broken pictures are named and left out.
+    """
+    from dse.cli.progress import DataProgress
+    from dse.data import open_labelled
+    from dse.training.evaluate import evaluate_tree
+
+    root = _folder(data)
+    loaded = load(weights, preprocessing)
+    classes = class_names(weights, loaded.metadata, classes_file)
+    tree = open_labelled(root, classes)
+    if tree.ignored_count:
+        note(f"note: {tree.directory}: {tree.ignored_count} files are no pictures and are ignored")
+    with DataProgress() as progress:
+        found = evaluate_tree(
+            loaded, tree, source=str(weights), batch_count=batch_count, on_progress=progress
+        )
+    if found.broken_count:
+        named = ", ".join(found.broken[:NAMED_COUNT])
+        more = found.broken_count - NAMED_COUNT
+        note(
+            f"note: {found.broken_count} of {tree.images_count} pictures cannot be decoded and are "
+            f"left out: {named}" + (f" and {more} more" if more > 0 else "")
+        )
+    document = _document(weights, loaded, tree, found)
+    if as_json:
+        print_json(document)
+    else:
+        _print(document)
+
+
+def load(weights: Path, preprocessing: str | None) -> LoadedNetwork:
+    """The network of a weights file, fed as it says unless a rule is named."""
+    from dse.networks import load_network
+    from dse.preprocessing import PREPROCESSINGS
+
+    rule = PREPROCESSINGS[preprocessing] if preprocessing else None
+    return load_network(weights, preprocessing=rule)
+
+
+def class_names(weights: Path, metadata: WeightsMetadata, file: Path | None) -> ClassNames:
+    """The classes that a file names, else those of the weights themselves.
+
+    Raises:
+        DataError: the file cannot be read, or has another number of classes.
+    """
+    from dse.data import ClassNames, read_classes
+
+    if file is None:
+        return ClassNames(metadata.classes, metadata.class_ids, source=str(weights))
+    found = read_classes(file)
+    if len(found.names) != len(metadata.classes):
+        raise DataError(
+            f"{file} has {len(found.names):,} classes, but {weights} gives scores for "
+            f"{len(metadata.classes):,}"
+        )
+    return found
+
+
+def _folder(data: str) -> Path:
+    from dse.data import parse_data
+
+    spec = parse_data(data)
+    if spec.source != "folder" or spec.path is None:
+        raise UsageError(
+            f"--data is {data!r}, but pictures to be scored must lie in class folders: folder:PATH "
+            "(what a study reached on its own test pictures, `dse front` tells)"
+        )
+    return spec.path
+
+
+def _document(
+    weights: Path, loaded: LoadedNetwork, tree: LabelledTree, found: Evaluation
+) -> dict[str, Any]:
+    from dse.statistics import wilson_interval
+
+    metadata, count = loaded.metadata, found.images_count
+
+    def share(name: str, right_count: int | None) -> dict[str, Any]:
+        fields = (f"{name}_count", f"{name}_accuracy", f"{name}_interval")
+        if right_count is None:
+            return dict.fromkeys(fields)
+        interval = wilson_interval(right_count, count)
+        values = (right_count, right_count / count, [interval.low, interval.high])
+        return dict(zip(fields, values, strict=True))
+
+    return {
+        "weights": str(weights),
+        "candidate": metadata.candidate.key,
+        "family": metadata.family,
+        "preprocessing": metadata.preprocessing.to_plain(),
+        "directory": str(tree.directory),
+        "classes_count": len(metadata.classes),
+        "folders_count": len(tree.labels),
+        "images_count": count,
+        **share("top1", found.top1_count),
+        **share("top5", found.top5_count),
+        "broken_count": found.broken_count,
+        "broken": list(found.broken),
+        "wall_s": found.wall_s,
+        "compile_s": found.compile_s,
+        "images_per_s": found.images_per_s,
+    }
+
+
+def _print(document: dict[str, Any]) -> None:
+    from dse.preprocessing import describe_preprocessing, preprocessing_from_plain
+
+    def share(name: str) -> str | None:
+        if (right_count := document[f"{name}_count"]) is None:
+            return None
+        low, high = document[f"{name}_interval"]
+        return (
+            f"{percent(document[f'{name}_accuracy'])} ({right_count:,} of "
+            f"{document['images_count']:,}; 95%: {percent(low)} to {percent(high)})"
+        )
+
+    rule = preprocessing_from_plain(document["preprocessing"])
+    print_facts(
+        {
+            "weights": f"{document['weights']}: {document['family']} {document['candidate']}",
+            "pictures": f"{document['directory']}: {document['images_count']:,}, in folders of "
+            f"{document['folders_count']:,} of {document['classes_count']:,} classes",
+            "fed as": describe_preprocessing(rule),
+            "top-1": share("top1"),
+            "top-5": share("top5"),
+            "images/s": f"{document['images_per_s']:.1f}, decoding included",
+        }
+    )

@@ -1,0 +1,149 @@
+"""The command `dse`: registers the commands and turns errors into messages and exit statuses.
+
+Exit status: 0, or 1 for an error that the user can mend, 2 for a command line that cannot be
+understood, 130 for Ctrl-C, 141 where the reader of a pipe went away (as a shell reports it).
+
+Every module named in `COMMANDS` has a `command`, whose docstring is its help, and `EXAMPLES`.
+They import what is heavy inside the command, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from dse import __version__
+from dse.cli import check, describe, evaluate, front, import_, plot, predict, schema, spaces, sweep
+from dse.cli.tables import bold
+from dse.errors import ConfigError, DseError, UsageError
+
+COMMANDS = {
+    "sweep": sweep,
+    "spaces": spaces,
+    "check": check,
+    "describe": describe,
+    "front": front,
+    "plot": plot,
+    "import": import_,
+    "evaluate": evaluate,
+    "predict": predict,
+    "schema": schema,
+}
+"""Name to module, in the order of `dse --help`."""
+
+INTERRUPTED_STATUS = 130
+BROKEN_PIPE_STATUS = 141
+
+
+class Commands(TyperGroup):
+    """The group of all commands: `--debug` anywhere, and every error as a message."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Accept `--debug` behind the command's name too."""
+        own = args[: args.index("--")] if "--" in args else args
+        if "--debug" in own:
+            args = ["--debug", *(arg for arg in own if arg != "--debug"), *args[len(own) :]]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; print what a user can mend and leave with its exit status."""
+        try:
+            return super().invoke(ctx)
+        except DseError as error:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            for problem in error.problems if isinstance(error, ConfigError) else (str(error),):
+                typer.echo(f"{bold('error:', sys.stderr)} {problem}", err=True)
+            raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
+        except KeyboardInterrupt as interrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(INTERRUPTED_STATUS) from interrupt
+        except BrokenPipeError as error:  # `dse spaces | head`
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            _silence_stdout()
+            raise typer.Exit(BROKEN_PIPE_STATUS) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="dse",
+    help="Find the smallest convolutional network that reaches a given accuracy.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dse {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="DSE_DEBUG", help="Show the trace of an error.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and leave.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+for _name, _module in COMMANDS.items():
+    # In the list of commands stands the whole first line, which typer would cut.
+    _first_line = (_module.command.__doc__ or "").partition("\n")[0]
+    app.command(_name, short_help=_first_line, epilog=_module.EXAMPLES)(_module.command)
+
+
+def _prepare_streams() -> None:
+    """Have somewhere to print where a stream is closed, and `?` for what it cannot show."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # It stays open to the end of the process.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def main() -> None:
+    """Entry point of the console script.
+
+    Raises:
+        SystemExit: always, with the exit status.
+    """
+    _prepare_streams()
+    try:
+        try:
+            app(prog_name="dse")
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+        sys.exit(BROKEN_PIPE_STATUS)
+
+
+def _silence_stdout() -> None:
+    """Nobody reads on, but the interpreter flushes once more at its end and would complain."""
+    with contextlib.suppress(OSError):  # a stdout without a file descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

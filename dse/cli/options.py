@@ -1,0 +1,73 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+
+ResultsDirectory = Annotated[
+    Path, typer.Option("--results", metavar="DIR", help="Where the studies are.")
+]
+
+SettingTexts = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a metaparameter; repeatable."),
+]
+
+SizeName = Literal["params_count", "macs", "weight_bytes", "peak_activation_bytes"]
+
+SizeAxis = Annotated[
+    SizeName,
+    typer.Option(
+        "--x",
+        metavar="SIZE",
+        help="What accuracy is set against: params_count, macs, weight_bytes or "
+        "peak_activation_bytes.",
+    ),
+]
+
+DataText = Annotated[
+    str,
+    typer.Option("--data", metavar="SPEC", help="digits, folder:PATH, cifar10 or cifar10:PATH."),
+]
+
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        "--image-size", metavar="PIXELS", min=1, help="Size that a folder's pictures get."
+    ),
+]
+
+TrainImages = Annotated[
+    int | None,
+    typer.Option(
+        "--train-images",
+        metavar="N",
+        min=1,
+        help="Train on a fixed, stratified subset of N pictures.",
+    ),
+]
+
+ClassesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--classes",
+        metavar="FILE",
+        help="Names of the classes: a CSV file with the columns index, wnid and name.",
+    ),
+]
+
+PreprocessingName = Annotated[
+    Literal["caffe", "torchvision"] | None,
+    typer.Option(
+        "--preprocessing",
+        metavar="NAME",
+        help="Feed pictures as caffe or torchvision does, whatever the weights file says.",
+    ),
+]
+
+PlotsDirectory = Annotated[Path, typer.Option("--plots", metavar="DIR", help="Where the plots go.")]

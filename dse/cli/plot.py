@@ -1,0 +1,119 @@
+"""`dse plot`: draws a study, or several in one picture, again from their tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dse.cli.options import JsonFlag, PlotsDirectory, ResultsDirectory, SizeAxis
+from dse.cli.tables import print_json
+from dse.errors import UsageError
+
+EXAMPLES = """
+\b
+Examples:
+  dse plot squeeze_ratio-digits
+  dse plot squeeze_ratio-digits pct_3x3-digits --out comparison.svg
+  dse plot squeeze_ratio-digits --x macs --plots pictures
+  dse plot squeeze_ratio-cifar10 --published
+  dse plot --paper
+"""
+
+FORMATS = (".png", ".svg")
+FIGURE_3 = Path("paper", "figure3")
+
+
+def command(
+    study_names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="STUDY", help="One study, or several in one picture."),
+    ] = None,
+    results: ResultsDirectory = Path("results"),
+    plots: PlotsDirectory = Path("plots"),
+    size: SizeAxis = "params_count",
+    with_published: Annotated[
+        bool,
+        typer.Option(
+            "--published",
+            help="Draw the SqueezeNet paper's points beside them: ImageNet, top-5.",
+        ),
+    ] = False,
+    paper: Annotated[
+        bool,
+        typer.Option(
+            "--paper",
+            help="Draw the paper's figure 3 instead of a study: both sweeps, sizes counted, "
+            "accuracies as published.",
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Write this .png or .svg file instead of STUDY.png and STUDY.svg.",
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Draw accuracy against size again.
+
+    Prints the paths of the pictures that it wrote.
+    """
+    names = list(dict.fromkeys(study_names or []))
+    _check(names, paper=paper, with_published=with_published, size=size)
+    if paper:
+        from dse.report.paper import plot_figure_3
+
+        paths = _paths(plots / FIGURE_3, out)
+        plot_figure_3(png_path=paths.get(".png"), svg_path=paths.get(".svg"))
+    else:
+        from dse.report.plots import plot_accuracy_against_size
+        from dse.report.studies import open_study
+
+        paths = _paths(plots / _stem(names, size=size, with_published=with_published), out)
+        plot_accuracy_against_size(
+            [open_study(results, name) for name in names],
+            png_path=paths.get(".png"),
+            svg_path=paths.get(".svg"),
+            size=size,
+            with_published=with_published,
+        )
+    if as_json:
+        print_json({"studies": names, "size": size, "paths": [str(p) for p in paths.values()]})
+    else:
+        for path in paths.values():
+            typer.echo(path)
+
+
+def _check(names: list[str], *, paper: bool, with_published: bool, size: str) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        UsageError: neither a study nor --paper, or --paper with what belongs to studies.
+    """
+    if not names and not paper:
+        raise UsageError("name a study, for example `dse plot squeeze_ratio-digits`, or --paper")
+    if paper and (names or with_published or size != "params_count"):
+        raise UsageError(
+            "--paper draws the paper's own figure: no STUDY, --published or --x with it"
+        )
+
+
+def _stem(names: list[str], *, size: str, with_published: bool) -> str:
+    """`<studies>[-<size>][-published]`."""
+    parts = ["+".join(names)]
+    parts += [size] * (size != "params_count") + ["published"] * with_published
+    return "-".join(parts)
+
+
+def _paths(stem: Path, out: Path | None) -> dict[str, Path]:
+    """The pictures by suffix: `out` alone, or the stem as `.png` and `.svg`."""
+    if out is None:
+        return {suffix: stem.with_name(stem.name + suffix) for suffix in FORMATS}
+    suffix = out.suffix.lower()
+    if suffix not in FORMATS:
+        raise UsageError(f"--out is {out}, but must end in .png or .svg, for example front.svg")
+    return {suffix: out}

@@ -1,0 +1,104 @@
+"""`dse predict`: the best classes of single pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dse.cli.evaluate import class_names, load
+from dse.cli.options import ClassesFile, JsonFlag, PreprocessingName
+from dse.cli.tables import print_json, print_table
+from dse.errors import DataError
+
+if TYPE_CHECKING:
+    from dse.data import ClassNames
+    from dse.training.evaluate import Best
+
+EXAMPLES = """
+\b
+Examples:
+  dse predict squeezenet.safetensors shark.jpg --classes imagenet_classes.csv
+  dse predict squeezenet.safetensors *.jpg --json
+"""
+
+BATCH_COUNT = 32
+
+
+def command(
+    weights: Annotated[
+        Path,
+        typer.Argument(metavar="WEIGHTS", help="A weights file of `dse sweep` or `dse import`."),
+    ],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
+    classes_file: ClassesFile = None,
+    preprocessing: PreprocessingName = None,
+    upright: Annotated[
+        bool,
+        typer.Option(
+            "--upright",
+            help="Turn pictures as their EXIF data says (a phone's are often stored lying), also "
+            "where the weights file's rule passes over it, as that of SqueezeNet does.",
+        ),
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show the five best classes of each picture with their scores.
+
+    A score is what the network gives before any softmax; for SqueezeNet as published, the
+    mean of conv10's map after its ReLU. A broken picture is an error, told after the others.
+    """
+    from dse.training.evaluate import best_classes
+
+    loaded = load(weights, preprocessing)
+    if upright:
+        loaded = loaded.turning_pictures()
+    classes = class_names(weights, loaded.metadata, classes_file)
+    paths = [str(path) for path in images]
+    results = list(best_classes(loaded, paths, source=str(weights), batch_count=BATCH_COUNT))
+    found = [result for result in results if not isinstance(result, str)]
+    broken = [result for result in results if isinstance(result, str)]
+    if as_json:
+        print_json(
+            {
+                "weights": str(weights),
+                "pictures": [{"image": best.path, "best": _rows(best, classes)} for best in found],
+                "broken": broken,
+            }
+        )
+    elif found:
+        _print(found, classes)
+    if broken:
+        raise DataError(f"cannot be decoded: {', '.join(broken)}")
+
+
+def _rows(best: Best, classes: ClassNames) -> list[dict[str, Any]]:
+    return [
+        {
+            "index": index,
+            "id": classes.ids[index] if classes.ids else None,
+            "class": classes.names[index],
+            "score": score,
+        }
+        for index, score in zip(best.classes, best.scores, strict=True)
+    ]
+
+
+def _print(found: list[Best], classes: ClassNames) -> None:
+    """A picture's name stands in the row of its best class."""
+    print_table(
+        ("score", "index", "id", "class", "picture"),
+        [
+            (
+                f"{row['score']:.2f}",
+                str(row["index"]),
+                row["id"],
+                row["class"],
+                best.path if rank == 0 else "",
+            )
+            for best in found
+            for rank, row in enumerate(_rows(best, classes))
+        ],
+        right=("score", "index"),
+    )

@@ -1,0 +1,235 @@
+"""Progress of a sweep: a live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from dse.cli.tables import NOTHING, cell, note, percent
+from dse.search.jobs import Ended, EpochDone, Event, Job, Started, WorkerLost
+from dse.search.sweep import Begun
+
+SAY_EVERY_S = 10.0
+"""Without a terminal the preparation of pictures says how far it is this often."""
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 42 s, 3 min 10 s, 2 h 05 min; – for none."""
+    if math.isnan(seconds):
+        return NOTHING
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+class SweepProgress:
+    """Follows the events of a sweep and says how far it is, on standard error.
+
+    Args:
+        varying: the metaparameters that name a candidate.
+        epochs: of each job.
+        seeds: of each candidate; a job is named by its seed where there are several.
+        work: expected seconds of a job, for the time left.
+    """
+
+    def __init__(
+        self, varying: Sequence[str], *, epochs: int, seeds: int, work: Callable[[Job], float]
+    ) -> None:
+        self._varying, self._epochs, self._seeds, self._work = varying, epochs, seeds, work
+        self._pending: dict[Job, float] = {}  # job: share of its epochs that are done
+        self._total_work, self._count, self._recorded, self._begun = 0.0, 0, 0, False
+        self._started_at: float | None = None
+        self._display = _LiveDisplay() if sys.stderr.isatty() else None
+
+    def __enter__(self) -> SweepProgress:
+        if self._display:
+            self._display.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._display:
+            self._display.stop()
+
+    def __call__(self, event: Begun | Event) -> None:
+        """Take note of an event and show it."""
+        if isinstance(event, Begun):
+            self._begin(event)
+        elif isinstance(event, Started):
+            self._pending[event.job] = 0.0
+            self._started_at = self._started_at or time.monotonic()
+            self._show(event.worker, event.job, 0, None)
+        elif isinstance(event, EpochDone):
+            self._pending[event.job] = event.epochs / self._epochs
+            self._show(event.worker, event.job, event.epochs, event.loss)
+        elif isinstance(event, Ended):
+            self._end(event)
+        elif isinstance(event, WorkerLost):
+            job = f"; {self._name(event.job)} starts again" if event.job else ""
+            self._say(f"worker {event.worker} died ({event.status}){job}")
+
+    def interrupted(self, directory: Path) -> None:
+        """Say what an interrupted sweep keeps."""
+        if self._begun:
+            whole = self._recorded + self._count
+            done = whole - len(self._pending)
+            self._say(f"{done} of {whole} done and kept in {directory}")
+            self._say("the same command goes on from here")
+
+    def _begin(self, event: Begun) -> None:
+        self._pending = dict.fromkeys(event.pending, 0.0)
+        self._begun, self._recorded = True, len(event.recorded)
+        self._total_work = sum(map(self._work, event.pending))
+        self._count = len(event.pending)
+        if event.recorded:
+            self._say(
+                f"{len(event.recorded)} of {len(event.recorded) + self._count} are in the record"
+            )
+        if self._display and self._count:
+            self._display.begin(self._count)
+
+    def _end(self, event: Ended) -> None:
+        del self._pending[event.job]
+        measured = event.measurement
+        if measured.status == "failed":
+            text = f"failed: {measured.reason}"
+        else:
+            text = (
+                f"{percent(measured.validation_accuracy)} right in validation, "
+                f"{measured.train_s:.1f} s, {measured.images_per_s:,.0f} images/s"
+            )
+        done = self._count - len(self._pending)
+        left = f"; about {duration(self._left_s())} left" if self._pending else ""
+        self._say(f"[{done}/{self._count}] {self._name(event.job)}: {text}{left}")
+        if self._display:
+            self._display.end(event.worker, done, self._left_s())
+
+    def _show(self, worker: int, job: Job, epochs: int, loss: float | None) -> None:
+        if self._display:
+            text = f"{self._name(job)}  " + ("compiling" if loss is None else f"loss {loss:.3f}")
+            self._display.show(worker, text, epochs, self._epochs)
+            self._display.left(self._left_s())
+
+    def _left_s(self) -> float:
+        """Expected seconds to the end, from how fast the work done so far was done."""
+        left = sum(self._work(job) * (1 - share) for job, share in self._pending.items())
+        done = self._total_work - left
+        if self._started_at is None or done <= 0:
+            return float("nan")
+        return (time.monotonic() - self._started_at) * left / done
+
+    def _name(self, job: Job) -> str:
+        values: Mapping[str, object] = job.candidate.metaparameters
+        parts = [f"{name} {cell(values[name])}" for name in self._varying]
+        parts = parts or [job.candidate.key]
+        return ", ".join(parts + ([f"seed {job.replicate}"] if self._seeds > 1 else []))
+
+    def _say(self, line: str) -> None:
+        if self._display:
+            self._display.say(line)
+        else:
+            note(line)
+
+
+class _LiveDisplay:
+    """One line a running candidate, one for the whole."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._running: dict[int, Any] = {}
+        self._whole: Any = None
+
+    def start(self) -> None:
+        self._progress.start()
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+    def begin(self, count: int) -> None:
+        self._whole = self._progress.add_task("whole sweep", total=count, unit="starting")
+
+    def show(self, worker: int, text: str, epochs: int, total: int) -> None:
+        if worker not in self._running:
+            self._running[worker] = self._progress.add_task("", total=total, unit="epochs")
+        self._progress.update(
+            self._running[worker], description=text, completed=epochs, visible=True
+        )
+
+    def end(self, worker: int, done: int, left_s: float) -> None:
+        self._progress.update(self._running[worker], visible=False)
+        self._progress.update(self._whole, completed=done)
+        self.left(left_s)
+
+    def left(self, left_s: float) -> None:
+        text = "" if left_s != left_s else f"about {duration(left_s)} left"
+        self._progress.update(self._whole, unit=text)
+
+    def say(self, line: str) -> None:
+        self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class DataProgress:
+    """Says what the preparation of pictures is doing, on standard error.
+
+    Use it as a context manager and call it with (stage, done, total).
+    """
+
+    def __init__(self) -> None:
+        self._display: Any = None
+        self._task: Any = None
+        self._stage = ""
+        self._said_at = 0.0
+
+    def __enter__(self) -> DataProgress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._display:
+            self._display.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Take note of the progress: `total` is 0 where it is not known."""
+        if sys.stderr.isatty():
+            self._draw(stage, done, total)
+        elif stage != self._stage or time.monotonic() - self._said_at > SAY_EVERY_S:
+            self._said_at = time.monotonic()
+            note(f"{stage}: {done:,}" + (f" of {total:,}" if total else ""))
+        self._stage = stage
+
+    def _draw(self, stage: str, done: int, total: int) -> None:
+        if self._display is None:
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self._display = Progress(console=Console(stderr=True), transient=True)
+            self._task = self._display.add_task(stage)
+            self._display.start()
+        self._display.update(self._task, description=stage, completed=done, total=total or None)

@@ -1,0 +1,212 @@
+"""`dse sweep`: train every candidate of a finite space, and draw accuracy against size."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dse.cli.options import (
+    DataText,
+    ImageSize,
+    JsonFlag,
+    PlotsDirectory,
+    ResultsDirectory,
+    SettingTexts,
+    TrainImages,
+)
+from dse.cli.sweep_views import check_plots_directory, note_refused, show_plan, show_result
+from dse.cli.tables import note
+from dse.errors import UsageError
+
+if TYPE_CHECKING:
+    from dse.architecture import Shape
+    from dse.data import Dataset, DataSpec
+    from dse.search.sweep import Sweep, SweepResult
+    from dse.training import Recipe
+
+EXAMPLES = """
+\b
+Examples:
+  dse sweep squeeze_ratio.yaml --seeds 3
+  dse sweep squeeze_ratio.yaml --data folder:pictures --epochs 10 --dry-run
+  dse sweep pct_3x3.yaml --set base_e=32 --recipe learning_rate=0.05
+
+Interrupt it whenever you like: the same command goes on where it stopped.
+"""
+
+LONGEST_NAME_BYTES = 200
+"""A name and what is put around it for temporary files has to fit in 255 bytes."""
+
+
+def command(
+    space_name: Annotated[
+        str,
+        typer.Argument(metavar="SPACE", help="A search space: a path or a name of `dse spaces`."),
+    ],
+    data: DataText = "digits",
+    seeds: Annotated[
+        int,
+        typer.Option("--seeds", metavar="N", min=1, max=1000, help="Train each candidate N times."),
+    ] = 1,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", metavar="N", min=1, help="Passes over the training pictures."),
+    ] = None,
+    recipe_texts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--recipe",
+            metavar="KEY=VALUE",
+            help="Change the recipe (learning_rate, batch_size, …); repeatable.",
+        ),
+    ] = None,
+    settings: SettingTexts = None,
+    image_size: ImageSize = None,
+    train_images: TrainImages = None,
+    study: Annotated[
+        str | None,
+        typer.Option("--study", metavar="NAME", help="Name of the study; default: SPACE-DATA."),
+    ] = None,
+    study_seed: Annotated[
+        int,
+        typer.Option(
+            "--study-seed", metavar="N", min=0, max=2**32 - 1, help="Source of all random draws."
+        ),
+    ] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", metavar="N", min=1, help="Processes; default: one a core, or one a GPU."
+        ),
+    ] = None,
+    results: ResultsDirectory = Path("results"),
+    plots: PlotsDirectory = Path("plots"),
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Train recorded failures again.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show candidates, sizes and time; train nothing.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Train every candidate of a finite SPACE; print the table and draw the plot."""
+    from dse.cli.progress import DataProgress
+    from dse.config import apply_settings, find_space, load_space
+    from dse.data import describe_data, parse_data, prepare_data
+    from dse.search.executor import default_workers
+    from dse.search.sweep import Sweep
+    from dse.space import survey
+    from dse.training import check_fits
+
+    space = apply_settings(load_space(find_space(space_name)), settings or ())
+    changes = [*([f"epochs={epochs}"] if epochs else []), *(recipe_texts or ())]
+    spec = parse_data(data, image_size=image_size, train_limit=train_images)
+    with DataProgress() as progress:
+        description = describe_data(spec, progress=progress)
+    for warning in description.warnings:
+        note(f"note: {warning}")
+    sweep = Sweep(
+        name=_study_name(f"{space.name}-{description.name}" if study is None else study),
+        space=space,
+        survey=survey(space, description.input_shape, len(description.classes)),
+        recipe=_recipe(spec, description.input_shape, description.train_count, changes),
+        seeds=seeds,
+        study_seed=study_seed,
+    )
+    workers_count = workers or default_workers()
+    if dry_run:
+        check_fits(
+            sweep.recipe,
+            description.name,
+            input_shape=description.input_shape,
+            train_count=description.train_count,
+        )
+        show_plan(sweep, description, workers_count, as_json)
+        return
+    with DataProgress() as progress:
+        dataset = prepare_data(spec, progress=progress)
+    for warning in dataset.warnings:
+        if warning not in description.warnings:  # broken pictures show when they are decoded
+            note(f"note: {warning}")
+    # Broken pictures are left out by now, and the recipe follows the number of the others.
+    recipe = _recipe(spec, dataset.input_shape, len(dataset.train), changes)
+    sweep = replace(sweep, recipe=recipe)
+    check_plots_directory(plots)
+    result = _run(sweep, dataset, workers_count, results, retry_failed)
+    show_result(sweep, result, plots, as_json)
+    if not result.finished_count:
+        raise typer.Exit(1)
+
+
+def _study_name(name: str) -> str:
+    """The name as a folder's name.
+
+    Raises:
+        UsageError: it is hidden or too long, or has a path or unprintable characters in it.
+    """
+    plain = name.isprintable() and name == name.strip() and not any(c in name for c in "/\\?{}")
+    if not plain or not name or name[0] in ".-" or len(name.encode()) > LONGEST_NAME_BYTES:
+        shown = name if len(name) <= 40 else f"{name[:40]}…"
+        raise UsageError(
+            f"the name of the study is {shown!r}, but must be a plain name of at most "
+            f"{LONGEST_NAME_BYTES} bytes; choose one such as --study squeeze_ratio-a"
+        )
+    return name
+
+
+def _recipe(spec: DataSpec, input_shape: Shape, train_count: int, changes: Sequence[str]) -> Recipe:
+    """The default recipe of the data with what the command line changes."""
+    from dse.training import default_recipe, recipe_from_texts
+
+    return recipe_from_texts(default_recipe(spec.source, input_shape, train_count), changes)
+
+
+def _run(
+    sweep: Sweep, dataset: Dataset, workers_count: int, results: Path, retry_failed: bool
+) -> SweepResult:
+    import signal
+
+    from dse.cli.progress import SweepProgress
+    from dse.data.spec import cache_root
+    from dse.search.estimate import job_s
+    from dse.search.sweep import run_sweep
+
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup has it ignored
+            signal.signal(ending, signal.default_int_handler)
+    count = len(dataset.train)
+    progress = SweepProgress(
+        sweep.space.varying,
+        epochs=sweep.recipe.epochs,
+        seeds=sweep.seeds,
+        work=lambda job: job_s(
+            sweep.costs[job.candidate], sweep.recipe, train_count=count, seeds=sweep.seeds
+        ),
+    )
+    note_refused(sweep)
+    note(
+        f"study {sweep.name}: {len(sweep.survey.feasible)} candidates x {sweep.seeds} seeds, "
+        f"{sweep.recipe.epochs} epochs of {count:,} pictures ({dataset.name}), "
+        f"{min(workers_count, len(sweep.jobs))} workers"
+    )
+    with progress:
+        try:
+            return run_sweep(
+                sweep,
+                dataset,
+                results=results,
+                workers_count=workers_count,
+                compile_cache=cache_root() / "compiled",
+                retry_failed=retry_failed,
+                command=shlex.join(["dse", *sys.argv[1:]]),
+                on_event=progress,
+            )
+        except KeyboardInterrupt:
+            progress.interrupted(results / sweep.name)
+            raise

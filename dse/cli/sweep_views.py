@@ -1,0 +1,189 @@
+"""What `dse sweep` prints before and after training."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dse.cli.tables import (
+    cell,
+    note,
+    percent,
+    print_facts,
+    print_json,
+    print_table,
+    shape_text,
+)
+from dse.errors import StudyError
+
+if TYPE_CHECKING:
+    from dse.data import DataDescription
+    from dse.search.sweep import Sweep, SweepResult
+
+
+def note_refused(sweep: Sweep) -> None:
+    """Say which candidates are left out and why, on standard error."""
+    refused = sweep.survey.refused
+    for candidate, reason in refused[:5]:
+        note(f"left out: {_name(sweep, candidate)}: {reason}")
+    if len(refused) > 5:
+        note(f"left out: {len(refused) - 5} more; `dse check` lists them all")
+
+
+def _name(sweep: Sweep, candidate: Any) -> str:
+    values = candidate.metaparameters
+    return ", ".join(f"{name} {cell(values[name])}" for name in sweep.space.varying)
+
+
+def show_plan(
+    sweep: Sweep, description: DataDescription, workers_count: int, as_json: bool
+) -> None:
+    """Print the candidates, their sizes and the expected time; nothing is trained."""
+    from dse.cli.progress import duration
+    from dse.search.estimate import sweep_s, train_s
+
+    count = description.train_count
+    seconds = sweep_s(
+        sweep.jobs, sweep.costs, sweep.recipe, train_count=count, workers_count=workers_count
+    )
+    if as_json:
+        print_json(_plan_document(sweep, description, workers_count, seconds))
+        return
+    note_refused(sweep)
+    names = sweep.space.varying
+    print_table(
+        [*names, "parameters", "MACs", "seconds\na seed"],
+        [
+            [
+                *(candidate.metaparameters[name] for name in names),
+                cost.params_count,
+                cost.macs,
+                f"{train_s(cost, sweep.recipe, count):.1f}",
+            ]
+            for candidate, cost in sweep.survey.feasible
+        ],
+        right=("parameters", "MACs", "seconds\na seed"),
+    )
+    print_facts(
+        {
+            "study": sweep.name,
+            "data": f"{description.name}, {count:,} training pictures of "
+            f"{shape_text(description.input_shape)}, {len(description.classes)} classes",
+            "recipe": ", ".join(f"{k} {v}" for k, v in asdict(sweep.recipe).items()),
+            "runs": f"{len(sweep.jobs)} ({len(sweep.costs)} candidates x {sweep.seeds} seeds)",
+            "time": f"about {duration(seconds)} on {workers_count} workers (a rough guess)",
+        }
+    )
+
+
+def _plan_document(
+    sweep: Sweep, description: DataDescription, workers_count: int, seconds: float
+) -> dict[str, Any]:
+    from dse.architecture import OBJECTIVES
+    from dse.search.estimate import train_s
+
+    return {
+        "study": sweep.name,
+        "data": description.name,
+        "input_shape": description.input_shape,
+        "classes_count": len(description.classes),
+        "train_count": description.train_count,
+        "recipe": sweep.recipe.to_plain(),
+        "seeds": sweep.seeds,
+        "workers": workers_count,
+        "estimated_s": seconds,
+        "candidates": [
+            {
+                "candidate": candidate.key,
+                "metaparameters": candidate.metaparameters,
+                **{name: getattr(cost, name) for name in OBJECTIVES},
+                "estimated_train_s": train_s(cost, sweep.recipe, description.train_count),
+            }
+            for candidate, cost in sweep.survey.feasible
+        ],
+        "refused": [
+            {"metaparameters": candidate.metaparameters, "reason": reason}
+            for candidate, reason in sweep.survey.refused
+        ],
+    }
+
+
+def show_result(sweep: Sweep, result: SweepResult, plots: Path, as_json: bool) -> None:
+    """Draw the plot and print the table of a sweep.
+
+    Raises:
+        StudyError: the plot cannot be written.
+    """
+    from dse.config import load_yaml_plain
+    from dse.report import StudyTable, plot_accuracy_against_size, read_trials, summarise
+
+    trials = read_trials(result.trials_path)
+    info = load_yaml_plain(result.directory / "study.yaml")
+    paths = [plots / f"{sweep.name}.{suffix}" for suffix in ("png", "svg")]
+    summary = summarise(trials).sort_values("params_count")
+    if as_json:
+        print_json(
+            {
+                "study": sweep.name,
+                "trials": str(result.trials_path),
+                "plots": [str(path) for path in paths],
+                "finished_count": result.finished_count,
+                "failed_count": result.failed_count,
+                "trained_count": result.trained_count,
+                "wall_s": result.wall_s,
+                "candidates": summary.to_dict(orient="records"),
+            }
+        )
+    else:
+        _print_summary(sweep, summary)
+    if result.failed_count:
+        note(
+            f"{result.failed_count} failed; the reasons are in {result.trials_path}; "
+            "--retry-failed trains them again"
+        )
+    plot_accuracy_against_size(
+        [StudyTable(sweep.name, trials, info)], png_path=paths[0], svg_path=paths[1]
+    )
+    for path in (result.trials_path, *paths):
+        note(f"written: {path}")
+
+
+def _print_summary(sweep: Sweep, summary: Any) -> None:
+    varying = sweep.space.varying
+    titles = [*varying, "parameters", "validation\naccuracy", "lowest\nseed", "highest\nseed"]
+    titles += ["test\naccuracy", "seeds", "front"]
+    print_table(
+        titles,
+        [
+            [
+                *(row[name] for name in varying),
+                int(row["params_count"]),
+                percent(row["validation_accuracy_mean"]),
+                percent(row["validation_accuracy_min"]),
+                percent(row["validation_accuracy_max"]),
+                percent(row["test_accuracy_mean"]),
+                int(row["seeds_count"]),
+                "*" if row["on_front"] else "",
+            ]
+            for row in summary.to_dict(orient="records")
+        ],
+        right=titles[len(varying) : -1],
+    )
+
+
+def check_plots_directory(plots: Path) -> None:
+    """Make the folder for plots now: a mistake shows before hours of training.
+
+    Raises:
+        StudyError: it cannot be made or written.
+    """
+    try:
+        plots.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=plots):
+            pass
+    except FileExistsError as error:
+        raise StudyError(f"--plots {plots} is a file, but must be a folder") from error
+    except OSError as error:
+        raise StudyError(f"--plots {plots} cannot be written: {error.strerror}") from error

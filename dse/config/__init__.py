@@ -1,0 +1,21 @@
+"""YAML files to frozen data and back, every error with its file and line."""
+
+from dse.config.files import dump_yaml, load_yaml_plain, yaml_text
+from dse.config.lookup import find_space, shipped_spaces
+from dse.config.schema import json_schema
+from dse.config.settings import apply_settings, parse_settings
+from dse.config.spacefile import load_space, space_from_plain, space_to_plain
+
+__all__ = [
+    "apply_settings",
+    "dump_yaml",
+    "find_space",
+    "json_schema",
+    "load_space",
+    "load_yaml_plain",
+    "parse_settings",
+    "shipped_spaces",
+    "space_from_plain",
+    "space_to_plain",
+    "yaml_text",
+]

@@ -1,0 +1,172 @@
+"""The shape of a space file, as pydantic models, and their errors in our words."""
+
+from __future__ import annotations
+
+import math
+import re
+from difflib import get_close_matches
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from dse.architecture import nearest
+from dse.config.document import LARGEST_INT, Document, Place, plain_scalar
+
+SCHEMA_VERSION = 1
+
+
+def shown(value: object) -> str:
+    """A value as the user wrote it, about."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return f"a mapping with {', '.join(value) or 'no keys'}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(shown, value))}]"
+    bare = isinstance(value, str) and _BARE.fullmatch(value) and plain_scalar(value) == value
+    return str(value) if bare else repr(value)
+
+
+_BARE = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
+
+
+def _refusal(expected: str, value: object) -> PydanticCustomError:
+    is_number = isinstance(value, str) and isinstance(plain_scalar(value), int | float)
+    hint = "; write it without quotes" if is_number else ""
+    return PydanticCustomError("expected", "{expected}", {"expected": expected, "hint": hint})
+
+
+def _is_number(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
+
+
+def _number(value: Any) -> int | float:
+    if not _is_number(value):
+        raise _refusal("a number", value)
+    return value
+
+
+def _count(value: Any) -> int:
+    if not _is_number(value) or value != int(value) or not 0 <= value <= LARGEST_INT:
+        raise _refusal("a whole number of at least 0", value)
+    return int(value)
+
+
+def _version(value: object) -> int:
+    if isinstance(value, bool) or value != SCHEMA_VERSION:
+        raise _refusal(f"{SCHEMA_VERSION}: this version of dse reads no other", value)
+    return SCHEMA_VERSION
+
+
+def _ends(value: object) -> tuple[int | float, int | float]:
+    if not isinstance(value, list) or len(value) != 2 or not all(map(_is_number, value)):
+        raise _refusal("two numbers: [low, high]", value)
+    return value[0], value[1]
+
+
+Number = Annotated[int | float, PlainValidator(_number)]
+Count = Annotated[int, PlainValidator(_count)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SpaceModel(_Model):
+    """The top of a space file."""
+
+    schema_: Annotated[int, PlainValidator(_version)] = Field(alias="schema")
+    family: str | None = None
+    extends: str | None = None
+    description: str = ""
+    metaparameters: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
+
+
+class VaryingModel(_Model):
+    """A metaparameter that varies."""
+
+    values: list[Any] | None = None
+    range: Annotated[tuple[int | float, int | float], PlainValidator(_ends)] | None = None
+    step: Number | None = None
+    log: bool = False
+
+
+class LimitModel(_Model):
+    """Bounds of one exact cost."""
+
+    min: Count | None = None
+    max: Count | None = None
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validate(model: type[M], document: Document, data: object, place: Place) -> M | None:
+    """The data as a model, or None where every problem went into the document.
+
+    Args:
+        model: the expected shape.
+        document: takes the problems.
+        data: a part of the document's data.
+        place: where that part stands.
+    """
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    sane = _without_empty(data, names, document, place)
+    try:
+        return model.model_validate(sane)
+    except ValidationError as errors:
+        for error in errors.errors(include_url=False):
+            _report(error, names, document, place)
+    return None
+
+
+def _without_empty(data: object, names: list[str], document: Document, place: Place) -> object:
+    """Take out keys without a value: `step:` says nothing, so it has to go or be filled."""
+    if not isinstance(data, dict):
+        return data
+    empty = [name for name in names if name in data and data[name] is None]
+    for name in empty:
+        document.report((*place, name), f"{name} is empty; give it a value or leave it out")
+    return {name: value for name, value in data.items() if name not in empty}
+
+
+def misspelt(name: str, document: Document) -> bool:
+    """Whether an unknown key at the top stands for `name`, so that it is not missing as well."""
+    known = {field.alias or key for key, field in SpaceModel.model_fields.items()}
+    return any(
+        get_close_matches(key, known, n=1, cutoff=0.5) == [name]
+        for key in document.data
+        if key not in known
+    )
+
+
+_EXPECTED = {
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping (lines of key: value)",
+    "model_type": "a mapping (lines of key: value)",
+}
+
+
+def _report(error: ErrorDetails, names: list[str], document: Document, place: Place) -> None:
+    at: Place = (*place, *error["loc"])
+    shown_place = at[1:] if at[0] in ("metaparameters", "limits") and len(at) > 1 else at
+    name = ".".join(str(part) for part in shown_place) or "it"
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        text = f"unknown key {error['loc'][-1]}{nearest(str(error['loc'][-1]), names)}"
+        document.report(at, text, at_key=True)
+    elif kind == "missing":
+        if not misspelt(name, document):
+            document.report(place, f"{name} is missing; write {name}: {SCHEMA_VERSION}")
+    else:
+        context = error.get("ctx", {})
+        expected = context.get("expected") or _EXPECTED[kind]
+        found = f"{shown(error['input'])}, but must be {expected}{context.get('hint', '')}"
+        document.report(at, f"{name} is {found}")

@@ -1,0 +1,137 @@
+"""The JSON schema of a space file, for editors that complete and check while one types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dse.architecture import FAMILIES, OBJECTIVES, Family, Metaparameter
+from dse.config.models import SCHEMA_VERSION
+
+_LIMITED = {
+    "params_count": "trained values",
+    "macs": "multiply-accumulates for one picture",
+    "weight_bytes": "bytes of all stored values in float32",
+    "peak_activation_bytes": "most bytes of activations held at once, one picture, float32",
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of a search space file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "dse search space",
+        "description": "Which values each metaparameter may take.",
+        "type": "object",
+        "properties": {
+            "schema": {"const": SCHEMA_VERSION, "description": "version of this format"},
+            "family": {
+                "enum": list(FAMILIES),
+                "description": "; ".join(f"{f.name}: {f.description}" for f in FAMILIES.values()),
+            },
+            "extends": {
+                "type": "string",
+                "description": "another space to start from: a file beside this one, or a name",
+            },
+            "description": {"type": "string", "description": "one line"},
+            "metaparameters": {"type": "object"},
+            "limits": _limits(),
+        },
+        "required": ["schema"],
+        "additionalProperties": False,
+        "anyOf": [{"required": ["family"]}, {"required": ["extends"]}],
+        "allOf": [
+            {
+                "if": {"properties": {"family": {"const": name}}, "required": ["family"]},
+                "then": {"properties": {"metaparameters": {"$ref": f"#/$defs/{name}"}}},
+            }
+            for name in FAMILIES
+        ]
+        + [
+            {
+                "if": {"not": {"required": ["family"]}},
+                "then": {
+                    "properties": {
+                        "metaparameters": {
+                            "anyOf": [{"$ref": f"#/$defs/{name}"} for name in FAMILIES]
+                        }
+                    }
+                },
+            }
+        ],
+        "$defs": {name: _family(family) for name, family in FAMILIES.items()},
+    }
+
+
+def _limits() -> dict[str, Any]:
+    bound = {"type": "integer", "minimum": 0}
+    return {
+        "type": "object",
+        "description": "exact bounds, applied before training",
+        "properties": {
+            name: {
+                "type": "object",
+                "description": _LIMITED[name],
+                "properties": {"min": bound, "max": bound},
+                "additionalProperties": False,
+                "minProperties": 1,
+            }
+            for name in OBJECTIVES
+        },
+        "additionalProperties": False,
+    }
+
+
+def _family(family: Family) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": family.description,
+        "properties": {name: _metaparameter(part) for name, part in family.metaparameters.items()},
+        "additionalProperties": False,
+    }
+
+
+def _metaparameter(part: Metaparameter) -> dict[str, Any]:
+    value = _value(part)
+    forms = [value, _form({"values": {"type": "array", "items": value, "minItems": 1}})]
+    forms[1]["properties"]["values"]["uniqueItems"] = True
+    if part.kind in ("int", "float"):
+        number = _number(part)
+        step = {"type": number["type"], "exclusiveMinimum": 0}
+        ends = {"type": "array", "items": number, "minItems": 2, "maxItems": 2}
+        forms.append(_form({"range": ends}, step=step))
+        forms.append(_form({"range": ends}, log={"type": "boolean"}))
+    default = list(part.default) if isinstance(part.default, tuple) else part.default
+    return {
+        "description": f"{part.description}; {part.allowed}",
+        "default": default,
+        "anyOf": forms,
+    }
+
+
+def _form(required: dict[str, Any], **optional: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {**required, **optional},
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _value(part: Metaparameter) -> dict[str, Any]:
+    forms: list[dict[str, Any]] = []
+    if part.choices:
+        forms.append({"enum": list(part.choices)})
+    if part.kind in ("int", "float"):
+        forms.append(_number(part))
+    if part.kind == "layers":
+        forms.append({"type": "array", "items": {"type": "string", "minLength": 1}})
+    return forms[0] if len(forms) == 1 else {"anyOf": forms}
+
+
+def _number(part: Metaparameter) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "integer" if part.kind == "int" else "number"}
+    if part.low is not None:
+        schema["exclusiveMinimum" if part.open_low else "minimum"] = part.low
+    if part.high is not None:
+        schema["exclusiveMaximum" if part.open_high else "maximum"] = part.high
+    return schema

@@ -1,0 +1,223 @@
+"""CIFAR-10 as its authors publish it: the binary archive, fetched once and checked.
+
+Each record is 3,073 bytes: the label, then 32x32 red, green and blue values, row by row.
+Source: https://www.cs.toronto.edu/~kriz/cifar.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dse.data.download import download, file_md5
+from dse.data.source import ArraySource, Located, Progress
+from dse.data.spec import DataSpec
+from dse.data.splits import limit_train, split_by_share
+from dse.errors import ChecksumError, DataError
+
+INPUT_SHAPE = (32, 32, 3)
+TRAIN_COUNT = 45_000  # of 50,000, at the default shares
+CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+_RECORD_BYTES = 1 + 32 * 32 * 3
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A published archive and what must be in it."""
+
+    url: str
+    md5: str
+    records_count: int  # in each file
+    file_name: str = "cifar-10-binary.tar.gz"
+    folder_name: str = "cifar-10-batches-bin"
+    train_files: tuple[str, ...] = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
+    test_files: tuple[str, ...] = ("test_batch.bin",)
+
+
+OFFICIAL = Archive(
+    url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    md5="c32a1d4ab5d03f1284b67883e8d87530",
+    records_count=10_000,
+)
+
+
+def locate_cifar10(spec: DataSpec, cache: Path, archive: Archive | None = None) -> Located:
+    """Find the archive or the unpacked folder; without a path it may have to be downloaded.
+
+    Raises:
+        DataError: the path that was given holds neither.
+    """
+    archive = archive or OFFICIAL
+    if spec.path is None:
+        signature = hashlib.sha256(f"{archive.md5} {archive.records_count}".encode()).hexdigest()
+        return _located(spec, archive, signature, lambda report: _fetch(cache, archive, report))
+    found = _find(spec.path, archive)
+    files = [found] if found.is_file() else [found / n for n in _wanted(archive)]
+    status = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    signature = hashlib.sha256(repr(status).encode()).hexdigest()
+    return _located(spec, archive, signature, lambda report: found)
+
+
+def parse_records(content: bytes, *, records_count: int, where: str) -> tuple[np.ndarray, ...]:
+    """Pictures uint8 (n, 32, 32, 3) and labels int32 (n,) of one batch file.
+
+    Raises:
+        DataError: the length is not `records_count` records, or a label is not 0 to 9.
+    """
+    if len(content) != records_count * _RECORD_BYTES:
+        raise DataError(
+            f"{where} has {len(content)} bytes, but {records_count} records of {_RECORD_BYTES} "
+            f"bytes are {records_count * _RECORD_BYTES}"
+        )
+    records = np.frombuffer(content, np.uint8).reshape(records_count, _RECORD_BYTES)
+    labels = records[:, 0].astype(np.int32)
+    if labels.max(initial=0) >= len(CLASSES):
+        record = int(np.argmax(labels >= len(CLASSES)))
+        raise DataError(
+            f"{where}: record {record} has label {labels[record]}, but labels are 0 to 9"
+        )
+    planes = records[:, 1:].reshape(-1, 3, 32, 32)
+    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
+
+
+def _located(
+    spec: DataSpec, archive: Archive, signature: str, find: Callable[[Progress], Path]
+) -> Located:
+    def open_source(progress: Progress) -> ArraySource:
+        return _open(spec, archive, find(progress), progress)
+
+    return Located("cifar10", signature, open_source)
+
+
+def _open(spec: DataSpec, archive: Archive, found: Path, progress: Progress) -> ArraySource:
+    warnings: tuple[str, ...] = ()
+    if found.is_dir():
+        contents = _read_folder(found, archive)
+        warnings = (f"{found} is unpacked: its checksum cannot be compared with the published one",)
+    else:
+        _check_archive(found, archive, progress)
+        contents = _read_archive(found, archive)
+    parsed = [
+        parse_records(
+            contents.pop(name), records_count=archive.records_count, where=f"{found}: {name}"
+        )
+        for name in _wanted(archive)
+    ]
+    images = np.concatenate([images for images, _ in parsed])
+    labels = np.concatenate([labels for _, labels in parsed])
+    train_count = archive.records_count * len(archive.train_files)
+    train = labels[:train_count]
+    names = [f"train/{index}" for index in range(train_count)]
+    members = split_by_share(
+        train,
+        names,
+        {"validation": spec.validation_share},
+        classes=CLASSES,
+        seed=spec.split_seed,
+    )
+    if spec.train_limit is not None:
+        members["train"] = limit_train(
+            members["train"], train, names, limit=spec.train_limit, seed=spec.split_seed
+        )
+    members["test"] = np.arange(train_count, len(labels))
+    return ArraySource(CLASSES, images, labels, members, warnings)
+
+
+def _wanted(archive: Archive) -> tuple[str, ...]:
+    return (*archive.train_files, *archive.test_files)
+
+
+def _find(path: Path, archive: Archive) -> Path:
+    """The archive or the folder of batch files that `path` is or holds."""
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise DataError(f"{path} does not exist; cifar10:PATH needs {_needed(archive)}")
+    for folder in (path, path / archive.folder_name):
+        absent = [name for name in _wanted(archive) if not (folder / name).is_file()]
+        if not absent:
+            return folder
+        if len(absent) < len(_wanted(archive)):
+            raise DataError(f"{folder} lacks {', '.join(absent)}; unpack the archive again")
+    if (path / archive.file_name).is_file():
+        return path / archive.file_name
+    raise DataError(f"{path} holds no CIFAR-10; cifar10:PATH needs {_needed(archive)}")
+
+
+def _needed(archive: Archive) -> str:
+    return (
+        f"{archive.file_name} ({archive.url}), or a folder with it or with {archive.folder_name}/"
+    )
+
+
+def _fetch(cache: Path, archive: Archive, progress: Progress) -> Path:
+    """The archive in the cache, downloaded if it is not there."""
+    path = cache / archive.file_name
+    if path.is_file():
+        return path
+    if all((cache / archive.folder_name / name).is_file() for name in _wanted(archive)):
+        return cache / archive.folder_name
+    download(archive.url, path, md5=archive.md5, progress=progress)
+    return path
+
+
+def _check_archive(path: Path, archive: Archive, progress: Progress) -> None:
+    try:
+        found = file_md5(path, progress)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    if found != archive.md5:
+        raise ChecksumError(
+            f"{path} is not the published CIFAR-10 archive: its MD5 is {found}, but should be "
+            f"{archive.md5} ({path.stat().st_size} bytes found); delete it and fetch "
+            f"{archive.url} again"
+        )
+
+
+def _read_folder(folder: Path, archive: Archive) -> dict[str, bytes]:
+    limit = archive.records_count * _RECORD_BYTES + 1  # one more shows a file that is too long
+    contents = {}
+    for name in _wanted(archive):
+        try:
+            with open(folder / name, "rb") as file:
+                contents[name] = file.read(limit)
+        except OSError as error:
+            raise DataError(f"cannot read {folder / name}: {error.strerror}") from error
+    return contents
+
+
+def _read_archive(path: Path, archive: Archive) -> dict[str, bytes]:
+    """Batch files by name, read in memory; nothing is unpacked to disk."""
+    limit = archive.records_count * _RECORD_BYTES + 1
+    wanted = {f"{archive.folder_name}/{name}": name for name in _wanted(archive)}
+    contents = {}
+    try:
+        with tarfile.open(path, "r:gz") as tar:
+            for member in tar:
+                name = wanted.get(member.name.removeprefix("./"))
+                content = tar.extractfile(member) if name and member.isreg() else None
+                if name and content is not None:
+                    contents[name] = content.read(limit)
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read as a .tar.gz archive: {error}") from error
+    absent = [name for name in _wanted(archive) if name not in contents]
+    if absent:
+        raise DataError(f"{path} lacks {', '.join(absent)}; fetch {archive.url} again")
+    return contents

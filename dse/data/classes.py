@@ -1,0 +1,136 @@
+"""Names of classes: a class file, and which class the folder of that name holds."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from dse.data.folder import some
+from dse.errors import DataError
+
+COLUMNS = ("index", "wnid", "name")
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """The classes in the order of a network's scores.
+
+    Attributes:
+        names: what people call them; two classes may share one (`crane`).
+        ids: what else they are called, such as WordNet ids, each once; () for nothing.
+        source: what messages call this list.
+    """
+
+    names: tuple[str, ...]
+    ids: tuple[str, ...]
+    source: str
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, int]:
+        return {name: index for index, name in enumerate(self.ids)}
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for index, name in enumerate(self.names):
+            found.setdefault(name, []).append(index)
+        return found
+
+    def labels(self, folders: Iterable[str]) -> dict[str, int]:
+        """The class of each folder: by id, else by name.
+
+        Raises:
+            DataError: folders of no class or of several, and two folders of one class.
+        """
+        folders = list(folders)
+        labels: dict[str, int] = {}
+        for folder in folders:
+            if folder in self._by_id:
+                labels[folder] = self._by_id[folder]
+            elif len(found := self._by_name.get(folder, [])) == 1:
+                labels[folder] = found[0]
+            elif found:
+                raise DataError(self._ambiguous(folder, found))
+        unknown = [folder for folder in folders if folder not in labels]
+        if unknown:
+            raise DataError(self._unknown(unknown))
+        owners: dict[int, str] = {}
+        for folder, label in labels.items():
+            if label in owners:
+                raise DataError(
+                    f"the folders {owners[label]} and {folder} are one class "
+                    f"({self.names[label]}, index {label}) of {self.source}; put them together"
+                )
+            owners[label] = folder
+        return labels
+
+    def _ambiguous(self, folder: str, found: list[int]) -> str:
+        named = ", ".join(f"index {i}" + (f" ({self.ids[i]})" if self.ids else "") for i in found)
+        mend = (
+            "name the folder by the id" if self.ids else "their ids are needed: give a class file"
+        )
+        return f"{len(found)} classes of {self.source} are called {folder}: {named}; {mend}"
+
+    def _unknown(self, unknown: list[str]) -> str:
+        known = [*self._by_name, *self.ids]
+        close = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.6)
+        hint = f"did you mean {close[0]}? " if close else ""
+        count = len(unknown)
+        folders = "no class is called" if count == 1 else f"{count} folders are no classes:"
+        return (
+            f"{self.source}: {folders} {some(unknown)}; {hint}the {len(self.names):,} classes are "
+            f"{some([*self._by_name])}"
+        )
+
+
+def read_classes(path: Path) -> ClassNames:
+    """Read a CSV file with the columns index, wnid and name.
+
+    Other columns are passed over; the rows may stand in any order.
+
+    Raises:
+        DataError: it cannot be read, lacks a column, or its rows are not classes 0 to n - 1,
+            each once and with an id of its own; says the line.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            lacking = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            if lacking:
+                raise DataError(
+                    f"{path}:1: the column {lacking[0]} is missing; a class file begins with the "
+                    f"line {','.join(COLUMNS)}"
+                )
+            rows = [(reader.line_num, [row[name] for name in COLUMNS]) for row in reader]
+    except OSError as error:
+        raise DataError(f"{path}: the class file cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: this is no CSV file of classes: {error}") from error
+    return _checked(path, rows)
+
+
+def _checked(path: Path, rows: list[tuple[int, list[str | None]]]) -> ClassNames:
+    names: list[str | None] = [None] * len(rows)
+    ids: list[str] = [""] * len(rows)
+    seen: dict[str, int] = {}
+    for line, (index_text, wnid, name) in rows:
+        where = f"{path}:{line}"
+        if not index_text or not wnid or not name:
+            raise DataError(f"{where}: index, wnid and name must all be given")
+        index = int(index_text) if index_text.isascii() and index_text.isdecimal() else -1
+        if not 0 <= index < len(rows):
+            raise DataError(
+                f"{where}: index is {index_text}, but {len(rows)} classes have 0 to {len(rows) - 1}"
+            )
+        if names[index] is not None:
+            raise DataError(f"{where}: index {index} was given before")
+        if wnid in seen:
+            raise DataError(f"{where}: wnid {wnid} was given before, in line {seen[wnid]}")
+        names[index], ids[index], seen[wnid] = name, wnid, line
+    if not rows:
+        raise DataError(f"{path}: it holds no classes")
+    return ClassNames(tuple(map(str, names)), tuple(ids), str(path))

@@ -1,0 +1,86 @@
+"""Fetch one file: under a temporary name, checked, then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import tempfile
+import urllib.request
+from pathlib import Path
+from typing import BinaryIO
+
+from dse.data.source import Progress
+from dse.errors import ChecksumError, DataError
+
+TIMEOUT_S = 30.0  # without a byte
+_CHUNK_BYTES = 2**20
+
+
+def download(url: str, path: Path, *, md5: str, progress: Progress) -> None:
+    """Fetch `url` into `path`, which is there afterwards whole and checked, or not at all.
+
+    Raises:
+        DataError: no network, or the folder cannot be written; says where to put the file.
+        ChecksumError: what came is not the published file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".part"
+        )
+    except OSError as error:
+        raise DataError(_cannot(url, path, f"{path.parent}: {error.strerror}")) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            found = _fetch(url, file, progress)
+            file.flush()
+            os.fsync(file.fileno())
+        if found != md5:
+            raise ChecksumError(
+                f"{url} gave a file whose MD5 is {found}, but the published one is {md5}; "
+                f"nothing was kept: try again, or put the right file at {path}"
+            )
+        os.replace(temporary, path)
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise DataError(_cannot(url, path, str(reason) or type(error).__name__)) from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def file_md5(path: Path, progress: Progress) -> str:
+    """Hex MD5 of a file (a check against damage, not against forgery)."""
+    hashed = hashlib.md5(usedforsecurity=False)
+    size = path.stat().st_size
+    done = 0
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            hashed.update(chunk)
+            done += len(chunk)
+            progress("checking bytes", done, size)
+    return hashed.hexdigest()
+
+
+def _fetch(url: str, file: BinaryIO, progress: Progress) -> str:
+    """Copy the answer into an open file; return its MD5."""
+    hashed = hashlib.md5(usedforsecurity=False)
+    request = urllib.request.Request(url, headers={"User-Agent": "dse"})
+    done = 0
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+        total = int(answer.headers.get("Content-Length") or 0)
+        while chunk := answer.read(_CHUNK_BYTES):
+            file.write(chunk)
+            hashed.update(chunk)
+            done += len(chunk)
+            progress("downloading bytes", done, total)
+    if total and done != total:
+        raise OSError(f"the connection ended after {done} of {total} bytes")
+    return hashed.hexdigest()
+
+
+def _cannot(url: str, path: Path, reason: str) -> str:
+    return (
+        f"cannot download {url}: {reason}; fetch it by other means and put it at {path}, "
+        "or name its place: cifar10:PATH"
+    )

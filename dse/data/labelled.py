@@ -1,0 +1,89 @@
+"""Class folders that are only scored: no split, and any share of the classes will do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dse.data.classes import ClassNames
+from dse.data.decode import shown
+from dse.data.folder import PART_NAMES, class_folders, walk_class
+from dse.errors import DataError
+
+
+@dataclass(frozen=True)
+class LabelledTree:
+    """Pictures whose folders say their class.
+
+    Attributes:
+        directory: where the class folders lie: the path given, or its test folder.
+        labels: class of each folder that holds pictures, in the order of the folders.
+        images_count: pictures, those that may turn out broken included.
+        ignored_count: files that are not pictures.
+    """
+
+    directory: Path
+    labels: dict[str, int]
+    images_count: int
+    ignored_count: int
+
+    def pictures(self) -> Iterator[tuple[str, int]]:
+        """(path, label) by folder and name; only one folder's names are held at a time."""
+        for name, label in self.labels.items():
+            for file in walk_class(self.directory, name)[0]:
+                yield f"{self.directory}/{file.path}", label
+
+
+def open_labelled(root: Path, classes: ClassNames) -> LabelledTree:
+    """Look through class folders; no picture is opened.
+
+    Args:
+        root: `root/test/<class>/…` is taken where there is one, else `root/<class>/…`.
+        classes: whose names or ids the folders bear.
+
+    Raises:
+        DataError: missing, no pictures, a tree without test pictures, or a folder of no class.
+    """
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"{root} {what}; folder:PATH needs a folder of class folders")
+    directory = _scored_part(root)
+    counts: dict[str, int] = {}
+    ignored_count = 0
+    for name in class_folders(directory):
+        files, others_count = walk_class(directory, name)
+        ignored_count += others_count
+        if files:
+            counts[name] = len(files)
+    if not counts:
+        raise DataError(
+            f"{directory} holds no pictures in class folders; expected PATH/<class>/*.jpg or "
+            "PATH/test/<class>/*.jpg (any format that Pillow reads)"
+        )
+    labels = classes.labels(map(shown, counts))
+    by_folder = {name: labels[shown(name)] for name in counts}
+    return LabelledTree(directory, by_folder, sum(counts.values()), ignored_count)
+
+
+def _scored_part(root: Path) -> Path:
+    """The test part of a tree of parts, else the tree itself.
+
+    A class may be called "test" too: it holds pictures, the part holds class folders.
+    """
+    folders = {name.lower(): name for name in class_folders(root)}
+    parts = {
+        part: root / folders[name]
+        for part, names in PART_NAMES.items()
+        for name in names
+        if name in folders and class_folders(root / folders[name])
+    }
+    if "test" in parts:
+        return parts["test"]
+    if parts:
+        there = next(iter(parts.values()))
+        raise DataError(
+            f"{root} holds {there.name} but no test folder; to score the pictures of {there.name} "
+            f"give folder:{there}"
+        )
+    return root

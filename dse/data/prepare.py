@@ -1,0 +1,186 @@
+"""Decode once, keep the arrays: the second start maps what the first one wrote.
+
+A prepared dataset is written into a temporary folder and renamed when it is whole; what is
+found is checked, and made again when it is damaged. The folder's name comes from the spec and
+from the signature of the files, so a changed file means another folder, never a stale one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from dse.data.dataset import (
+    FORMAT_VERSION,
+    RECORD_NAME,
+    Dataset,
+    check_pixels,
+    open_dataset,
+)
+from dse.data.source import Located, Progress, silent
+from dse.data.sources import DataDescription, known_shape, locate
+from dse.data.spec import DataSpec, cache_root
+from dse.data.splits import SPLITS
+from dse.data.write import Writer, full, needed_bytes, writing
+from dse.errors import DataError
+
+_CHECKED_BYTES = 2**30  # up to this size every pixel is checked on each start (about 1 GB/s)
+
+
+def prepare_data(
+    spec: DataSpec,
+    *,
+    cache_directory: Path | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Find data, decode it unless that was done before, and map it.
+
+    Args:
+        spec: what to prepare.
+        cache_directory: where prepared data is kept; default DSE_CACHE or the user's cache.
+        progress: called with (stage, done, total); total is 0 where it is not known.
+
+    Returns:
+        The dataset; `.directory` is what a worker passes to `open_dataset`.
+
+    Raises:
+        DataError: missing, broken or too few pictures, or a cache that cannot be written.
+        ChecksumError: an archive is not the published one.
+    """
+    cache = cache_root(cache_directory)
+    report = progress or silent
+    located = locate(spec, cache)
+    directory = cache / _directory_name(spec, located)
+    if (dataset := _open_if_sound(directory)) is not None:
+        return dataset
+    with _lock(cache, directory.name, report):
+        # Another process may have made it while this one waited.
+        if (dataset := _open_if_sound(directory)) is not None:
+            return dataset
+        _build(spec, located, directory, report)
+    return open_dataset(directory)
+
+
+def describe_data(
+    spec: DataSpec,
+    *,
+    cache_directory: Path | None = None,
+    progress: Progress | None = None,
+) -> DataDescription:
+    """Name, input shape and classes, without decoding; writes nothing.
+
+    A folder that was not prepared yet has the headers of its pictures read, as far as needed.
+
+    Raises:
+        DataError: the data is not there, or not what it should be.
+    """
+    cache = cache_root(cache_directory)
+    report = progress or silent
+    located = locate(spec, cache)
+    if (known := known_shape(spec, located)) is not None:
+        return known
+    with contextlib.suppress(DataError):
+        found = open_dataset(cache / _directory_name(spec, located))
+        train_count = len(found.train)
+        return DataDescription(
+            found.name, found.input_shape, found.classes, train_count, found.warnings
+        )
+    source = located.open(report)
+    train_count = source.counts["train"]
+    return DataDescription(
+        located.name, source.input_shape, source.classes, train_count, source.warnings
+    )
+
+
+def _directory_name(spec: DataSpec, located: Located) -> str:
+    path = None if spec.path is None else os.fspath(spec.path.resolve())
+    key = [FORMAT_VERSION, {**asdict(spec), "path": path}, located.signature]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", located.name).strip("._") or spec.source
+    return f"{name[:40]}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
+
+
+def _open_if_sound(directory: Path) -> Dataset | None:
+    """The prepared dataset, or None where there is none or it is damaged."""
+    try:
+        dataset = open_dataset(directory)
+        size_bytes = sum(getattr(dataset, split).images.nbytes for split in SPLITS)
+        if size_bytes <= _CHECKED_BYTES:
+            check_pixels(dataset)
+    except DataError:
+        return None
+    return dataset
+
+
+def _build(spec: DataSpec, located: Located, directory: Path, report: Progress) -> None:
+    cache = directory.parent
+    source = located.open(report)
+    needed = needed_bytes(source)
+    free_bytes = shutil.disk_usage(cache).free
+    if free_bytes < needed:
+        raise DataError(full(cache, needed, free_bytes))
+    with writing(cache, needed):
+        for stale in cache.glob(f".{directory.name}.*.tmp"):  # of a process that was killed
+            shutil.rmtree(stale, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(dir=cache, prefix=f".{directory.name}.", suffix=".tmp"))
+    try:
+        writer = Writer(source, temporary, report)
+        for split in SPLITS:
+            writer.write_split(split)
+        record = writer.record(located.name, spec)
+        with writing(cache, needed):
+            with open(temporary / RECORD_NAME, "w", encoding="utf-8") as file:
+                json.dump(record, file, indent=2)
+                file.flush()
+                os.fsync(file.fileno())
+            open_dataset(temporary)
+            temporary.chmod(0o755)  # mkdtemp's 0700 would shut out others who share the cache
+            _replace(temporary, directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(temporary: Path, directory: Path) -> None:
+    """Put the new folder in place; what was there (damaged) is moved away first."""
+    if directory.exists():
+        away = temporary.with_suffix(".old.tmp")
+        os.rename(directory, away)
+        shutil.rmtree(away, ignore_errors=True)
+    os.rename(temporary, directory)
+
+
+@contextlib.contextmanager
+def _lock(cache: Path, name: str, report: Progress) -> Iterator[None]:
+    """Let one process prepare while others wait.
+
+    The lock saves work only: the rename alone keeps the data whole, also on systems that have
+    no flock. It goes with the process, so nothing stale is left behind.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        with writing(cache, 0):
+            cache.mkdir(parents=True, exist_ok=True)
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        with writing(cache, 0):
+            cache.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(cache / f".{name}.lock", "w"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("waiting for another process", 0, 0)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:  # some network file systems have no locks
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+        yield

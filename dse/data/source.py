@@ -1,0 +1,100 @@
+"""What every data source gives to `prepare.py`: a signature, then pictures block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from dse.data.splits import SplitName
+
+Progress = Callable[[str, int, int], None]  # stage, done, total (0: unknown)
+BLOCK_COUNT = 128  # pictures handed on at a time
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """A progress callback that says nothing."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some decoded pictures of one split.
+
+    Attributes:
+        images: uint8 (n, height, width, channels).
+        labels: int32 (n,).
+        broken: `path (reason)` of each picture that could not be decoded and is left out.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    broken: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """An opened source: it knows its shape, and decodes when asked."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; a label is an index into them."""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of every picture."""
+
+    @property
+    def counts(self) -> Mapping[SplitName, int]:
+        """Pictures of each split, those that may turn out broken included."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know."""
+
+    def blocks(self, split: SplitName) -> Iterator[Block]:
+        """The pictures of a split in their fixed order."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """A source that was found and looked at, but not yet decoded.
+
+    Attributes:
+        name: what the data is called in records.
+        signature: cheap to make; changes when the files change.
+        open: reads what is needed to know the shape.
+    """
+
+    name: str
+    signature: str
+    open: Callable[[Progress], Source]
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """A source whose pictures are already in memory."""
+
+    classes: tuple[str, ...]
+    images: np.ndarray
+    labels: np.ndarray
+    members: Mapping[SplitName, np.ndarray]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        height, width, channels = self.images.shape[1:]
+        return int(height), int(width), int(channels)
+
+    @property
+    def counts(self) -> Mapping[SplitName, int]:
+        """Pictures of each split."""
+        return {split: len(members) for split, members in self.members.items()}
+
+    def blocks(self, split: SplitName) -> Iterator[Block]:
+        """The pictures of a split in their fixed order."""
+        members = self.members[split]
+        for start in range(0, len(members), BLOCK_COUNT):
+            chosen = members[start : start + BLOCK_COUNT]
+            yield Block(self.images[chosen], self.labels[chosen])

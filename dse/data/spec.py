@@ -1,0 +1,116 @@
+"""What data a study asks for: `digits`, `folder:PATH`, `cifar10` or `cifar10:PATH`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dse.errors import DataError
+
+SourceName = Literal["digits", "folder", "cifar10"]
+SOURCES: tuple[SourceName, ...] = ("digits", "folder", "cifar10")
+
+# Shares of all pictures of a class. Where the source comes with a test part, the test share is
+# not used and the validation share is one of the training part (CIFAR-10: 45,000 and 5,000).
+VALIDATION_SHARES: Mapping[SourceName, float] = {"digits": 0.2, "folder": 0.1, "cifar10": 0.1}
+TEST_SHARES: Mapping[SourceName, float] = {"digits": 0.2, "folder": 0.2, "cifar10": 0.0}
+
+CACHE_VARIABLE = "DSE_CACHE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """Where pictures come from and how they are cut and split.
+
+    Attributes:
+        source: digits, folder or cifar10.
+        path: folder or archive; None for digits and for a CIFAR-10 that is downloaded.
+        image_size: pixels of the shorter side after resizing (folders only); None keeps
+            pictures that all have one size, and takes 64 otherwise.
+        train_limit: how many training pictures are kept, stratified; None keeps all.
+        validation_share: share of each class (of its training part where a test part is given).
+        test_share: share of each class; not used where a test part is given.
+        split_seed: fixes who is in which split, whatever the machine.
+    """
+
+    source: SourceName
+    path: Path | None = None
+    image_size: int | None = None
+    train_limit: int | None = None
+    validation_share: float
+    test_share: float
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.source == "folder" and self.path is None:
+            raise DataError("the data source folder needs a path")
+
+
+def parse_data(
+    text: str,
+    *,
+    image_size: int | None = None,
+    train_limit: int | None = None,
+    split_seed: int = 0,
+) -> DataSpec:
+    """Read `digits`, `folder:PATH`, `cifar10` or `cifar10:PATH`.
+
+    Raises:
+        DataError: an unknown source, a path that is missing or not wanted, or a number
+            that is out of bounds.
+    """
+    source, path = _parse_source(text)
+    if image_size is not None and source != "folder":
+        raise DataError(f"{source} has one size; an image size ({image_size}) is for folder:PATH")
+    if image_size is not None and image_size < 1:
+        raise DataError(f"the image size is {image_size}, but must be at least 1 pixel")
+    if train_limit is not None and train_limit < 1:
+        raise DataError(f"the training limit is {train_limit}, but must be at least 1 picture")
+    return DataSpec(
+        source=source,
+        path=path,
+        image_size=image_size,
+        train_limit=train_limit,
+        validation_share=VALIDATION_SHARES[source],
+        test_share=TEST_SHARES[source],
+        split_seed=split_seed,
+    )
+
+
+def cache_root(directory: Path | None = None) -> Path:
+    """Where prepared data lies: `directory`, else DSE_CACHE, else the user's cache folder."""
+    if directory is not None:
+        return Path(directory)
+    if set_by_user := os.environ.get(CACHE_VARIABLE):
+        return Path(set_by_user).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("dse"))
+
+
+def _parse_source(text: str) -> tuple[SourceName, Path | None]:
+    name, colon, rest = text.strip().partition(":")
+    if name not in SOURCES:
+        raise DataError(_unknown(text))
+    source: SourceName = name
+    if source == "digits" and colon:
+        raise DataError(f"data {text!r}: digits is built in and takes no path; write `digits`")
+    if source == "folder" and not rest:
+        raise DataError(f"data {text!r}: folder needs a path; write `folder:PATH`")
+    if colon and not rest:
+        raise DataError(f"data {text!r}: nothing stands behind the colon; write `{name}`")
+    return source, Path(rest).expanduser().absolute() if rest else None
+
+
+def _unknown(text: str) -> str:
+    known = "known are digits, folder:PATH, cifar10 and cifar10:PATH"
+    if text and Path(text).expanduser().is_dir():
+        return f"data {text!r} is a folder; did you mean folder:{text}? ({known})"
+    name = text.strip().partition(":")[0].lower()
+    nearest = difflib.get_close_matches(name, SOURCES, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]}? " if nearest else ""
+    return f"data {text!r} is not a source; {hint}{known}"

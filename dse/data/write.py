@@ -1,0 +1,178 @@
+"""Writing the arrays of a prepared dataset, and saying so when that fails."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from dse.data.dataset import FORMAT_VERSION, digest, fingerprint, images_name, labels_name
+from dse.data.source import Progress, Source
+from dse.data.spec import CACHE_VARIABLE, DataSpec
+from dse.data.splits import SplitName
+from dse.errors import DataError
+
+BROKEN_SHARE = 0.01  # of all pictures; more broken ones than that are an error
+_NAMED_COUNT = 5
+_PATIENCE_COUNT = 100  # broken pictures after which a hopeless folder is not read to its end
+
+
+def needed_bytes(source: Source) -> int:
+    """Bytes of all decoded pictures of a source."""
+    return sum(source.counts.values()) * math.prod(source.input_shape)
+
+
+class Writer:
+    """Writes splits one after the other and adds up what the record needs."""
+
+    def __init__(self, source: Source, directory: Path, report: Progress) -> None:
+        self._source = source
+        self._directory = directory
+        self._report = report
+        self._total_count = sum(source.counts.values())
+        self._splits: dict[str, dict[str, Any]] = {}
+        self._broken: list[str] = []
+        self._seen_count = 0
+        channels = source.input_shape[2]
+        # Whole numbers, so that mean and deviation do not depend on the order of summation.
+        self._sum = np.zeros(channels, np.uint64)
+        self._square_sum = np.zeros(channels, np.uint64)
+        self._pixels_count = 0
+
+    def write_split(self, split: SplitName) -> None:
+        """Decode a split block by block into its two files."""
+        hashed = hashlib.blake2b(digest_size=32)
+        labels: list[np.ndarray] = []
+        # Around all of it: closing a file after a failed write raises once more.
+        with writing(self._directory.parent, needed_bytes(self._source)):
+            with open(self._directory / images_name(split), "wb") as file:
+                _write_header(file, (self._source.counts[split], *self._source.input_shape))
+                for block in self._source.blocks(split):
+                    pixels = np.ascontiguousarray(block.images).data
+                    file.write(pixels)
+                    hashed.update(pixels)
+                    labels.append(block.labels)
+                    self._note(split, block.images, block.broken)
+                together = np.concatenate([np.empty(0, np.int32), *labels]).astype(np.int32)
+                # Pictures that were left out shorten the array; the header keeps its length.
+                file.seek(0)
+                _write_header(file, (len(together), *self._source.input_shape))
+                _flush(file)
+            with open(self._directory / labels_name(split), "wb") as file:
+                np.lib.format.write_array(file, together, allow_pickle=False)
+                _flush(file)
+        self._check_broken()
+        self._check_classes(split, together)
+        self._splits[split] = {
+            "images_count": len(together),
+            "images_digest": hashed.hexdigest(),
+            "labels_digest": digest(together),
+        }
+
+    def record(self, name: str, spec: DataSpec) -> dict[str, Any]:
+        """The content of data.json."""
+        source = self._source
+        mean = self._sum / (self._pixels_count * 255)
+        square = self._square_sum / (self._pixels_count * 255**2)
+        std = np.maximum(np.sqrt(np.maximum(square - mean**2, 0)), 1 / 255)
+        warnings = list(source.warnings)
+        if self._broken:
+            warnings.append(f"{self._broken_text()}; left out")
+        return {
+            "format_version": FORMAT_VERSION,
+            "name": name,
+            "spec": {**asdict(spec), "path": None if spec.path is None else os.fspath(spec.path)},
+            "classes": list(source.classes),
+            "input_shape": list(source.input_shape),
+            "mean": mean.tolist(),
+            "std": std.tolist(),
+            "warnings": warnings,
+            "splits": self._splits,
+            "fingerprint": fingerprint(source.classes, source.input_shape, self._splits),
+        }
+
+    def _note(self, split: SplitName, images: np.ndarray, broken: tuple[str, ...]) -> None:
+        self._seen_count += len(images) + len(broken)
+        self._report("decoding", self._seen_count, self._total_count)
+        if broken:
+            self._broken.extend(broken)
+            if len(self._broken) > _PATIENCE_COUNT:
+                self._check_broken()
+        if split == "train":
+            whole = images.astype(np.uint32)
+            self._sum += whole.sum(axis=(0, 1, 2), dtype=np.uint64)
+            self._square_sum += (whole * whole).sum(axis=(0, 1, 2), dtype=np.uint64)
+            self._pixels_count += int(np.prod(images.shape[:3]))
+
+    def _check_broken(self) -> None:
+        last = self._seen_count == self._total_count
+        if len(self._broken) > BROKEN_SHARE * self._total_count and (
+            last or len(self._broken) > _PATIENCE_COUNT
+        ):
+            raise DataError(
+                f"{self._broken_text()}; up to {BROKEN_SHARE:.0%} are left out, but not more: "
+                "mend or remove them"
+            )
+
+    def _check_classes(self, split: SplitName, labels: np.ndarray) -> None:
+        if split != "train":
+            return
+        present = np.bincount(labels, minlength=len(self._source.classes)) > 0
+        empty = [
+            name for name, there in zip(self._source.classes, present, strict=True) if not there
+        ]
+        if empty:
+            raise DataError(
+                f"no training picture is left for {', '.join(empty)}: {self._broken_text()}"
+            )
+
+    def _broken_text(self) -> str:
+        named = ", ".join(self._broken[:_NAMED_COUNT])
+        more = len(self._broken) - _NAMED_COUNT
+        least = "" if self._seen_count == self._total_count else "at least "
+        return (
+            f"{least}{len(self._broken)} of {self._total_count} pictures cannot "
+            f"be decoded: {named}{f' and {more} more' if more > 0 else ''}"
+        )
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _flush(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def writing(cache: Path, needed: int) -> Iterator[None]:
+    """Turn what goes wrong while writing into words."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free_bytes = shutil.disk_usage(cache).free
+            raise DataError(full(cache, needed, free_bytes)) from error
+        raise DataError(
+            f"cannot write prepared data into {cache}: {error.strerror or error}; "
+            f"set {CACHE_VARIABLE} to a folder that can be written"
+        ) from error
+
+
+def full(cache: Path, needed: int, free_bytes: int) -> str:
+    """The message for a disk that is too small for `needed` bytes."""
+    return (
+        f"the disk of {cache} is full: the prepared data takes {needed / 1e6:.0f} MB, "
+        f"{free_bytes / 1e6:.0f} MB are free; make room, or set {CACHE_VARIABLE} to another folder"
+    )

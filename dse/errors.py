@@ -1,0 +1,100 @@
+"""Every error that `dse` raises on purpose.
+
+    DseError
+    ├── UsageError              the command line cannot be understood (exit status 2)
+    ├── ConfigError             a YAML file or a setting: all its problems, each with its place
+    ├── SpaceError              a search space that cannot be used this way
+    ├── ArchitectureError       a candidate that cannot be built; names the layer and the reason
+    ├── ObjectiveError          values that cannot be compared
+    ├── DataError               pictures that are missing, broken or too few
+    │   └── ChecksumError       a file that is not the published one
+    ├── WeightsError            a weights file that does not hold what it should
+    ├── TrainingError           a training run that cannot go on
+    │   └── DivergenceError     the loss is no longer a number
+    └── StudyError              a study that cannot be opened, read or written
+        └── StudyMismatchError  a study of that name holds something else
+
+A message says what is wrong, where, what was found and how to mend it. The command
+line prints the message alone and exits with 1 (2 for usage); `--debug` shows the trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class DseError(Exception):
+    """The root: whatever goes wrong in a way that the user can mend."""
+
+
+class UsageError(DseError):
+    """The command line cannot be understood."""
+
+
+class ConfigError(DseError):
+    """A YAML file or a setting is wrong.
+
+    Attributes:
+        problems: every problem that was found, one line each, with `file:line:` in front
+            where it stands in a file.
+    """
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems: tuple[str, ...] = (
+            (problems,) if isinstance(problems, str) else tuple(problems)
+        )
+        super().__init__("\n".join(self.problems))
+
+
+class SpaceError(DseError):
+    """A search space cannot be used this way (infinite, or nothing in it can be built)."""
+
+
+class ArchitectureError(DseError):
+    """A candidate cannot be built; the message names the layer and the reason."""
+
+
+class ObjectiveError(DseError):
+    """Values that cannot be compared: NaN, or shapes that do not match."""
+
+
+class DataError(DseError):
+    """Pictures are missing, broken or too few."""
+
+
+class ChecksumError(DataError):
+    """A file is not the published one."""
+
+
+class WeightsError(DseError):
+    """A weights file does not hold what it should."""
+
+
+class TrainingError(DseError):
+    """A training run cannot go on."""
+
+
+class DivergenceError(TrainingError):
+    """The loss is no longer a number.
+
+    Attributes:
+        step: optimizer step (counted from 0) at which the loss was first not finite.
+        learning_rate: learning rate of that step.
+    """
+
+    def __init__(self, step: int, learning_rate: float, loss: float) -> None:
+        self.step = step
+        self.learning_rate = learning_rate
+        self.loss = loss
+        super().__init__(
+            f"the loss became {loss} at step {step} (learning rate {learning_rate:.3g}); "
+            "try a lower one: --recipe learning_rate=…"
+        )
+
+
+class StudyError(DseError):
+    """A study cannot be opened, read or written."""
+
+
+class StudyMismatchError(StudyError):
+    """A study of that name holds a different space, recipe or data."""

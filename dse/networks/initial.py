@@ -1,0 +1,66 @@
+"""First values of the parameters: the same for a key, a name and a shape, whatever else is there.
+
+The draws are numpy's: the program that draws seventeen kernels of different shapes takes
+JAX six seconds to compile, and every candidate would need its own.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+import jax
+import numpy as np
+from jax import Array
+
+from dse.architecture.architecture import Architecture
+from dse.architecture.layers import Conv, Dense, Fire, Parameter
+
+LAST_LAYER_STD = 0.01
+"""Standard deviation of the last layer's kernel: all classes start about equally likely.
+
+Source: SqueezeNet's and AlexNet's Caffe models (conv10, fc8).
+"""
+
+
+def initial_value(parameter: Parameter, *, std: float, key: Array) -> np.ndarray:
+    """Zeros for bias and mean, ones for scale and variance, normal draws for a kernel.
+
+    Args:
+        parameter: path, shape and kind.
+        std: standard deviation of a kernel's values.
+        key: a JAX random key.
+
+    Returns:
+        float32 array that depends on the key, the path and the shape alone.
+    """
+    if parameter.kind != "kernel":
+        value = 1 if parameter.kind in ("scale", "variance") else 0
+        return np.full(parameter.shape, value, np.float32)
+    words = np.asarray(jax.random.key_data(key)).ravel().tolist()
+    seed = np.random.SeedSequence([*words, zlib.crc32(parameter.path.encode())])
+    draws = np.random.Generator(np.random.PCG64(seed)).standard_normal(
+        parameter.shape, dtype=np.float32
+    )
+    return draws * np.float32(std)
+
+
+def kernel_stds(architecture: Architecture) -> dict[str, float]:
+    """Standard deviation of each kernel's first values, by its path.
+
+    sqrt(2 / fan-in) before a ReLU (He et al. 2015, arXiv 1502.01852, equation 10),
+    sqrt(1 / fan-in) without one, and `LAST_LAYER_STD` for the layer that gives the scores.
+    """
+    layers: list[Conv | Dense] = []
+    for layer in architecture.layers:
+        if isinstance(layer, Fire):
+            layers.extend(layer.convs)
+        elif isinstance(layer, Conv | Dense):
+            layers.append(layer)
+    stds = {}
+    for layer in layers:
+        kernel = layer.parameters[0]
+        gain = 2 if layer.activation == "relu" else 1
+        stds[kernel.path] = math.sqrt(gain / math.prod(kernel.shape[:-1]))
+    stds[layers[-1].parameters[0].path] = LAST_LAYER_STD
+    return stds

@@ -1,0 +1,24 @@
+"""Tables and plots of studies, made from their records; nothing here trains.
+
+pandas and matplotlib are imported where they are used, so that importing this is cheap.
+"""
+
+from dse.report.formats import markdown, records, short_count, short_value
+from dse.report.plots import plot_accuracy_against_size
+from dse.report.tables import StudyTable, front_table, metaparameters, summarise, varying
+from dse.report.trials import SIZE_COLUMNS, read_trials
+
+__all__ = [
+    "SIZE_COLUMNS",
+    "StudyTable",
+    "front_table",
+    "markdown",
+    "metaparameters",
+    "plot_accuracy_against_size",
+    "read_trials",
+    "records",
+    "short_count",
+    "short_value",
+    "summarise",
+    "varying",
+]

@@ -1,0 +1,104 @@
+"""A figure that anyone gets the same: style, wrapped text, and files written whole.
+
+Made without pyplot and from matplotlib's own defaults, so that neither a user's matplotlibrc
+nor another figure changes it, and the same picture has the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dse.errors import StudyError
+from dse.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+DPI = 150
+WIDTH_IN = 7.2
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 9.0,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "dse",
+}
+# A date or a version in the file would make equal pictures differ.
+_METADATA: dict[str, dict[str, str | None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Matplotlib's defaults with the plates' own settings, as long as the context lasts."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+def new_figure() -> tuple[Figure, RendererAgg]:
+    """An empty figure, as wide as plates are, with the renderer that measures its text."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH_IN, WIDTH_IN), dpi=DPI)
+    return figure, FigureCanvasAgg(figure).get_renderer()
+
+
+def figure_of(axes: Axes) -> Figure:
+    """The figure that the axes stand in."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None, "the axes were removed from their figure"
+    return figure
+
+
+def wrap(text: Text, renderer: RendererAgg, width_px: float) -> None:
+    """Break the text's lines at spaces, and inside what is still too long, to fit the width."""
+
+    def fits(line: str) -> bool:
+        text.set_text(line)
+        return text.get_window_extent(renderer).width <= width_px
+
+    lines: list[str] = []
+    for paragraph in text.get_text().split("\n"):
+        line = ""
+        for word in paragraph.split(" "):
+            if line and fits(f"{line} {word}"):
+                line = f"{line} {word}"
+                continue
+            if line:
+                lines.append(line)
+            line = word
+            while not fits(line):
+                cut = next(at for at in range(len(line) - 1, 0, -1) if at == 1 or fits(line[:at]))
+                lines.append(line[:cut])
+                line = line[cut:]
+        lines.append(line)
+    text.set_text("\n".join(lines))
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure in the form that the path's suffix names (.png or .svg), whole or not.
+
+    Raises:
+        StudyError: another suffix, or a folder that cannot be written.
+    """
+    kind = path.suffix.lstrip(".").lower()
+    if kind not in _METADATA:
+        raise StudyError(f"{path}: a plot is written as .png or .svg, not as {path.suffix!r}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            figure.savefig(file, format=kind, dpi=DPI, metadata=_METADATA[kind])
+    except OSError as error:
+        raise StudyError(f"{path}: the plot cannot be written: {error.strerror}") from error

@@ -1,0 +1,81 @@
+"""The words on a plate: title, names in the legend, and the line below with data and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dse.report.tables import StudyTable, varying
+
+_FINGERPRINT_SHOWN_COUNT = 8
+DOT = " · "
+
+PUBLISHED_CAPTION = (
+    "published: other data and another measure (ImageNet, top-5, read from the paper); their "
+    "sizes are counted here, at 227×227×3 and 1000 classes"
+)
+
+
+def title(studies: Sequence[StudyTable], size_name: str) -> str:
+    """What the picture shows: "Accuracy against parameters as squeeze_ratio varies"."""
+    varied = varying(studies[0].trials) if len(studies) == 1 else ()
+    more = f" as {_listed(varied)} {'varies' if len(varied) == 1 else 'vary'}" if varied else ""
+    return f"Accuracy against {size_name}{more}"
+
+
+def legend_name(study: StudyTable) -> str:
+    """The study's name, with what the labels of its points mean."""
+    varied = varying(study.trials)
+    return f"{study.name} (labels: {DOT.join(varied)})" if varied else study.name
+
+
+def captions(studies: Sequence[StudyTable]) -> list[str]:
+    """One line for data, epochs, seeds and fingerprint; one a study where they differ."""
+    lines = [DOT.join(_facts(study)) for study in studies]
+    if len(studies) == 1:
+        varied = varying(studies[0].trials)
+        order = [f"labels: {DOT.join(varied)}"] if len(varied) > 1 else []
+        return [*order, f"study {studies[0].name}{DOT}{lines[0]}"]
+    if len(set(lines)) == 1:
+        return [lines[0]]
+    return [f"{study.name}: {line}" for study, line in zip(studies, lines, strict=True)]
+
+
+def _facts(study: StudyTable) -> list[str]:
+    data = study.info.get("data")
+    facts = _data_facts(data) if isinstance(data, Mapping) else []
+    trials = study.trials
+    finished = trials[trials["status"] == "finished"]
+    epochs = sorted({int(epochs) for epochs in finished["epochs"].dropna()})
+    if epochs:
+        most = _counted(epochs[-1], "epoch")
+        facts.append(most if len(epochs) == 1 else f"{epochs[0]} to {most}")
+    if len(trials):
+        facts.append(_counted(trials["seed"].nunique(), "seed"))
+    fingerprint = data.get("fingerprint") if isinstance(data, Mapping) else None
+    if fingerprint:
+        facts.append(f"data fingerprint {str(fingerprint)[:_FINGERPRINT_SHOWN_COUNT]}")
+    failed_count = int((trials["status"] == "failed").sum())
+    if failed_count:
+        facts.append(f"{failed_count} of {_counted(len(trials), 'trial')} failed")
+    return facts
+
+
+def _data_facts(data: Mapping[str, object]) -> list[str]:
+    facts = [str(data["name"])] if "name" in data else []
+    shape, classes = data.get("input_shape"), data.get("classes")
+    if isinstance(shape, list | tuple):
+        facts.append("×".join(str(extent) for extent in shape))
+    if isinstance(classes, list | tuple):
+        facts.append(_counted(len(classes), "class"))
+    elif isinstance(classes, int):
+        facts.append(_counted(classes, "class"))
+    return facts
+
+
+def _counted(count: int, noun: str) -> str:
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{count} {noun if count == 1 else plural}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

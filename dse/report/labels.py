@@ -1,0 +1,164 @@
+"""Labels beside the points of a plate, clear of points, whiskers and each other."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dse.report.canvas import figure_of
+from dse.report.marks import failed_percent, front_corners
+from dse.report.placement import nearest_in_box, place_labels
+from dse.report.series import Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.text import Text
+
+Floats = NDArray[np.float64]
+
+_ALL_LABELLED_COUNT = 18
+_FONT_PT = 7.5
+_MARKER_RADIUS_PT, _WHISKER_RADIUS_PT, _LINE_RADIUS_PT = 4.0, 2.0, 1.0
+_LEADER_FROM_PT = 11.0
+_POINTS_PER_INCH = 72.0
+_INSET = np.array([3.0, 2.0, 0.0, 0.0])  # clear of the axes' own lines
+_INK = "#222222"
+
+
+@dataclass(frozen=True)
+class _Label:
+    text: str
+    colour: str
+    anchor: Floats
+
+
+def draw_labels(axes: Axes, all_series: Sequence[Series], renderer: RendererAgg) -> list[Text]:
+    """Label the points by what was swept; many points: the fronts alone.
+
+    A label for which no place is free is left out, a dominated candidate's before one on a
+    front. Limits and position of the axes must be final.
+    """
+    wanted = _wanted_labels(axes, all_series)
+    texts = [_draw_text(axes, label) for label in wanted]
+    sizes = [_points(axes, text.get_window_extent(renderer).size) for text in texts]
+    obstacles = [box for series in all_series for box in _obstacles(axes, series)]
+    lines = [box for series in all_series for box in _line_boxes(axes, series)]
+    boxes = place_labels(
+        np.array([label.anchor for label in wanted]).reshape(-1, 2),
+        np.array(sizes).reshape(-1, 2),
+        obstacles=np.array(obstacles).reshape(-1, 4),
+        lines=np.array(lines).reshape(-1, 4),
+        bounds=_points(axes, axes.get_window_extent(renderer).extents) + _INSET,
+        unlabelled=_unlabelled(axes, all_series, wanted),
+    )
+    drawn = []
+    for text, box, label in zip(texts, boxes, wanted, strict=True):
+        if box is None:
+            text.remove()
+            continue
+        text.set_position((box[0] / _POINTS_PER_INCH, box[1] / _POINTS_PER_INCH))
+        _draw_leader(axes, label, nearest_in_box(box, label.anchor))
+        drawn.append(text)
+    return drawn
+
+
+def anchors(axes: Axes, series: Series) -> Floats:
+    """Where the candidates stand in the figure, in points (candidate, 2)."""
+    heights = np.where(series.is_measured, series.percent("mean"), failed_percent(axes))
+    places = axes.transData.transform(np.column_stack([series.sizes, heights]))
+    return _points(axes, places) + np.column_stack([series.dodges_pt, np.zeros(len(places))])
+
+
+def _wanted_labels(axes: Axes, all_series: Sequence[Series]) -> list[_Label]:
+    """The fronts' labels, then, where there are few points, everyone else's."""
+    first: list[_Label] = []
+    second: list[_Label] = []
+    for series in all_series:
+        for text, anchor, is_on_front in zip(
+            series.labels, anchors(axes, series), series.is_on_front, strict=True
+        ):
+            label = _Label(text, series.label_colour if len(all_series) > 1 else _INK, anchor)
+            if text:
+                (first if is_on_front else second).append(label)
+    return first + (second if len(first) + len(second) <= _ALL_LABELLED_COUNT else [])
+
+
+def _unlabelled(axes: Axes, all_series: Sequence[Series], wanted: Sequence[_Label]) -> Floats:
+    """The points that get no label, in points (point, 2)."""
+    labelled = {tuple(label.anchor) for label in wanted}
+    places = [place for series in all_series for place in anchors(axes, series)]
+    return np.array([place for place in places if tuple(place) not in labelled]).reshape(-1, 2)
+
+
+def _obstacles(axes: Axes, series: Series) -> list[Floats]:
+    """Boxes around the markers and the whiskers, in points."""
+    places = anchors(axes, series)
+    boxes = [np.concatenate([xy - _MARKER_RADIUS_PT, xy + _MARKER_RADIUS_PT]) for xy in places]
+    lows, highs = (
+        _points(axes, axes.transData.transform(np.column_stack([series.sizes, values])))[:, 1]
+        for values in (series.percent("min"), series.percent("max"))
+    )
+    for (x, _), low, high, is_measured in zip(places, lows, highs, series.is_measured, strict=True):
+        if is_measured:
+            r = _WHISKER_RADIUS_PT
+            boxes.append(np.array([x - r, low - r, x + r, high + r]))
+    return boxes
+
+
+def _line_boxes(axes: Axes, series: Series) -> list[Floats]:
+    """Boxes around the pieces of the front's step line, in points."""
+    if series.is_published:
+        return []  # a label may lie on the dotted line
+    corners = front_corners(series, axes.get_xlim()[1])
+    places = _points(axes, axes.transData.transform(corners)) if len(corners) else corners
+    return [
+        np.concatenate([np.minimum(a, b) - _LINE_RADIUS_PT, np.maximum(a, b) + _LINE_RADIUS_PT])
+        for a, b in itertools.pairwise(places)
+    ]
+
+
+def _draw_text(axes: Axes, label: _Label) -> Text:
+    from matplotlib.patheffects import withStroke
+
+    return axes.text(
+        0,
+        0,
+        label.text,
+        transform=figure_of(axes).dpi_scale_trans,
+        horizontalalignment="left",
+        verticalalignment="bottom",
+        fontsize=_FONT_PT,
+        color=label.colour,
+        parse_math=False,
+        path_effects=[withStroke(linewidth=2, foreground="white")],
+        zorder=5,
+    )
+
+
+def _draw_leader(axes: Axes, label: _Label, end: Floats) -> None:
+    """A thin line from the point to a label that stands some way off."""
+    offset = end - label.anchor
+    distance = float(np.hypot(*offset))
+    if distance < _LEADER_FROM_PT:
+        return
+    start = label.anchor + offset * (_MARKER_RADIUS_PT / distance)
+    xs, ys = np.array([start, end]).T / _POINTS_PER_INCH
+    axes.plot(
+        xs,
+        ys,
+        transform=figure_of(axes).dpi_scale_trans,
+        color=label.colour,
+        linewidth=0.5,
+        alpha=0.6,
+        zorder=1.5,
+    )
+
+
+def _points(axes: Axes, pixels: object) -> Floats:
+    return np.asarray(pixels, dtype=float) * _POINTS_PER_INCH / figure_of(axes).dpi

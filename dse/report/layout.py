@@ -1,0 +1,127 @@
+"""Where the blocks of a plate stand: heading and legends above the axes, caption below.
+
+The text is measured first and the figure made as high as it needs, so nothing is clipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dse.report.canvas import DPI, WIDTH_IN, wrap
+from dse.report.marks import Key
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
+    from matplotlib.text import Text
+
+_PLOT_HEIGHT_IN = 3.9
+_LEFT_IN, _RIGHT_IN, _EDGE_IN = 0.70, 0.32, 0.14
+_GAP_IN, _BELOW_AXES_IN = 0.07, 0.58
+_TEXT_WIDTH_IN = WIDTH_IN - 2 * _EDGE_IN
+_LEGEND_KEY_IN = 0.4
+
+
+def draw_paragraph(
+    figure: Figure,
+    renderer: RendererAgg,
+    words: str,
+    colour: str,
+    *,
+    size_pt: float,
+    bold: bool = False,
+) -> Text:
+    """Text as wide as the figure at most, broken where it must be."""
+    text = figure.text(
+        0,
+        0,
+        words,
+        fontsize=size_pt,
+        fontweight="bold" if bold else "normal",
+        color=colour,
+        verticalalignment="top",
+        linespacing=1.35,
+        parse_math=False,
+    )
+    wrap(text, renderer, _TEXT_WIDTH_IN * DPI)
+    return text
+
+
+def draw_legend(figure: Figure, renderer: RendererAgg, keys: Sequence[Key]) -> Legend | None:
+    """A legend in as few rows as fit the figure's width; none where nothing is drawn."""
+    if not keys:
+        return None
+    # The stubs leave out that a handle may be several artists, one over the other.
+    handles: list[Any] = [key for _, key in keys]
+    names = [_wrapped(figure, renderer, name) for name, _ in keys]
+    for columns_count in range(len(keys), 0, -1):
+        legend = figure.legend(
+            handles,
+            names,
+            loc="upper left",
+            ncols=columns_count,
+            fontsize=8,
+            labelcolor="#222222",
+            frameon=False,
+            borderpad=0,
+            borderaxespad=0,
+            handlelength=1.4,
+            handletextpad=0.5,
+            columnspacing=1.6,
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+        width_px = legend.get_window_extent(renderer).width
+        if width_px <= _TEXT_WIDTH_IN * DPI or columns_count == 1:
+            break
+        legend.remove()
+    return legend
+
+
+def lay_out(
+    figure: Figure,
+    renderer: RendererAgg,
+    axes: Axes,
+    *,
+    above: Sequence[Text | Legend],
+    below: Text,
+) -> None:
+    """Set the figure's height and every block's place, from the top down."""
+    heights_in = [block.get_window_extent(renderer).height / DPI for block in above]
+    below_in = below.get_window_extent(renderer).height / DPI
+    above_in = _EDGE_IN + sum(heights_in) + _GAP_IN * (len(above) + 1)
+    total_in = above_in + _PLOT_HEIGHT_IN + _BELOW_AXES_IN + below_in + _EDGE_IN
+    figure.set_size_inches(WIDTH_IN, total_in)
+    left = _EDGE_IN / WIDTH_IN
+    top_in = _EDGE_IN
+    for block, height_in in zip(above, heights_in, strict=True):
+        _move(figure, block, left, 1 - top_in / total_in)
+        top_in += height_in + _GAP_IN
+    axes.set_position(
+        (
+            _LEFT_IN / WIDTH_IN,
+            (total_in - above_in - _PLOT_HEIGHT_IN) / total_in,
+            (WIDTH_IN - _LEFT_IN - _RIGHT_IN) / WIDTH_IN,
+            _PLOT_HEIGHT_IN / total_in,
+        )
+    )
+    _move(figure, below, left, (_EDGE_IN + below_in) / total_in)
+
+
+def _move(figure: Figure, block: Text | Legend, x: float, y: float) -> None:
+    from matplotlib.legend import Legend
+
+    if isinstance(block, Legend):
+        block.set_bbox_to_anchor((x, y), transform=figure.transFigure)
+    else:
+        block.set_position((x, y))
+
+
+def _wrapped(figure: Figure, renderer: RendererAgg, words: str) -> str:
+    text = figure.text(0, 0, words, fontsize=8, parse_math=False)
+    wrap(text, renderer, (_TEXT_WIDTH_IN - _LEGEND_KEY_IN) * DPI)
+    text.remove()
+    return text.get_text()

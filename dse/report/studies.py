@@ -1,0 +1,143 @@
+"""Finding a finished or running study by its name, from the files that it writes.
+
+Reads `trials.csv` and `study.yaml` only, never the database: published results are enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+from dse.architecture import FAMILIES, Candidate, Metaparameter, Shape, Value, make_candidate
+from dse.errors import ConfigError, StudyError
+from dse.report.tables import StudyTable, metaparameters
+from dse.report.trials import read_trials
+
+TRIALS_NAME, DESCRIPTION_NAME = "trials.csv", "study.yaml"
+
+
+def study_names(results: Path) -> list[str]:
+    """Names of the studies under `results`, sorted."""
+    return sorted(path.parent.name for path in results.glob(f"*/{TRIALS_NAME}"))
+
+
+def open_study(results: Path, name: str) -> StudyTable:
+    """A study's trials with its description, which may be absent.
+
+    Args:
+        results: folder of all studies.
+        name: the study's name, or its folder.
+
+    Raises:
+        StudyError: there is no such study (those that there are, nearest first), or its
+            table does not hold what it should.
+        ConfigError: `study.yaml` is no YAML.
+    """
+    from dse.config import load_yaml_plain
+
+    directory = _directory(results, name)
+    path = directory / DESCRIPTION_NAME
+    info = load_yaml_plain(path) if path.is_file() else {}
+    if not isinstance(info, dict):
+        raise StudyError(f"{path}: must hold a mapping with the study's space and data")
+    return StudyTable(directory.resolve().name, read_trials(directory / TRIALS_NAME), info)
+
+
+@dataclass(frozen=True)
+class StudiedCandidate:
+    """A candidate of a study with what it was trained for."""
+
+    candidate: Candidate
+    input_shape: Shape
+    classes_count: int
+
+
+def studied_candidate(study: StudyTable, key: str) -> StudiedCandidate:
+    """The candidate that the study's table calls `key`.
+
+    Raises:
+        StudyError: there is none, `study.yaml` lacks family, input shape or classes, or the
+            row's metaparameters do not give that key.
+    """
+    rows = study.trials[study.trials["candidate"] == key]
+    if rows.empty:
+        keys = list(dict.fromkeys(study.trials["candidate"]))
+        raise StudyError(f"study {study.name} has no candidate {key!r}; {_listed(key, keys)}")
+    family, input_shape, classes_count = _subject(study)
+    known = FAMILIES[family].metaparameters
+    texts = {name: str(rows.iloc[0][name]) for name in metaparameters(study.trials)}
+    try:
+        candidate = make_candidate(
+            family, {name: recorded_value(text, known.get(name)) for name, text in texts.items()}
+        )
+    except ConfigError as error:
+        raise StudyError(f"study {study.name}, candidate {key}: {error}") from error
+    if candidate.key != key:
+        raise StudyError(
+            f"study {study.name}: the metaparameters of candidate {key} give {candidate.key}; "
+            f"{TRIALS_NAME} was changed, or another version of dse wrote it"
+        )
+    return StudiedCandidate(candidate, input_shape, classes_count)
+
+
+def recorded_value(text: str, part: Metaparameter | None) -> Value:
+    """A metaparameter's value from its cell in `trials.csv`; layer names stand between spaces.
+
+    >>> recorded_value("8", None), recorded_value("0.25", None), recorded_value("late", None)
+    (8, 0.25, 'late')
+    """
+    if part is not None and part.kind == "layers" and text not in part.choices:
+        return tuple(text.split())
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _directory(results: Path, name: str) -> Path:
+    for directory in (results / name, Path(name)):
+        if name.strip() and (directory / TRIALS_NAME).is_file():
+            return directory
+    if name.strip() and (results / name / "study.db").is_file():
+        raise StudyError(
+            f"study {name} in {results} has no {TRIALS_NAME} yet: no candidate has ended; "
+            "the command that made it goes on with it"
+        )
+    names = study_names(results)
+    if not names:
+        raise StudyError(
+            f"there is no study {name!r}: {results} holds none; `dse sweep` makes one, and "
+            "--results says where they are"
+        )
+    raise StudyError(f"there is no study {name!r} in {results}; {_listed(name, names)}")
+
+
+def _listed(name: str, names: list[str], most: int = 8) -> str:
+    """`there are a, b, c`, the nearest to `name` first."""
+    by_nearness = sorted(names, key=lambda other: -SequenceMatcher(None, name, other).ratio())
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"there {'is' if len(names) == 1 else 'are'} {', '.join(by_nearness[:most])}{more}"
+
+
+def _subject(study: StudyTable) -> tuple[str, Shape, int]:
+    """Family, input shape and number of classes from `study.yaml`."""
+    space, data = _part(study, "space"), _part(study, "data")
+    match [space.get("family"), data.get("input_shape"), data.get("classes")]:
+        case [str(family), [int(height), int(width), int(channels)], [_, *_] as classes] if (
+            family in FAMILIES
+        ):
+            return family, (height, width, channels), len(classes)
+    raise StudyError(
+        f"study {study.name}: {DESCRIPTION_NAME} must name space.family, data.input_shape "
+        "[height, width, channels] and data.classes"
+    )
+
+
+def _part(study: StudyTable, name: str) -> Mapping[str, Any]:
+    part = study.info.get(name)
+    return part if isinstance(part, Mapping) else {}

@@ -1,0 +1,151 @@
+"""The trials of a study as tables: one row a candidate, and the front."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dse.errors import ObjectiveError
+from dse.pareto import front
+from dse.report.formats import short_value
+from dse.report.trials import SIZE_COLUMNS
+from dse.statistics import mean_interval
+
+if TYPE_CHECKING:  # pandas takes a second and more to import: only who reads a table pays
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class StudyTable:
+    """A study's trials with the words that stand beside them.
+
+    Attributes:
+        name: the study's name.
+        trials: as `read_trials` returns them.
+        info: the study's `study.yaml` (or any part of it); only titles come from it.
+    """
+
+    name: str
+    trials: pd.DataFrame
+    info: Mapping[str, object] = field(default_factory=dict)
+
+
+def metaparameters(trials: pd.DataFrame) -> tuple[str, ...]:
+    """Names of the metaparameter columns, in their order."""
+    names = list(trials.columns)
+    return tuple(names[names.index("candidate") + 1 : names.index("seed")])
+
+
+def varying(trials: pd.DataFrame) -> tuple[str, ...]:
+    """Names of the metaparameters with more than one value, in their order."""
+    return tuple(name for name in metaparameters(trials) if trials[name].nunique() > 1)
+
+
+def summarise(trials: pd.DataFrame, *, size: str = "params_count") -> pd.DataFrame:
+    """One row for each candidate, in the order of their first trial.
+
+    Columns: candidate, label, the metaparameters, the four sizes, seeds_count (finished),
+    failed_count, validation_accuracy_mean, _min, _max, _std (over seeds, with n - 1), _low
+    and _high (95% interval of the mean, Student's t), test_accuracy_mean, and on_front:
+    whether no other candidate is at most as big (by `size`) and as accurate, and better in
+    one. What was not measured is NaN; a candidate without a finished trial is not on the front.
+    """
+    import pandas as pd
+
+    _check_size(size)
+    swept = varying(trials)
+    names = metaparameters(trials)
+    rows = []
+    for _, group in trials.groupby("candidate", sort=False):
+        first = group.iloc[0]
+        finished = group[group["status"] == "finished"]
+        rows.append(
+            {
+                "candidate": first["candidate"],
+                "label": _label(first, swept),
+                **{name: first[name] for name in (*names, *SIZE_COLUMNS)},
+                "seeds_count": len(finished),
+                "failed_count": int((group["status"] == "failed").sum()),
+                **_spread(finished["validation_accuracy"].to_numpy()),
+                "test_accuracy_mean": _mean_of_known(finished["test_accuracy"].to_numpy()),
+            }
+        )
+    summary = pd.DataFrame(rows, columns=_summary_columns(names))
+    measured = np.flatnonzero(summary["seeds_count"].to_numpy(dtype=int) > 0)
+    objectives = np.column_stack(
+        [
+            summary[size].to_numpy(dtype=float)[measured],
+            -summary["validation_accuracy_mean"].to_numpy(dtype=float)[measured],
+        ]
+    )
+    on_front = np.zeros(len(summary), dtype=bool)
+    on_front[measured[front(objectives)]] = True
+    return summary.assign(on_front=on_front)
+
+
+def front_table(trials: pd.DataFrame, *, size: str = "params_count") -> pd.DataFrame:
+    """The candidates on the front of accuracy against `size`, smallest first.
+
+    Columns: what was varied, the four sizes, the validation accuracy (mean, min, max), the
+    test accuracy (mean), seeds_count and the candidate's key. `to_csv(index=False)` of it is
+    a good file; `formats.markdown` and `formats.records` give the other forms.
+    """
+    summary = summarise(trials, size=size)
+    columns = [
+        *varying(trials),
+        *SIZE_COLUMNS,
+        "validation_accuracy_mean",
+        "validation_accuracy_min",
+        "validation_accuracy_max",
+        "test_accuracy_mean",
+        "seeds_count",
+        "candidate",
+    ]
+    on_front = summary[summary["on_front"].to_numpy()]
+    return on_front.sort_values([size, "candidate"])[columns].reset_index(drop=True)
+
+
+def _label(candidate: pd.Series, swept: Sequence[str]) -> str:
+    if not swept:
+        return str(candidate["candidate"])
+    if len(swept) == 1:
+        return short_value(candidate[swept[0]])
+    return ", ".join(f"{name} {short_value(candidate[name])}" for name in swept)
+
+
+def _spread(accuracies: np.ndarray) -> dict[str, float]:
+    names = ("mean", "min", "max", "std", "low", "high")
+    if not len(accuracies):
+        return {f"validation_accuracy_{name}": math.nan for name in names}
+    interval = mean_interval(accuracies)
+    values = (
+        interval.estimate,
+        float(accuracies.min()),
+        float(accuracies.max()),
+        float(accuracies.std(ddof=1)) if len(accuracies) > 1 else math.nan,
+        interval.low,
+        interval.high,
+    )
+    return {f"validation_accuracy_{n}": value for n, value in zip(names, values, strict=True)}
+
+
+def _mean_of_known(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def _summary_columns(names: Sequence[str]) -> list[str]:
+    return [
+        *("candidate", "label", *names, *SIZE_COLUMNS, "seeds_count", "failed_count"),
+        *_spread(np.empty(0)),
+        "test_accuracy_mean",
+    ]
+
+
+def _check_size(size: str) -> None:
+    if size not in SIZE_COLUMNS:
+        raise ObjectiveError(f"{size!r} is not a size; choose one of {', '.join(SIZE_COLUMNS)}")

@@ -1,0 +1,184 @@
+"""Reading `trials.csv`: every cell is checked before it is believed.
+
+The metaparameters are whatever columns stand between `candidate` and `seed`.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dse.errors import StudyError
+
+if TYPE_CHECKING:  # pandas takes a second and more to import: only who reads a table pays
+    import pandas as pd
+
+SIZE_COLUMNS = ("params_count", "macs", "weight_bytes", "peak_activation_bytes")
+STATUSES = ("finished", "failed")
+_PROBLEMS_SHOWN_COUNT = 10
+
+Cell = int | float | str | bool
+
+
+def read_trials(path: Path) -> pd.DataFrame:
+    """Trials of a study from its `trials.csv`, one row for each candidate and seed.
+
+    Counts become integers, accuracies and times floats (NaN where nothing was measured), and
+    a metaparameter whatever all of its values are: int, float or str.
+
+    Raises:
+        StudyError: the file cannot be read, or cells do not hold what their column should;
+            all of them are named by file, line and column.
+    """
+    import pandas as pd
+
+    header, rows = _read_cells(path)
+    columns = {name: [cells[index] for _, cells in rows] for index, name in enumerate(header)}
+    lines = [line for line, _ in rows]
+    problems: list[str] = []
+    typed: dict[str, Sequence[Cell]] = {}
+    for name, texts in columns.items():
+        if name in _KINDS:
+            typed[name] = _checked_column(name, texts, [f"{path}:{n}" for n in lines], problems)
+        else:
+            typed[name] = _inferred_column(texts)
+    if not problems:
+        problems += _contradictions(typed, [f"{path}:{n}" for n in lines])
+    if problems:
+        hidden_count = len(problems) - _PROBLEMS_SHOWN_COUNT
+        more = [f"… and {hidden_count} more"] if hidden_count > 0 else []
+        raise StudyError("\n".join(problems[:_PROBLEMS_SHOWN_COUNT] + more))
+    return pd.DataFrame(
+        {
+            name: pd.Series(values, dtype=_KINDS[name].dtype if name in _KINDS else None)
+            for name, values in typed.items()
+        }
+    )
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What the cells of a column must hold."""
+
+    rule: str
+    convert: Callable[[str], Cell]
+    accepts: Callable[[Cell], bool]
+    dtype: str
+
+
+def _real(text: str) -> float:
+    return float(text) if text else math.nan
+
+
+def _is_share_or_unknown(value: Cell) -> bool:
+    return math.isnan(float(value)) or 0 <= float(value) <= 1
+
+
+_TEXT = _Kind("text", str, lambda _: True, "str")
+_KEY = _Kind("a candidate's key", str, bool, "str")
+_STATUS = _Kind("finished or failed", str, lambda value: value in STATUSES, "str")
+_SEED = _Kind("a whole number", int, lambda _: True, "int64")
+_COUNT = _Kind("a whole number from 0", int, lambda value: 0 <= float(value) < 2**63, "int64")
+_SHARE = _Kind("a fraction in [0, 1] or empty", _real, _is_share_or_unknown, "float64")
+_REAL = _Kind("a number or empty", _real, lambda _: True, "float64")
+_KINDS = {
+    "candidate": _KEY,
+    "seed": _SEED,
+    "status": _STATUS,
+    "reason": _TEXT,
+    **dict.fromkeys(SIZE_COLUMNS, _COUNT),
+    "validation_accuracy": _SHARE,
+    "test_accuracy": _SHARE,
+    **dict.fromkeys(("train_loss", "epochs", "train_s", "compile_s", "images_per_s"), _REAL),
+}
+
+
+def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header and rows, each row with its line; every row as long as the header."""
+    rows = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            for cells in reader:
+                if cells:
+                    rows.append((reader.line_num, cells))
+    except FileNotFoundError as error:
+        raise StudyError(f"{path}: no such file; `dse sweep` writes it") from error
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise StudyError(f"{path}: not a CSV file in UTF-8: {error}") from error
+    missing = [name for name in _KINDS if name not in header]
+    if missing:
+        found = ", ".join(header) or "an empty file"
+        raise StudyError(f"{path}:1: columns are missing: {', '.join(missing)}; found: {found}")
+    if len(set(header)) < len(header) or header.index("seed") < header.index("candidate"):
+        raise StudyError(
+            f"{path}:1: each column must stand there once, and `candidate` before `seed`; "
+            f"found: {', '.join(header)}"
+        )
+    for line, cells in rows:
+        if len(cells) != len(header):
+            raise StudyError(
+                f"{path}:{line}: {len(cells)} cells, but the header has {len(header)}; "
+                "the line may have been cut off"
+            )
+    return header, rows
+
+
+def _checked_column(
+    name: str, texts: Sequence[str], places: Sequence[str], problems: list[str]
+) -> list[Cell]:
+    kind = _KINDS[name]
+    values: list[Cell] = []
+    for text, place in zip(texts, places, strict=True):
+        try:
+            value = kind.convert(text)
+            is_good = kind.accepts(value)
+        except ValueError:
+            is_good = False
+        if is_good:
+            values.append(value)
+        else:
+            problems.append(f"{place}: {name} is {text!r}, but must be {kind.rule}")
+    return values
+
+
+def _inferred_column(texts: Sequence[str]) -> list[int] | list[float] | list[str]:
+    for convert in (int, float):
+        try:
+            return [convert(text) for text in texts]
+        except ValueError:
+            continue
+    return list(texts)
+
+
+def _contradictions(columns: Mapping[str, Sequence[Cell]], places: Sequence[str]) -> list[str]:
+    """Trials that stand there twice, or that finished without an accuracy."""
+    problems = []
+    seen: dict[tuple[Cell, Cell], str] = {}
+    trials = zip(
+        columns["candidate"],
+        columns["seed"],
+        columns["status"],
+        columns["validation_accuracy"],
+        places,
+        strict=True,
+    )
+    for candidate, seed, status, accuracy, place in trials:
+        if (candidate, seed) in seen:
+            problems.append(
+                f"{place}: candidate {candidate} with seed {seed} stands there twice, "
+                f"first at {seen[candidate, seed]}"
+            )
+        seen.setdefault((candidate, seed), place)
+        if status == "finished" and math.isnan(float(accuracy)):
+            problems.append(
+                f"{place}: validation_accuracy is not known, but the status is finished"
+            )
+    return problems

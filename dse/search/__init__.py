@@ -1,0 +1,1 @@
+"""Studies: what is trained, by which processes, and the record of it."""

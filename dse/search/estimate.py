@@ -1,0 +1,49 @@
+"""How long training will take, roughly: a line through measured training times.
+
+The constants are medians of one single-thread worker on a 2-core x86-64 server; another
+machine may be several times slower or faster, so the numbers are good for ordering work and
+for a first idea. While a sweep runs, its own times correct them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dse.architecture import Candidate, Cost
+from dse.search.jobs import Job
+from dse.training import Recipe
+
+TRAIN_S_PER_MAC = 7e-11
+"""Seconds for a multiply-accumulate of the forward pass, backward pass included."""
+
+TRAIN_S_PER_IMAGE = 6e-5
+COMPILE_S = 5.0
+START_S = 6.0
+"""A worker's own start: imports and data."""
+
+
+def train_s(cost: Cost, recipe: Recipe, train_count: int) -> float:
+    """Seconds to train one candidate once on one worker, compilation aside."""
+    images = recipe.epochs * train_count
+    return images * (TRAIN_S_PER_IMAGE + TRAIN_S_PER_MAC * cost.macs)
+
+
+def job_s(cost: Cost, recipe: Recipe, *, train_count: int, seeds: int) -> float:
+    """Seconds for one candidate and seed, with its share of the candidate's compilation."""
+    return train_s(cost, recipe, train_count) + COMPILE_S / seeds
+
+
+def sweep_s(
+    jobs: Sequence[Job],
+    costs: Mapping[Candidate, Cost],
+    recipe: Recipe,
+    *,
+    train_count: int,
+    workers_count: int,
+) -> float:
+    """Seconds for all jobs on `workers_count` workers."""
+    if not jobs:
+        return 0.0
+    training = sum(train_s(costs[job.candidate], recipe, train_count) for job in jobs)
+    compilation = COMPILE_S * len({job.candidate for job in jobs})
+    return START_S + (training + compilation) / min(workers_count, len(jobs))

@@ -1,0 +1,348 @@
+"""The record of a study: an Optuna study in SQLite, and the files written from it.
+
+    results/<study>/study.db      the record (SQLite in WAL mode)
+                    study.yaml    what was studied: space, recipe, data, versions
+                    trials.csv    one row a candidate and seed
+                    weights/      a safetensors file for each finished row
+                    logs/         what the workers said
+
+A trial is added whole when its measurement is there, in one transaction: whatever is
+killed, the record holds each result once or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import io
+import os
+import platform
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dse.architecture import FAMILIES, Cost
+from dse.config import yaml_text
+from dse.errors import StudyError, StudyMismatchError
+from dse.files import replacing
+from dse.search.jobs import Job
+from dse.space import Categorical, FloatRange, IntRange, SearchSpace, scalar
+from dse.training import Measurement
+
+DEFINITION = "dse:definition"
+ROW = "dse:row"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a study holds; a study of the same name with another one is refused.
+
+    Attributes:
+        name: of the study, also of its folder.
+        space: the resolved space as plain data.
+        recipe: the recipe as plain data.
+        data: name, fingerprint, input shape, classes and the size of each split.
+        study_seed: with the replicate, the source of all noise.
+    """
+
+    name: str
+    space: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    data: Mapping[str, Any]
+    study_seed: int = 0
+
+    def to_plain(self) -> dict[str, Any]:
+        """A dictionary for YAML and JSON."""
+        return {
+            "study": self.name,
+            "study_seed": self.study_seed,
+            "space": dict(self.space),
+            "recipe": dict(self.recipe),
+            "data": dict(self.data),
+        }
+
+
+@contextlib.contextmanager
+def open_record(results: Path, definition: Definition, space: SearchSpace) -> Iterator[StudyRecord]:
+    """Open the study of this name under `results`, or make it; hold it until the end.
+
+    Args:
+        results: folder of all studies.
+        definition: what the study is to hold.
+        space: the space that `definition` describes.
+
+    Raises:
+        StudyMismatchError: a study of that name holds something else; nothing is changed.
+        StudyError: another process holds it, or it cannot be read or written.
+    """
+    directory = results / definition.name
+    with contextlib.ExitStack() as held:
+        with storage_errors(directory):
+            record = held.enter_context(_opened(directory, definition, space))
+        yield record
+
+
+@contextlib.contextmanager
+def _opened(directory: Path, definition: Definition, space: SearchSpace) -> Iterator[StudyRecord]:
+    directory.mkdir(parents=True, exist_ok=True)
+    if (directory / "trials.csv").exists() and not (directory / "study.db").exists():
+        raise StudyError(
+            f"{directory} holds a trials.csv but no study.db to continue from (results that "
+            "somebody published?); nothing is overwritten: choose another --study name or "
+            "--results folder"
+        )
+    with _locked(directory / ".lock"), _opened_storage(directory / "study.db") as storage:
+        study = _open_optuna_study(directory, storage, definition)
+        yield StudyRecord(directory, study, space)
+
+
+class StudyRecord:
+    """An open study; made by `open_record`, which sees that one process holds it."""
+
+    def __init__(self, directory: Path, study: Any, space: SearchSpace) -> None:
+        self.directory, self._study = directory, study
+        self._distributions = _distributions(space)
+        self._rows: dict[tuple[str, int], dict[str, Any]] = {}
+        for trial in study.get_trials(deepcopy=False):
+            if (row := trial.user_attrs.get(ROW)) is not None:
+                self._rows[(row["candidate"], row["seed"])] = row
+
+    @property
+    def rows(self) -> Mapping[tuple[str, int], Mapping[str, Any]]:
+        """The latest row of each (candidate key, replicate)."""
+        return self._rows
+
+    def add(self, job: Job, cost: Cost, measurement: Measurement) -> None:
+        """Record a result, in one transaction.
+
+        Raises:
+            StudyError: the record cannot be written.
+        """
+        from optuna.trial import TrialState, create_trial
+
+        row = _row(job, cost, measurement)
+        accuracy = measurement.validation_accuracy
+        values = job.candidate.metaparameters
+        trial = create_trial(
+            state=TrialState.FAIL if accuracy is None else TrialState.COMPLETE,
+            values=None if accuracy is None else [accuracy, cost.params_count],
+            params={name: scalar(values[name]) for name in self._distributions},
+            distributions=self._distributions,
+            user_attrs={ROW: row},
+        )
+        with storage_errors(self.directory):
+            self._study.add_trial(trial)
+        self._rows[job.key] = row
+
+    def write_table(self, jobs: Sequence[Job]) -> Path:
+        """Write `trials.csv`: a row for each job that has ended, in the order of `jobs`.
+
+        Raises:
+            StudyError: the folder cannot be written.
+        """
+        rows = [self._rows[job.key] for job in jobs if job.key in self._rows]
+        path = self.directory / "trials.csv"
+        if not rows:
+            return path
+        with storage_errors(self.directory), replacing(path) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+            writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+            text.flush()
+            text.detach()
+        return path
+
+    def write_description(self, definition: Definition, *, seeds: int, command: str) -> None:
+        """Write `study.yaml`.
+
+        Raises:
+            StudyError: the folder cannot be written.
+        """
+        plain = definition.to_plain() | {
+            "seeds": seeds,
+            "command": command,
+            "versions": _versions(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        }
+        path = self.directory / "study.yaml"
+        with storage_errors(self.directory), replacing(path) as file:
+            file.write(yaml_text(plain).encode())
+
+
+@contextlib.contextmanager
+def storage_errors(directory: Path) -> Iterator[None]:
+    """Turn what the file system or SQLite says into a `StudyError` that says what to do."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise _storage_error(directory, error) from error
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in ("optuna", "sqlalchemy"):
+            raise
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise _storage_error(directory, cause) from error
+
+
+def _storage_error(directory: Path, cause: BaseException) -> StudyError:
+    reason = str(cause).splitlines()[0]
+    damaged = isinstance(cause, sqlite3.DatabaseError)
+    if damaged and not isinstance(cause, sqlite3.OperationalError):
+        return StudyError(
+            f"{directory / 'study.db'} is damaged: {reason}; put a sound copy in its place, or "
+            "choose another --study name (trials.csv beside it is as it was)"
+        )
+    return StudyError(
+        f"{directory} cannot be read or written: {reason}; what was recorded is kept: once this "
+        "is mended (space on the disk, rights of the folder, or another --results folder), the "
+        "same command goes on"
+    )
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StudyError(
+                f"{path.parent} is in use by another dse process; wait for it, or choose another "
+                "--study name"
+            ) from error
+        yield
+
+
+@contextlib.contextmanager
+def _opened_storage(path: Path) -> Iterator[Any]:
+    """Optuna's storage in this file, which is whole again (no WAL beside it) when it is closed."""
+    import optuna
+
+    if any(character in str(path.resolve()) for character in "?{}"):
+        raise StudyError(
+            f"{path.resolve()} cannot be opened: SQLite's address of a study has no room for ?, "
+            "{ and }; choose another --study name or --results folder"
+        )
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode=WAL")  # kept in the file; halves the time of a write
+    try:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
+    except RuntimeError as error:  # written by a release of Optuna with another schema
+        raise StudyError(f"{path}: {error}") from error
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _open_optuna_study(directory: Path, storage: Any, definition: Definition) -> Any:
+    import optuna
+
+    names = optuna.get_all_study_names(storage)
+    if len(names) > 1:
+        raise StudyError(
+            f"{directory / 'study.db'} holds {len(names)} studies ({', '.join(names)}), but a "
+            "folder has one; choose another --study name"
+        )
+    study = optuna.create_study(
+        storage=storage,
+        study_name=names[0] if names else definition.name,  # a folder may have been renamed
+        directions=["maximize", "minimize"],
+        load_if_exists=True,
+    )
+    held = study.user_attrs.get(DEFINITION)
+    if held is None and (directory / "trials.csv").exists():
+        raise StudyError(
+            f"{directory / 'study.db'} is empty, but trials.csv beside it holds results; nothing "
+            "is overwritten: put the study.db back, or choose another --study name"
+        )
+    if held is None:
+        with warnings.catch_warnings():  # marked experimental; dashboards show the names
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(["validation_accuracy", "params_count"])
+        study.set_user_attr(DEFINITION, definition.to_plain())  # last: whoever sees it sees all
+    elif differences := list(_differences("", _bare(definition.to_plain()), _bare(held))):
+        raise StudyMismatchError(
+            f"{directory} holds another study; nothing was changed. It differs in:\n"
+            + "\n".join(f"  {line}" for line in differences)
+            + "\nchoose another --study name, or repeat the command that made it"
+        )
+    return study
+
+
+def _bare(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """A definition without its name and the words about it: they may change at any time."""
+    space = {key: value for key, value in definition["space"].items() if key != "description"}
+    return {**definition, "space": space, "study": None}
+
+
+def _differences(path: str, wanted: Any, held: Any) -> Iterator[str]:
+    """Lines that say where two plain structures differ."""
+    if isinstance(wanted, Mapping) and isinstance(held, Mapping):
+        for name in dict.fromkeys([*wanted, *held]):
+            inner = f"{path}.{name}" if path else str(name)
+            yield from _differences(inner, wanted.get(name), held.get(name))
+    elif _plain(wanted) != _plain(held):
+        yield f"{path}: {_plain(wanted)} asked for, {_plain(held)} in the study"
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _distributions(space: SearchSpace) -> dict[str, Any]:
+    """Optuna's distributions of what varies; a list of layers is written as one word."""
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    distributions: dict[str, Any] = {}
+    for name in space.varying:
+        domain = space.domains[name]
+        if isinstance(domain, Categorical):
+            canonical = FAMILIES[space.family].metaparameters[name].canonical
+            words = dict.fromkeys(scalar(canonical(value)) for value in domain.values())
+            distributions[name] = CategoricalDistribution(list(words))
+        elif isinstance(domain, IntRange):
+            last: Any = domain.values()[-1]  # Optuna wants the range to end on a step
+            distributions[name] = IntDistribution(
+                domain.low, last, step=domain.step, log=domain.log
+            )
+        elif isinstance(domain, FloatRange):
+            last = domain.high if domain.step is None else domain.values()[-1]
+            distributions[name] = FloatDistribution(
+                domain.low, last, step=domain.step, log=domain.log
+            )
+    return distributions
+
+
+def _row(job: Job, cost: Cost, measurement: Measurement) -> dict[str, Any]:
+    """A row of `trials.csv`."""
+    measured = measurement.to_plain()
+    return {
+        "candidate": job.candidate.key,
+        **{name: scalar(value) for name, value in job.candidate.values},
+        "seed": job.replicate,
+        "status": measured.pop("status"),
+        "reason": measured.pop("reason"),
+        "params_count": cost.params_count,
+        "macs": cost.macs,
+        "weight_bytes": cost.weight_bytes,
+        "peak_activation_bytes": cost.peak_activation_bytes,
+        **measured,
+    }
+
+
+def _versions() -> dict[str, str]:
+    names = ("dse", "jax", "flax", "optax", "optuna", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

@@ -1,0 +1,201 @@
+"""The sweep: every feasible candidate of a finite space, with every seed, once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dse.architecture import Candidate, Cost
+from dse.config import space_to_plain
+from dse.data import Dataset
+from dse.search.executor import Executor
+from dse.search.jobs import Ended, Event, Job, Setup
+from dse.search.study import Definition, StudyRecord, open_record, storage_errors
+from dse.space import SearchSpace, Survey
+from dse.training import Recipe, check_fits
+
+TABLE_EVERY_S = 2.0
+"""`trials.csv` is written again at most this often while a sweep runs, and at its end."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is to be trained, known before anything is.
+
+    Attributes:
+        name: of the study.
+        space: a finite space.
+        survey: its candidates for the pictures of the study.
+        recipe: how each is trained.
+        seeds: replicates of each candidate.
+        study_seed: with the replicate, the source of all noise.
+    """
+
+    name: str
+    space: SearchSpace
+    survey: Survey
+    recipe: Recipe
+    seeds: int = 1
+    study_seed: int = 0
+
+    @cached_property
+    def jobs(self) -> tuple[Job, ...]:
+        """One job for each feasible candidate and seed, candidate by candidate."""
+        return tuple(
+            Job(candidate, replicate)
+            for candidate, _ in self.survey.feasible
+            for replicate in range(self.seeds)
+        )
+
+    @cached_property
+    def costs(self) -> Mapping[Candidate, Cost]:
+        """The exact cost of each feasible candidate."""
+        return dict(self.survey.feasible)
+
+    def definition(self, dataset: Dataset) -> Definition:
+        """What makes this study this study."""
+        return Definition(
+            self.name,
+            space_to_plain(self.space),
+            self.recipe.to_plain(),
+            {
+                "name": dataset.name,
+                "fingerprint": dataset.fingerprint,
+                "input_shape": list(dataset.input_shape),
+                "classes": list(dataset.classes),
+                "pictures": {
+                    "train": len(dataset.train),
+                    "validation": len(dataset.validation),
+                    "test": len(dataset.test),
+                },
+            },
+            self.study_seed,
+        )
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The record is open: `pending` jobs are to be trained, `recorded` ones are not."""
+
+    pending: tuple[Job, ...]
+    recorded: tuple[Job, ...]
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """Where a sweep's results lie, and how many there are."""
+
+    directory: Path
+    trials_path: Path
+    finished_count: int
+    failed_count: int
+    trained_count: int
+    wall_s: float
+
+
+def run_sweep(
+    sweep: Sweep,
+    dataset: Dataset,
+    *,
+    results: Path,
+    workers_count: int,
+    compile_cache: Path | None = None,
+    retry_failed: bool = False,
+    command: str = "",
+    on_event: Callable[[Begun | Event], None] = lambda event: None,
+) -> SweepResult:
+    """Train whatever of the sweep is not in the record yet.
+
+    Interrupt it in any way and call it again: what is recorded is not trained again, and
+    the results are those of a run that was never interrupted.
+
+    Args:
+        sweep: what to train.
+        dataset: prepared pictures.
+        results: folder of all studies; this one goes to `results/<name>`.
+        workers_count: worker processes.
+        compile_cache: folder for compiled programs.
+        retry_failed: train recorded failures again.
+        command: kept in `study.yaml`.
+        on_event: told of everything that happens, from this process.
+
+    Raises:
+        TrainingError: the recipe does not fit the pictures.
+        StudyMismatchError: a study of that name holds something else.
+        StudyError: the record is in use, or cannot be read or written.
+    """
+    started = time.perf_counter()
+    check_fits(
+        sweep.recipe,
+        dataset.name,
+        input_shape=dataset.input_shape,
+        train_count=len(dataset.train.labels),
+    )
+    definition = sweep.definition(dataset)
+    with open_record(results, definition, sweep.space) as record:
+        seeds = max([sweep.seeds, *(1 + replicate for _, replicate in record.rows)])
+        recorded = tuple(job for job in sweep.jobs if _is_recorded(record, job, retry_failed))
+        pending = tuple(job for job in sweep.jobs if not _is_recorded(record, job, retry_failed))
+        # With nothing to train, the command and the machine that made the results stay named.
+        if pending or not (record.directory / "study.yaml").exists():
+            record.write_description(definition, seeds=seeds, command=command)
+        on_event(Begun(pending, recorded))
+        setup = Setup(
+            dataset.directory.resolve(),
+            sweep.recipe,
+            sweep.study_seed,
+            (record.directory / "weights").resolve(),
+            compile_cache.resolve() if compile_cache else None,
+        )
+        all_jobs = tuple(
+            Job(candidate, replicate)
+            for candidate, _ in sweep.survey.feasible
+            for replicate in range(seeds)
+        )
+        try:
+            if pending:
+                executor = Executor(setup, workers_count, record.directory / "logs")
+                for event in _recorded_events(sweep, executor, record, pending, all_jobs):
+                    on_event(event)
+        finally:
+            path = record.write_table(all_jobs)
+        statuses = [record.rows[job.key]["status"] for job in sweep.jobs]
+    return SweepResult(
+        directory=record.directory,
+        trials_path=path,
+        finished_count=statuses.count("finished"),
+        failed_count=statuses.count("failed"),
+        trained_count=len(pending),
+        wall_s=time.perf_counter() - started,
+    )
+
+
+def _is_recorded(record: StudyRecord, job: Job, retry_failed: bool) -> bool:
+    row: Mapping[str, Any] | None = record.rows.get(job.key)
+    return row is not None and not (retry_failed and row["status"] == "failed")
+
+
+def _recorded_events(
+    sweep: Sweep,
+    executor: Executor,
+    record: StudyRecord,
+    pending: tuple[Job, ...],
+    table_jobs: tuple[Job, ...],
+) -> Iterator[Event]:
+    """Run the pending jobs; each event comes when what it says is in the record."""
+    written = time.monotonic()
+    if executor.setup.weights_directory:
+        with storage_errors(record.directory):
+            executor.setup.weights_directory.mkdir(exist_ok=True)
+    with executor:
+        for event in executor.run(pending):
+            if isinstance(event, Ended):
+                record.add(event.job, sweep.costs[event.job.candidate], event.measurement)
+                if time.monotonic() - written > TABLE_EVERY_S:
+                    record.write_table(table_jobs)
+                    written = time.monotonic()
+            yield event

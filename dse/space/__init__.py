@@ -1,0 +1,28 @@
+"""The search space: which values each metaparameter may take, and which networks those are.
+
+A space says what may vary and nothing else; data, recipe, budget and strategy belong to
+the study. Exact limits are applied before training, so no trial is spent on a candidate
+that breaks one.
+"""
+
+from dse.space.domains import Categorical, Domain, Fixed, FloatRange, IntRange, range_problems
+from dse.space.search_space import Limit, SearchSpace
+from dse.space.suggest import scalar, suggest
+from dse.space.survey import MOST_SURVEYED, Survey, limits_problem, survey
+
+__all__ = [
+    "MOST_SURVEYED",
+    "Categorical",
+    "Domain",
+    "Fixed",
+    "FloatRange",
+    "IntRange",
+    "Limit",
+    "SearchSpace",
+    "Survey",
+    "limits_problem",
+    "range_problems",
+    "scalar",
+    "suggest",
+    "survey",
+]

@@ -1,0 +1,134 @@
+"""How long one picture takes on this machine: one CPU thread, warm, in a process of its own.
+
+    python -m dse.training.latency     reads a network as JSON, prints its latency as JSON
+
+XLA reads its number of threads once, when it starts, so a process that has run anything
+before cannot be held to one thread: the measurement gets its own. Importing this module
+imports no JAX.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dse.architecture import Architecture, Candidate, build, make_candidate
+from dse.errors import TrainingError
+
+WARM_UP_RUNS = 3
+"""Runs that do not count: the first compiles, the next fill caches."""
+
+LEAST_RUNS, MOST_RUNS, ENOUGH_S = 20, 200, 3.0
+
+_ONE_THREAD = {
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "JAX_PLATFORMS": "cpu",
+}
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds for one picture through one network, float32, one CPU thread.
+
+    Attributes:
+        median_s: half of the warm runs were faster.
+        p95_s: 95% of them took at most this (nearest rank).
+        runs_count: warm runs that were timed.
+    """
+
+    median_s: float
+    p95_s: float
+    runs_count: int
+
+
+def measure_latency(candidate: Candidate, input_shape: Sequence[int], classes: int) -> Latency:
+    """Measure a network in a process of its own; takes a few seconds.
+
+    Args:
+        candidate: what to build.
+        input_shape: (height, width, channels) of the picture.
+        classes: number of classes.
+
+    Raises:
+        TrainingError: that process failed, with the last line that it wrote.
+    """
+    job = {
+        "family": candidate.family,
+        "metaparameters": candidate.metaparameters,
+        "input_shape": list(input_shape),
+        "classes_count": classes,
+    }
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "dse.training.latency"],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        env=os.environ | _ONE_THREAD,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise TrainingError(f"the latency of {candidate.key} cannot be measured: {last}")
+    return Latency(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def time_runs(
+    run: Callable[[], object], *, clock: Callable[[], float] = time.perf_counter
+) -> Latency:
+    """Time a call until `ENOUGH_S` seconds and `LEAST_RUNS` runs, at most `MOST_RUNS`.
+
+    The first `WARM_UP_RUNS` runs do not count, in time or number.
+    """
+    for _ in range(WARM_UP_RUNS):
+        run()
+    times: list[float] = []
+    while len(times) < LEAST_RUNS or (len(times) < MOST_RUNS and sum(times) < ENOUGH_S):
+        start = clock()
+        run()
+        times.append(clock() - start)
+    return Latency(quantile(times, 0.5), quantile(times, 0.95), len(times))
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of the values does not exceed (nearest rank).
+
+    >>> quantile([4, 1, 3, 2], 0.5), quantile([4, 1, 3, 2], 0.95)
+    (2, 4)
+    """
+    return sorted(values)[max(math.ceil(share * len(values)), 1) - 1]
+
+
+def _runner(architecture: Architecture) -> Callable[[], object]:
+    """One picture through the network, from the call until its scores are there."""
+    import jax
+    import jax.numpy as jnp
+
+    from dse.networks import build_network
+
+    network = build_network(architecture)
+    params, statistics = network.init(jax.random.key(0))
+    picture = jax.random.normal(jax.random.key(1), (1, *architecture.input_shape), jnp.float32)
+    scores = jax.jit(lambda p, s, x: network.apply(p, s, x, train=False)[0])
+    return lambda: scores(params, statistics, picture).block_until_ready()
+
+
+def _main() -> None:
+    job: dict[str, Any] = json.load(sys.stdin)
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in job["metaparameters"].items()}
+    height, width, channels = job["input_shape"]
+    candidate = make_candidate(job["family"], values)
+    architecture = build(candidate, (height, width, channels), job["classes_count"])
+    print(json.dumps(asdict(time_runs(_runner(architecture)))))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,198 @@
+"""Training one network from its first weights to a measurement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dse.architecture import Architecture
+from dse.data import Dataset, Split
+from dse.errors import DivergenceError
+from dse.networks import build_network
+from dse.training.measurement import Measurement
+from dse.training.recipe import Recipe, check_fits
+from dse.training.step import (
+    Pixels,
+    TrainState,
+    Tree,
+    learning_rates,
+    make_optimizer,
+    make_score_program,
+    make_train_program,
+)
+
+CHUNK_BYTES = 512 * 2**20
+"""Pictures handed to one call of the training program; an epoch that is larger takes several."""
+
+SCORE_BATCH = 256
+
+OnEpoch = Callable[[int, float], None]
+"""Called with (epochs completed, mean loss of the last one)."""
+
+
+@dataclass(frozen=True)
+class Seed:
+    """Where all noise of a run comes from: data order, augmentation, first weights, dropout.
+
+    Candidates with the same seed are compared on the same draws.
+    """
+
+    study: int = 0
+    replicate: int = 0
+
+    def key(self) -> jax.Array:
+        """A JAX key for this seed."""
+        return jax.random.fold_in(jax.random.key(self.study), self.replicate)
+
+    def order(self, epoch: int, count: int) -> np.ndarray:
+        """The order of `count` pictures in this epoch, int64 (count,)."""
+        return np.random.default_rng([self.study, self.replicate, epoch]).permutation(count)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Trained weights and what was measured of them."""
+
+    params: Tree
+    statistics: Tree
+    measurement: Measurement
+
+
+class Trainer:
+    """The compiled programs of one network, recipe and data set; trains it with any seed.
+
+    Args:
+        architecture: built for the pictures of `dataset`.
+        dataset: prepared pictures.
+        recipe: how to train.
+
+    Raises:
+        TrainingError: fewer training pictures than one batch, or a crop as large as a picture.
+    """
+
+    def __init__(self, architecture: Architecture, dataset: Dataset, recipe: Recipe) -> None:
+        self.dataset, self.recipe = dataset, recipe
+        count = len(dataset.train.labels)
+        check_fits(recipe, dataset.name, input_shape=dataset.input_shape, train_count=count)
+        self.steps_per_epoch = count // recipe.batch_size
+        self.steps_count = self.steps_per_epoch * recipe.epochs
+        network = build_network(architecture)
+        optimizer = make_optimizer(recipe, self.steps_count)
+        pixels = Pixels(tuple(map(float, dataset.mean)), tuple(map(float, dataset.std)))
+
+        self.compile_s = 0.0
+        self._network = network
+        params, statistics = network.abstract_params(), network.abstract_statistics()
+        self._first_optimizer = self._compiled(jax.jit(optimizer.init), params)
+        step = jax.ShapeDtypeStruct((), jnp.int32)
+        self._state_shape = TrainState(
+            params, statistics, jax.eval_shape(optimizer.init, params), step
+        )
+        self._train_program = make_train_program(network, recipe, optimizer, pixels)
+        self._train: dict[int, Callable[..., tuple[TrainState, jax.Array]]] = {}
+        shape = (SCORE_BATCH, *dataset.input_shape)
+        self._score = self._compiled(
+            make_score_program(network, pixels),
+            params,
+            statistics,
+            jax.ShapeDtypeStruct(shape, jnp.uint8),
+        )
+        for steps in sorted({stop - start for start, stop in self._chunks()}):
+            self._train[steps] = self._compiled_train(steps)
+
+    def train(self, seed: Seed, *, on_epoch: OnEpoch | None = None) -> Trained:
+        """Train from first weights over all epochs, then score validation and test pictures.
+
+        Args:
+            seed: of every random draw; on a CPU the same seed gives the same weights.
+            on_epoch: told of each completed epoch.
+
+        Raises:
+            DivergenceError: the loss became NaN or infinite, with the step.
+        """
+        params, statistics = self._network.init(seed.key())
+        state = TrainState(params, statistics, self._first_optimizer(params), jnp.int32(0))
+        noise = jax.random.fold_in(seed.key(), 1)
+        started, loss = time.perf_counter(), float("nan")
+        for epoch in range(self.recipe.epochs):
+            state, losses = self._epoch(state, epoch, seed, noise)
+            self._check(losses, epoch)
+            loss = float(losses.mean())
+            if on_epoch:
+                on_epoch(epoch + 1, loss)
+        train_s = time.perf_counter() - started
+        images_count = self.steps_count * self.recipe.batch_size
+        measurement = Measurement(
+            status="finished",
+            validation_accuracy=self.accuracy(state, self.dataset.validation),
+            test_accuracy=self.accuracy(state, self.dataset.test),
+            train_loss=loss,
+            epochs=self.recipe.epochs,
+            train_s=train_s,
+            compile_s=self.compile_s,
+            images_per_s=images_count / train_s,
+        )
+        return Trained(state.params, state.statistics, measurement)
+
+    def accuracy(self, state: TrainState, split: Split) -> float:
+        """Share of the pictures of `split` whose best class is the right one."""
+        right = 0
+        for start in range(0, len(split.labels), SCORE_BATCH):
+            images = np.asarray(split.images[start : start + SCORE_BATCH])
+            labels = np.asarray(split.labels[start : start + SCORE_BATCH])
+            missing = SCORE_BATCH - len(images)
+            padded = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
+            classes = np.asarray(self._score(state.params, state.statistics, padded))
+            right += int((classes[: len(labels)] == labels).sum())
+        return right / len(split.labels)
+
+    def _epoch(
+        self, state: TrainState, epoch: int, seed: Seed, noise: jax.Array
+    ) -> tuple[TrainState, np.ndarray]:
+        train, batch = self.dataset.train, self.recipe.batch_size
+        order = seed.order(epoch, len(train.labels))
+        losses = []
+        for start, stop in self._chunks():
+            picked = order[start * batch : stop * batch]
+            images = train.images[picked].reshape(-1, batch, *self.dataset.input_shape)
+            labels = train.labels[picked].reshape(-1, batch)
+            state, loss = self._train[stop - start](state, images, labels, noise)
+            losses.append(np.asarray(loss))
+        return state, np.concatenate(losses)
+
+    def _chunks(self) -> Iterator[tuple[int, int]]:
+        """(first step, end) of each call of the training program in an epoch."""
+        step_bytes = self.recipe.batch_size * int(np.prod(self.dataset.input_shape))
+        calls = max(1, -(-self.steps_per_epoch * step_bytes // CHUNK_BYTES))
+        size = -(-self.steps_per_epoch // calls)
+        for start in range(0, self.steps_per_epoch, size):
+            yield start, min(start + size, self.steps_per_epoch)
+
+    def _check(self, losses: np.ndarray, epoch: int) -> None:
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if len(bad):
+            step = epoch * self.steps_per_epoch + int(bad[0])
+            rate = float(learning_rates(self.recipe, self.steps_count)(step))
+            raise DivergenceError(step, rate, float(losses[bad[0]]))
+
+    def _compiled_train(self, steps: int) -> Callable[..., tuple[TrainState, jax.Array]]:
+        shape = (steps, self.recipe.batch_size)
+        return self._compiled(
+            self._train_program,
+            self._state_shape,
+            jax.ShapeDtypeStruct((*shape, *self.dataset.input_shape), jnp.uint8),
+            jax.ShapeDtypeStruct(shape, jnp.int32),
+            jax.random.key(0),
+        )
+
+    def _compiled(self, function: Any, *arguments: Any) -> Callable[..., Any]:
+        started = time.perf_counter()
+        compiled = function.lower(*arguments).compile()
+        self.compile_s += time.perf_counter() - started
+        return compiled

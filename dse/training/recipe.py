@@ -1,0 +1,195 @@
+"""The recipe: how a network is trained, whichever network it is; and defaults for each data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from dse.architecture import nearest
+from dse.errors import ConfigError, TrainingError
+
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "learning_rate": (1e-8, 100.0),
+    "momentum": (0.0, 0.9999),
+    "warmup_share": (0.0, 1.0),
+    "batch_size": (1, 65_536),
+    "epochs": (1, 100_000),
+    "weight_decay": (0.0, 1.0),
+    "label_smoothing": (0.0, 0.9),
+    "crop_px": (0, 512),
+    "cutout_px": (0, 512),
+    "clip_norm": (0.0, 1e6),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about a training run but the network, the pictures and the seed.
+
+    Attributes:
+        optimizer: `sgd` (Nesterov momentum) or `adamw`.
+        learning_rate: peak of the one-cycle schedule (cosine up from 1/25 of it, cosine
+            down to 1/250,000 of it; Smith and Topin 2018).
+        momentum: of `sgd`; the first-moment decay of `adamw`.
+        warmup_share: share of all steps before the peak, which is the last step at most.
+        batch_size: pictures a step; the last, incomplete batch of an epoch is left out
+            (every epoch leaves out others).
+        epochs: passes over the training pictures.
+        weight_decay: on kernels alone; times the learning rate each step for `adamw`,
+            added to the gradient for `sgd`.
+        label_smoothing: share of the target spread over all classes.
+        crop_px: random crops from a border of this many pixels; 0 for none.
+        flip: mirror every second picture.
+        cutout_px: side of a square that is set to the mean; 0 for none.
+        clip_norm: largest global norm of a gradient; 0 for no limit.
+    """
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    warmup_share: float = 0.3
+    batch_size: int = 128
+    epochs: int = 20
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.0
+    crop_px: int = 4
+    flip: bool = True
+    cutout_px: int = 0
+    clip_norm: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ConfigError: each value out of its bounds, one line each.
+        """
+        problems = [
+            f"{name} is {value!r}, but must be in [{low:g}, {high:g}]"
+            for name, (low, high) in _BOUNDS.items()
+            if not low <= (value := getattr(self, name)) <= high
+        ]
+        if self.optimizer not in ("sgd", "adamw"):
+            problems.append(f"optimizer is {self.optimizer!r}, but must be one of sgd, adamw")
+        if problems:
+            raise ConfigError(problems)
+
+    @property
+    def key(self) -> str:
+        """Twelve hexadecimal digits that stand for all values."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+    def to_plain(self) -> dict[str, Any]:
+        """A dictionary for YAML and JSON."""
+        return asdict(self)
+
+
+def recipe_from_plain(values: dict[str, Any]) -> Recipe:
+    """The inverse of `Recipe.to_plain`.
+
+    Raises:
+        ConfigError: an unknown name or a bad value.
+    """
+    known = {field.name for field in fields(Recipe)}
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise ConfigError([f"{name} is no part of a recipe" for name in unknown])
+    return Recipe(**values)
+
+
+def recipe_from_texts(recipe: Recipe, texts: Sequence[str]) -> Recipe:
+    """`recipe` with `key=value` settings applied, as the command line gives them.
+
+    Raises:
+        ConfigError: every text that is no setting, unknown name and bad value, one line each.
+    """
+    kinds = {field.name: type(getattr(recipe, field.name)) for field in fields(Recipe)}
+    changes: dict[str, Any] = {}
+    problems = []
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in kinds:
+            problems.append(f"--recipe {text}: {name} is no part of a recipe{nearest(name, kinds)}")
+            continue
+        try:
+            changes[name] = _read(value.strip(), kinds[name])
+        except ValueError:
+            wanted = {bool: "true or false", int: "a whole number", float: "a number"}
+            problems.append(f"--recipe {text}: {name} must be {wanted[kinds[name]]}")
+    if problems:
+        raise ConfigError(problems)
+    return replace(recipe, **changes)
+
+
+def check_fits(
+    recipe: Recipe, data_name: str, *, input_shape: tuple[int, int, int], train_count: int
+) -> None:
+    """Refuse a recipe that no network could be trained by on this data.
+
+    Args:
+        recipe: how to train.
+        data_name: for the message.
+        input_shape: (height, width, channels) of one picture.
+        train_count: number of training pictures.
+
+    Raises:
+        TrainingError: fewer pictures than one batch, or a crop as large as a picture.
+    """
+    problems = []
+    if train_count < recipe.batch_size:
+        problems.append(
+            f"{data_name} has {train_count} training pictures, fewer than one batch of "
+            f"{recipe.batch_size}; a smaller one would help: --recipe batch_size=…"
+        )
+    height, width = input_shape[:2]
+    if recipe.crop_px >= min(height, width):
+        problems.append(
+            f"crop_px is {recipe.crop_px}, but must be less than the side of a picture, and "
+            f"those of {data_name} are {height}x{width}: --recipe crop_px=…"
+        )
+    if problems:
+        raise TrainingError("\n".join(problems))
+
+
+def _read(text: str, kind: type) -> Any:
+    if kind is not bool:
+        return kind(text)
+    if text not in ("true", "false"):
+        raise ValueError(text)
+    return text == "true"
+
+
+def default_recipe(source: str, input_shape: tuple[int, int, int], train_count: int) -> Recipe:
+    """A sane recipe for a data source.
+
+    Args:
+        source: `digits`, `cifar10` or `folder`.
+        input_shape: (height, width, channels) of one picture.
+        train_count: number of training pictures; small sets get smaller batches, so that
+            an epoch has at least 16 steps where it can.
+    """
+    if source == "digits":
+        # No flips (a mirrored 2 is none) and no crops (the digits fill their 8 pixels).
+        return Recipe(
+            optimizer="adamw",
+            learning_rate=0.01,
+            batch_size=32,
+            epochs=15,
+            weight_decay=0.01,
+            crop_px=0,
+            flip=False,
+            clip_norm=1.0,
+        )
+    batch_size = 128
+    while batch_size > 8 and batch_size * 16 > train_count:
+        batch_size //= 2
+    return Recipe(
+        batch_size=batch_size,
+        learning_rate=0.1 * batch_size / 128,
+        crop_px=min(input_shape[:2]) // 8,
+        # Far above the norms of a run that goes well (1.0 cost 2 points on CIFAR-10); it
+        # keeps networks without batch norm from blowing up at the peak of the schedule.
+        clip_norm=5.0,
+    )

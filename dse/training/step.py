@@ -1,0 +1,121 @@
+"""The compiled programs: many training steps in one scan, and a batch of pictures scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dse.data.augment import augment
+from dse.networks import Network
+from dse.training.recipe import Recipe
+
+Tree = Any
+"""A nested dictionary of arrays keyed by layer names."""
+
+
+class TrainState(NamedTuple):
+    """What a training run carries from step to step."""
+
+    params: Tree
+    statistics: Tree
+    optimizer: Any
+    step: Any
+
+
+class Pixels(NamedTuple):
+    """The scale of the pictures: mean and standard deviation of each channel, in [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def normalise(self, images: jax.Array) -> jax.Array:
+        """Uint8 pictures as float32 with mean 0 and standard deviation 1."""
+        mean, std = jnp.asarray(self.mean), jnp.asarray(self.std)
+        return (images.astype(jnp.float32) / 255.0 - mean) / std
+
+
+def learning_rates(recipe: Recipe, steps_count: int) -> optax.Schedule:
+    """The one-cycle schedule over `steps_count` steps."""
+    count = max(steps_count, 2)
+    # Optax takes int(pct_start * count) as the step of the peak, and has none at `count` itself.
+    start = min(recipe.warmup_share, (count - 0.5) / count)
+    return optax.cosine_onecycle_schedule(count, recipe.learning_rate, pct_start=start)
+
+
+def make_optimizer(recipe: Recipe, steps_count: int) -> optax.GradientTransformation:
+    """The recipe's optimizer with its schedule over `steps_count` steps."""
+    schedule = learning_rates(recipe, steps_count)
+    clip = optax.clip_by_global_norm(recipe.clip_norm) if recipe.clip_norm else optax.identity()
+    decay = optax.add_decayed_weights(recipe.weight_decay, mask=_kernels)
+    if recipe.optimizer == "adamw":
+        moments = optax.scale_by_adam(b1=recipe.momentum)
+        return optax.chain(clip, moments, decay, optax.scale_by_learning_rate(schedule))
+    momentum = optax.trace(recipe.momentum, nesterov=True)
+    return optax.chain(clip, decay, momentum, optax.scale_by_learning_rate(schedule))
+
+
+def _kernels(params: Tree) -> Tree:
+    """True for kernels: biases and norms are not decayed."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+
+
+def make_train_program(
+    network: Network, recipe: Recipe, optimizer: optax.GradientTransformation, pixels: Pixels
+) -> Callable[..., tuple[TrainState, jax.Array]]:
+    """A jitted function that runs one step for each batch it is given.
+
+    It takes (state, images, labels, key): images uint8 (step, batch, height, width,
+    channel), labels int32 (step, batch), and one key; the noise of a step depends on the
+    key and on the step's number alone. It gives the new state and the loss of each step.
+    """
+
+    def loss_of(
+        params: Tree, statistics: Tree, images: jax.Array, labels: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, Tree]:
+        logits, statistics = network.apply(params, statistics, images, train=True, dropout_key=key)
+        targets = optax.smooth_labels(
+            jax.nn.one_hot(labels, logits.shape[-1]), recipe.label_smoothing
+        )
+        return optax.softmax_cross_entropy(logits, targets).mean(), statistics
+
+    def program(
+        state: TrainState, images: jax.Array, labels: jax.Array, key: jax.Array
+    ) -> tuple[TrainState, jax.Array]:
+        def step(
+            state: TrainState, batch: tuple[jax.Array, jax.Array]
+        ) -> tuple[TrainState, jax.Array]:
+            augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
+            pictures = augment(
+                pixels.normalise(batch[0]),
+                augment_key,
+                crop=recipe.crop_px,
+                flip=recipe.flip,
+                cutout=recipe.cutout_px,
+            )
+            (loss, statistics), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+                state.params, state.statistics, pictures, batch[1], dropout_key
+            )
+            updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+            params = optax.apply_updates(state.params, updates)
+            return TrainState(params, statistics, optimizer_state, state.step + 1), loss
+
+        return jax.lax.scan(step, state, (images, labels))
+
+    return jax.jit(program, donate_argnums=(0,))
+
+
+def make_score_program(network: Network, pixels: Pixels) -> Callable[..., jax.Array]:
+    """A jitted function from (params, statistics, images) to the best class of each picture.
+
+    Images are uint8 (batch, height, width, channel); classes int32 (batch,).
+    """
+
+    def program(params: Tree, statistics: Tree, images: jax.Array) -> jax.Array:
+        logits, _ = network.apply(params, statistics, pixels.normalise(images), train=False)
+        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+
+    return jax.jit(program)

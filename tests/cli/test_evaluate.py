@@ -1,0 +1,220 @@
+"""`dse evaluate` and `dse predict` on weights whose best class is known beforehand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.Image import Exif
+
+from dse.architecture import build, make_candidate
+from dse.networks import WeightsMetadata, save_weights
+from dse.preprocessing import Preprocessing, trained_preprocessing
+from tests.data.trees import write_picture
+
+CLASSES = ("dark", "dusk", "gray", "grey", "pale", "light", "light")
+IDS = tuple(f"n{index}" for index in range(len(CLASSES)))
+
+CANDIDATE = make_candidate(
+    "squeezenet",
+    {"base_e": 2, "incr_e": 0, "fire_modules": 1, "squeeze_ratio": 1.0, "pools": ()},
+)
+ARCHITECTURE = build(CANDIDATE, (4, 4, 1), len(CLASSES))
+
+
+def rising() -> dict[str, np.ndarray]:
+    """Every layer hands on the brightness b in [0, 1]; class i scores i · (2 b - i / 6).
+
+    At b the best class is the one with i / 6 nearest to b: 0 at black, 6 at white.
+    """
+    arrays = {p.path: np.zeros(p.shape, np.float32) for p in ARCHITECTURE.parameters}
+    for path, array in arrays.items():
+        if path.endswith("kernel"):
+            middle = array.shape[0] // 2
+            array[middle, middle, 0, 0] = 1
+    steps = np.arange(len(CLASSES), dtype=np.float32)
+    arrays["conv3/kernel"][0, 0, 0] = 2 * steps
+    arrays["conv3/bias"] = 20 - steps * steps / 6
+    return arrays
+
+
+OWN = trained_preprocessing((4, 4, 1), [0.0], [1.0])
+
+
+def saved(path: Path, *, rule: Preprocessing = OWN, **changes: np.ndarray) -> Path:
+    metadata = WeightsMetadata(
+        family="squeezenet",
+        metaparameters=CANDIDATE.metaparameters,
+        input_shape=(4, 4, 1),
+        classes=CLASSES,
+        preprocessing=rule,
+        class_ids=IDS,
+    )
+    save_weights(path, rising() | changes, {}, metadata)
+    return path
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    return saved(tmp_path / "w.safetensors")
+
+
+def gray(path: Path, level: float, shape: tuple[int, int] = (4, 4)) -> Path:
+    write_picture(path, np.full((*shape, 1), round(255 * level), np.uint8))
+    return path
+
+
+def test_accuracies_worked_out_by_hand(run, weights, tmp_path):
+    gray(tmp_path / "p" / "dark" / "a.png", 0.0)  # class 0: right
+    gray(tmp_path / "p" / "dark" / "b.png", 0.5)  # 3, then 2 and 4, 1 and 5: not in the best five
+    gray(tmp_path / "p" / "n6" / "c.png", 1.0)  # 6: right
+    gray(tmp_path / "p" / "dusk" / "d.png", 0.5)  # 1 is among the best five
+    (tmp_path / "p" / "dusk" / "e.png").write_bytes(b"\x89PNG")
+    (tmp_path / "p" / "dusk" / "e.txt").write_bytes(b"")
+    result = run("evaluate", weights, "--data", f"folder:{tmp_path}/p", "--json", "--batch", 3)
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert {k: v for k, v in found.items() if "count" in k} == {
+        "classes_count": 7,
+        "folders_count": 3,
+        "images_count": 4,
+        "top1_count": 2,
+        "top5_count": 3,
+        "broken_count": 1,
+    }
+    assert (found["top1_accuracy"], found["top5_accuracy"]) == (0.5, 0.75)
+    # Wilson, 2 of 4: (2 + z²/2 ± z √(1 + z²/4)) / (4 + z²) with z = 1.96.
+    np.testing.assert_allclose(found["top1_interval"], [0.1500, 0.8500], atol=1e-4)
+    assert found["directory"] == f"{tmp_path}/p"
+    assert found["candidate"] == CANDIDATE.key
+    assert found["broken"][0].startswith("dusk/e.png (")
+    assert "1 files are no pictures and are ignored" in result.stderr
+    assert "note: 1 of 5 pictures cannot be decoded and are left out: dusk/e.png (" in result.stderr
+
+
+def test_the_test_part_is_taken_and_said(run, weights, tmp_path):
+    gray(tmp_path / "p" / "train" / "pale" / "a.png", 0.0)
+    gray(tmp_path / "p" / "test" / "pale" / "a.png", 4 / 6)
+    result = run("evaluate", weights, "--data", f"folder:{tmp_path}/p")
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"weights   {weights}: squeezenet {CANDIDATE.key}"
+    assert lines[1] == f"pictures  {tmp_path}/p/test: 1, in folders of 1 of 7 classes"
+    assert lines[2].startswith("fed as    GRAY from 0 to 1, less (0)")
+    assert lines[3].startswith("top-1     100.00% (1 of 1; 95%: 20.65% to 100.00%)")
+
+
+def test_classes_by_a_class_file(run, weights, tmp_path):
+    rows = [f"{index},w{index},name{index}" for index in range(7)]
+    (tmp_path / "c.csv").write_text("\n".join(["index,wnid,name", *rows]))
+    gray(tmp_path / "p" / "name0" / "a.png", 0.0)
+    gray(tmp_path / "p" / "w5" / "a.png", 1.0)
+    data = ["--data", f"folder:{tmp_path}/p", "--classes", tmp_path / "c.csv", "--json"]
+    found = json.loads(run("evaluate", weights, *data).stdout)
+    assert (found["top1_count"], found["top5_count"]) == (1, 2)
+    result = run("predict", weights, tmp_path / "p" / "w5" / "a.png", *data[2:])
+    assert json.loads(result.stdout)["pictures"][0]["best"][0]["class"] == "name6"
+
+
+def test_predictions_worked_out_by_hand(run, weights, tmp_path):
+    first = gray(tmp_path / "a.png", 1.0)
+    second = gray(tmp_path / "b.png", 0.0, (9, 7))
+    result = run("predict", weights, first, second, "--json")
+    found = json.loads(result.stdout)
+    assert [row["image"] for row in found["pictures"]] == [str(first), str(second)]
+    # White: i (2 - i / 6) + 20.
+    assert [row["index"] for row in found["pictures"][0]["best"]] == [6, 5, 4, 3, 2]
+    scores = [row["score"] for row in found["pictures"][0]["best"]]
+    np.testing.assert_allclose(scores, [26, 20 + 35 / 6, 20 + 16 / 3, 24.5, 20 + 10 / 3], rtol=1e-6)
+    assert found["pictures"][1]["best"][0] == {
+        "index": 0,
+        "id": "n0",
+        "class": "dark",
+        "score": 20.0,
+    }
+    lines = run("predict", weights, first).stdout.splitlines()
+    assert lines[0].split() == ["score", "index", "id", "class", "picture"]
+    assert lines[1].split() == ["26.00", "6", "n6", "light", str(first)]
+    assert lines[2].split() == ["25.83", "5", "n5", "light"]
+    assert len(lines) == 6
+
+
+def test_broken_pictures_are_told_after_the_others(run, weights, tmp_path):
+    good = gray(tmp_path / "a.png", 1.0)
+    (tmp_path / "b.png").write_bytes(b"text")
+    result = run("predict", weights, "gone.png", good, tmp_path / "b.png")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[1].startswith("26.00")
+    assert result.stderr == (
+        "error: cannot be decoded: gone.png (No such file or directory), "
+        f"{tmp_path}/b.png (cannot identify image file)\n"
+    )
+
+
+def test_upright_turns_what_the_rule_passes_over(run, tmp_path):
+    # Stored lying, the white middle fills the crop: class 6. Turned, it is a band from left to
+    # right, half of the crop: class 3.
+    rule = replace(OWN, resize="exact", resize_px=(4, 8), upright=False)
+    weights = saved(tmp_path / "w.safetensors", rule=rule)
+    exif = Exif()
+    exif[0x0112] = 6
+    picture = np.zeros((4, 8), np.uint8)
+    picture[:, 2:6] = 255
+    Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
+    lying = json.loads(run("predict", weights, tmp_path / "a.png", "--json").stdout)
+    turned = json.loads(run("predict", weights, tmp_path / "a.png", "--upright", "--json").stdout)
+    assert lying["pictures"][0]["best"][0]["index"] == 6
+    assert turned["pictures"][0]["best"][0]["index"] == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("digits", "--data is 'digits', but pictures to be scored must lie in class folders: fold"),
+        ("folder:nowhere", "nowhere does not exist; folder:PATH needs a folder of class folders"),
+        ("folder:p", "w.safetensors: no class is called darker; did you mean dark? the 7 classes"),
+        ("folder:q", "2 classes of {weights} are called light: index 5 (n5), index 6 (n6); name "),
+    ],
+)
+def test_bad_data(run, weights, tmp_path, data, message):
+    gray(tmp_path / "p" / "darker" / "a.png", 0.0)
+    gray(tmp_path / "q" / "light" / "a.png", 0.0)
+    result = run("evaluate", weights, "--data", data)
+    assert result.exit_code == (2 if data == "digits" else 1)
+    assert message.format(weights=weights) in result.stderr
+    assert result.stderr.startswith("error: ")
+
+
+def test_a_class_file_of_another_length(run, weights, tmp_path):
+    (tmp_path / "c.csv").write_text("index,wnid,name\n0,n0,dark\n")
+    for command in (
+        ["evaluate", weights, "--data", f"folder:{tmp_path}"],
+        ["predict", weights, "a.png"],
+    ):
+        result = run(*command, "--classes", tmp_path / "c.csv")
+        assert result.stderr == (
+            f"error: {tmp_path}/c.csv has 1 classes, but {weights} gives scores for 7\n"
+        )
+
+
+def test_bad_weights(run, weights, tmp_path):
+    gray(tmp_path / "p" / "dark" / "a.png", 0.0)
+    data = ("--data", f"folder:{tmp_path}/p")
+    (tmp_path / "text").write_text("text")
+    result = run("evaluate", tmp_path / "text", *data)
+    assert "text: not a whole safetensors file" in result.stderr
+    assert "gone: no such weights file" in run("predict", "gone", "a.png").stderr
+    saved(weights, **{"conv3/bias": np.zeros(3, np.float32)})
+    result = run("evaluate", weights, *data)
+    assert result.stderr == (
+        f"error: {weights}: not the weights of this squeezenet: conv3/bias has shape (3,), not "
+        "(7,)\n"
+    )
+    saved(weights, **{"conv3/bias": np.full(7, np.inf, np.float32)})
+    result = run("evaluate", weights, *data)
+    assert "the network gives scores that are not finite" in result.stderr
+    result = run("evaluate", saved(weights), *data, "--preprocessing", "torchvision")
+    assert "not the weights of this squeezenet: conv1/kernel has shape" in result.stderr

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from dse.errors import ConfigError
+from dse.training import Recipe, default_recipe, recipe_from_plain, recipe_from_texts
+from dse.training.step import learning_rates
+
+
+def test_one_cycle_starts_at_a_25th_peaks_and_ends_at_a_250_000th():
+    rate = learning_rates(Recipe(learning_rate=0.1, warmup_share=0.3), 100)
+    assert float(rate(0)) == pytest.approx(0.1 / 25, rel=1e-5)
+    assert float(rate(30)) == pytest.approx(0.1, rel=1e-5)
+    assert float(rate(100)) == pytest.approx(0.1 / 25 / 1e4, rel=1e-3)
+
+
+def test_one_cycle_is_a_cosine_between():
+    rate = learning_rates(Recipe(learning_rate=1.0, warmup_share=0.5), 80)
+    low = 1 / 25
+    assert float(rate(10)) == pytest.approx(
+        low + (1 - low) * (1 - math.cos(math.pi * 10 / 40)) / 2, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(("share", "peak_step"), [(0.0, 0), (0.3, 3), (0.96, 9), (1.0, 9)])
+def test_the_peak_is_reached_wherever_it_stands(share, peak_step):
+    rate = learning_rates(Recipe(learning_rate=0.1, warmup_share=share), 10)
+    rates = [float(rate(step)) for step in range(10)]
+    assert rates.index(max(rates)) == peak_step
+    assert max(rates) == pytest.approx(0.1, rel=1e-5)
+
+
+def test_all_bad_values_are_named_at_once():
+    with pytest.raises(ConfigError) as error:
+        Recipe(learning_rate=0.0, batch_size=0, momentum=2.0)
+    assert error.value.problems == (
+        "learning_rate is 0.0, but must be in [1e-08, 100]",
+        "momentum is 2.0, but must be in [0, 0.9999]",
+        "batch_size is 0, but must be in [1, 65536]",
+    )
+
+
+def test_nan_is_no_learning_rate():
+    with pytest.raises(ConfigError, match="learning_rate is nan"):
+        Recipe(learning_rate=math.nan)
+
+
+def test_texts_change_a_recipe():
+    recipe = recipe_from_texts(
+        Recipe(), ["learning_rate=0.05", "flip=false", "epochs=3", "optimizer=adamw"]
+    )
+    assert recipe == Recipe(learning_rate=0.05, flip=False, epochs=3, optimizer="adamw")
+
+
+def test_bad_texts_are_named_at_once_with_the_nearest_name():
+    with pytest.raises(ConfigError) as error:
+        recipe_from_texts(Recipe(), ["learning_rat=1", "epochs=many", "flip=yes"])
+    assert error.value.problems == (
+        "--recipe learning_rat=1: learning_rat is no part of a recipe; did you mean learning_rate?",
+        "--recipe epochs=many: epochs must be a whole number",
+        "--recipe flip=yes: flip must be true or false",
+    )
+
+
+def test_plain_round_trip():
+    recipe = Recipe(optimizer="adamw", epochs=7, flip=False)
+    assert recipe_from_plain(recipe.to_plain()) == recipe
+
+
+def test_key_follows_every_value():
+    keys = {Recipe().key, Recipe(epochs=21).key, Recipe(flip=False).key, Recipe().key}
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize(
+    ("train_count", "batch_size"), [(45_000, 128), (2048, 128), (2047, 64), (200, 8), (20, 8)]
+)
+def test_small_sets_get_smaller_batches(train_count, batch_size):
+    assert default_recipe("folder", (32, 32, 3), train_count).batch_size == batch_size
+
+
+def test_digits_are_never_flipped():
+    assert not default_recipe("digits", (8, 8, 1), 1079).flip
