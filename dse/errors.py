@@ -80,12 +80,25 @@ class DivergenceError(TrainingError):
     Attributes:
         step: optimizer step (counted from 0) at which the loss was first not finite.
         learning_rate: learning rate of that step.
+        loss: what it was, NaN or infinite.
+        epochs: passes over the training pictures that were complete by then.
+        train_s: seconds of training that it took.
     """
 
-    def __init__(self, step: int, learning_rate: float, loss: float) -> None:
+    def __init__(
+        self,
+        step: int,
+        learning_rate: float,
+        loss: float,
+        *,
+        epochs: int = 0,
+        train_s: float = 0.0,
+    ) -> None:
         self.step = step
         self.learning_rate = learning_rate
         self.loss = loss
+        self.epochs = epochs
+        self.train_s = train_s
         super().__init__(
             f"the loss became {loss} at step {step} (learning rate {learning_rate:.3g}); "
             "try a lower one: --recipe learning_rate=…"

@@ -14,11 +14,11 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from dse.errors import StudyError
 from dse.search.jobs import Ended, EpochDone, Event, Job, Setup, Started, WorkerLost
@@ -32,6 +32,9 @@ ATTEMPTS = 3
 
 STARTS_WITHOUT_READY = 3
 """How often a worker may die before it ever answers."""
+
+TICK_S = 0.5
+"""While workers train, a source is asked this often whether it is over."""
 
 # Large buffers straight from and back to the system cost up to a third of a training step
 # in page faults; glibc reads these at the start of the process only.
@@ -78,6 +81,45 @@ def worker_environment(worker: int) -> dict[str, str]:
     flags = f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip()
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     return environment | threads | {"XLA_FLAGS": flags, "GLIBC_TUNABLES": _MALLOC}
+
+
+class JobSource(Protocol):
+    """Where an executor gets its jobs from."""
+
+    def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
+        """What to do next; None where there is nothing now.
+
+        Args:
+            compiled: key of the candidate that the worker trained last.
+            elsewhere: keys of those that other workers trained last or are training.
+        """
+
+    def is_over(self) -> bool:
+        """Whether to stop now, whatever is being trained."""
+
+
+class _JobList:
+    """Jobs that are known from the start."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._waiting = deque(jobs)
+
+    def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
+        """The first of the candidate that the worker has compiled, or that nobody has."""
+
+        def preference(job: Job) -> int:
+            key = job.candidate.key
+            return 0 if key == compiled else 2 if key in elsewhere else 1
+
+        if not self._waiting:
+            return None
+        job = min(self._waiting, key=preference)  # the first of the most preferred
+        self._waiting.remove(job)
+        return job
+
+    def is_over(self) -> bool:
+        """Never: the list ends by itself."""
+        return False
 
 
 @dataclass
@@ -128,29 +170,55 @@ class Executor:
             StudyError: workers die before they can take a job, or one meets what would
                 hit every job (a full disk, say).
         """
-        waiting = deque(jobs)
-        attempts: dict[tuple[str, int], int] = {}
-        for number in range(min(self.workers_count, len(jobs))):
-            self._start(number)
-        open_count = len(jobs)
-        while open_count:
-            for worker in list(self._workers.values()):
-                if worker.ready and worker.job is None and waiting:
-                    yield from self._hand_out(worker, waiting)
-            for key, _ in self._selector.select():
-                worker = key.data
-                for event in self._read(worker):
+        yield from self.serve(_JobList(jobs), most_workers=len(jobs))
+
+    def serve(self, source: JobSource, *, most_workers: int | None = None) -> Iterator[Event]:
+        """Ask the source for a job whenever a worker is idle; give every event as it comes.
+
+        Ends when no worker has a job and the source has none, or when the source is over:
+        then what workers are doing is given up.
+
+        Args:
+            source: of jobs; it may decide by the events that were given so far.
+            most_workers: workers that can ever be of use, where that is known.
+
+        Raises:
+            StudyError: as in `run`.
+        """
+        repeated: deque[Job] = deque()
+        attempts: Counter[Job] = Counter()
+        count = (
+            self.workers_count if most_workers is None else min(self.workers_count, most_workers)
+        )
+        for number in range(count):
+            if number not in self._workers:
+                self._start(number)
+        while count and not source.is_over():
+            idle = [w for w in self._workers.values() if w.ready and w.job is None]
+            for worker in idle:
+                job = self._next_job(worker, repeated, source)
+                if job is not None:
+                    worker.job, worker.candidate_key = job, job.candidate.key
+                    self._write(worker, job.to_plain())
+                    yield Started(job, worker.number)
+            is_busy = any(worker.job for worker in self._workers.values())
+            if idle and not is_busy:
+                return
+            for key, _ in self._selector.select(timeout=TICK_S):
+                for event in self._read(key.data):
+                    yield event
                     if isinstance(event, WorkerLost) and event.job:
-                        tries = attempts[event.job.key] = attempts.get(event.job.key, 0) + 1
-                        yield event
-                        if tries >= ATTEMPTS:
-                            open_count -= 1
+                        attempts[event.job] += 1
+                        if (tries := attempts[event.job]) >= ATTEMPTS:
                             yield Ended(event.job, event.worker, _lost(event, tries))
                         else:
-                            waiting.appendleft(event.job)
-                        continue
-                    open_count -= isinstance(event, Ended)
-                    yield event
+                            repeated.append(event.job)
+
+    def _next_job(self, worker: _Worker, repeated: deque[Job], source: JobSource) -> Job | None:
+        if repeated:
+            return repeated.popleft()
+        elsewhere = {w.candidate_key for w in self._workers.values() if w is not worker}
+        return source.next_job(worker.candidate_key, elsewhere)
 
     def _start(self, number: int) -> None:
         try:
@@ -172,20 +240,6 @@ class Executor:
         assert process.stdout is not None
         self._selector.register(process.stdout, selectors.EVENT_READ, worker)
         self._write(worker, self.setup.to_plain())
-
-    def _hand_out(self, worker: _Worker, waiting: deque[Job]) -> Iterator[Event]:
-        """Give the worker a job, of a candidate that it has compiled where there is one."""
-        elsewhere = {w.candidate_key for w in self._workers.values() if w is not worker}
-
-        def preference(job: Job) -> int:
-            key = job.candidate.key
-            return 0 if key == worker.candidate_key else 2 if key in elsewhere else 1
-
-        job = min(waiting, key=preference)  # the first of the most preferred
-        waiting.remove(job)
-        worker.job, worker.candidate_key = job, job.candidate.key
-        self._write(worker, job.to_plain())
-        yield Started(job, worker.number)
 
     def _write(self, worker: _Worker, message: dict[str, Any]) -> None:
         assert worker.process.stdin is not None

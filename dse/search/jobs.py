@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dse.architecture import Candidate, make_candidate
 from dse.training import Measurement, Recipe, recipe_from_plain
@@ -20,6 +20,9 @@ class Setup:
         study_seed: with the replicate, the source of all noise.
         weights_directory: where the weights of finished candidates go; None keeps none.
         compile_cache: where compiled programs are kept; None for nowhere.
+        checkpoints_directory: where runs that may go on are kept; None keeps none.
+        scores_test: score the test pictures as soon as a candidate is trained; a search
+            leaves them alone until its answer stands.
     """
 
     dataset_directory: Path
@@ -27,6 +30,8 @@ class Setup:
     study_seed: int = 0
     weights_directory: Path | None = None
     compile_cache: Path | None = None
+    checkpoints_directory: Path | None = None
+    scores_test: bool = True
 
     def to_plain(self) -> dict[str, Any]:
         """A dictionary for JSON."""
@@ -34,29 +39,49 @@ class Setup:
             "dataset_directory": str(self.dataset_directory),
             "recipe": self.recipe.to_plain(),
             "study_seed": self.study_seed,
-            "weights_directory": str(self.weights_directory) if self.weights_directory else None,
-            "compile_cache": str(self.compile_cache) if self.compile_cache else None,
+            "weights_directory": _text(self.weights_directory),
+            "compile_cache": _text(self.compile_cache),
+            "checkpoints_directory": _text(self.checkpoints_directory),
+            "scores_test": self.scores_test,
         }
 
 
 def setup_from_plain(values: dict[str, Any]) -> Setup:
     """The inverse of `Setup.to_plain`."""
-    weights, cache = values["weights_directory"], values["compile_cache"]
     return Setup(
         Path(values["dataset_directory"]),
         recipe_from_plain(values["recipe"]),
         values["study_seed"],
-        Path(weights) if weights else None,
-        Path(cache) if cache else None,
+        _path(values["weights_directory"]),
+        _path(values["compile_cache"]),
+        _path(values["checkpoints_directory"]),
+        values["scores_test"],
     )
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path else None
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
 
 
 @dataclass(frozen=True)
 class Job:
-    """Train one candidate with one replicate's seed; doing it twice changes nothing."""
+    """Train one candidate with one replicate's seed; doing it twice changes nothing.
+
+    Attributes:
+        candidate: what to train.
+        replicate: with the study's seed, the source of all noise.
+        epochs: where to stop and measure, a rung; None for the recipe's end.
+        task: `train`, or `test`: score the test pictures with the weights that are there.
+    """
 
     candidate: Candidate
     replicate: int
+    epochs: int | None = None
+    task: Literal["train", "test"] = "train"
 
     @property
     def key(self) -> tuple[str, int]:
@@ -74,12 +99,15 @@ class Job:
             "family": self.candidate.family,
             "metaparameters": self.candidate.metaparameters,
             "replicate": self.replicate,
+            "epochs": self.epochs,
+            "task": self.task,
         }
 
 
 def job_from_plain(values: dict[str, Any]) -> Job:
     """The inverse of `Job.to_plain`."""
-    return Job(make_candidate(values["family"], values["metaparameters"]), values["replicate"])
+    candidate = make_candidate(values["family"], values["metaparameters"])
+    return Job(candidate, values["replicate"], values["epochs"], values["task"])
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ import os
 import platform
 import sqlite3
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from dse.architecture import FAMILIES, Cost
+from dse.architecture import FAMILIES, OBJECTIVES, Cost
 from dse.config import yaml_text
 from dse.errors import StudyError, StudyMismatchError
 from dse.files import replacing
@@ -36,6 +36,9 @@ from dse.training import Measurement
 
 DEFINITION = "dse:definition"
 ROW = "dse:row"
+CORRECT = "dse:correct"
+
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Definition:
         recipe: the recipe as plain data.
         data: name, fingerprint, input shape, classes and the size of each split.
         study_seed: with the replicate, the source of all noise.
+        search: how a search goes about it (rungs, sampler, objectives); None for a sweep.
+        objectives: the costs that are to be small, beside an accuracy that is to be large.
     """
 
     name: str
@@ -55,26 +60,34 @@ class Definition:
     recipe: Mapping[str, Any]
     data: Mapping[str, Any]
     study_seed: int = 0
+    search: Mapping[str, Any] | None = None
+    objectives: tuple[str, ...] = ("params_count",)
 
     def to_plain(self) -> dict[str, Any]:
         """A dictionary for YAML and JSON."""
+        kind: dict[str, Any] = {}
+        if self.search is not None:
+            kind = {"kind": "search", "search": dict(self.search)}
         return {
             "study": self.name,
             "study_seed": self.study_seed,
             "space": dict(self.space),
             "recipe": dict(self.recipe),
             "data": dict(self.data),
+            **kind,
         }
 
 
 @contextlib.contextmanager
-def open_record(results: Path, definition: Definition, space: SearchSpace) -> Iterator[StudyRecord]:
+def open_record(
+    results: Path, definition: Definition, make: Callable[[Path, Any, Any], Record]
+) -> Iterator[Record]:
     """Open the study of this name under `results`, or make it; hold it until the end.
 
     Args:
         results: folder of all studies.
         definition: what the study is to hold.
-        space: the space that `definition` describes.
+        make: the record, from (its folder, Optuna's study, Optuna's storage).
 
     Raises:
         StudyMismatchError: a study of that name holds something else; nothing is changed.
@@ -83,12 +96,14 @@ def open_record(results: Path, definition: Definition, space: SearchSpace) -> It
     directory = results / definition.name
     with contextlib.ExitStack() as held:
         with storage_errors(directory):
-            record = held.enter_context(_opened(directory, definition, space))
+            record = held.enter_context(_opened(directory, definition, make))
         yield record
 
 
 @contextlib.contextmanager
-def _opened(directory: Path, definition: Definition, space: SearchSpace) -> Iterator[StudyRecord]:
+def _opened(
+    directory: Path, definition: Definition, make: Callable[[Path, Any, Any], Record]
+) -> Iterator[Record]:
     directory.mkdir(parents=True, exist_ok=True)
     if (directory / "trials.csv").exists() and not (directory / "study.db").exists():
         raise StudyError(
@@ -98,15 +113,15 @@ def _opened(directory: Path, definition: Definition, space: SearchSpace) -> Iter
         )
     with _locked(directory / ".lock"), _opened_storage(directory / "study.db") as storage:
         study = _open_optuna_study(directory, storage, definition)
-        yield StudyRecord(directory, study, space)
+        yield make(directory, study, storage)
 
 
 class StudyRecord:
-    """An open study; made by `open_record`, which sees that one process holds it."""
+    """The record of an open sweep; `open_record` sees that one process holds it."""
 
     def __init__(self, directory: Path, study: Any, space: SearchSpace) -> None:
         self.directory, self._study = directory, study
-        self._distributions = _distributions(space)
+        self._distributions = distributions_of(space)
         self._rows: dict[tuple[str, int], dict[str, Any]] = {}
         for trial in study.get_trials(deepcopy=False):
             if (row := trial.user_attrs.get(ROW)) is not None:
@@ -125,7 +140,7 @@ class StudyRecord:
         """
         from optuna.trial import TrialState, create_trial
 
-        row = _row(job, cost, measurement)
+        row = row_of(job, costs_of(cost), measurement)
         accuracy = measurement.validation_accuracy
         values = job.candidate.metaparameters
         trial = create_trial(
@@ -133,7 +148,7 @@ class StudyRecord:
             values=None if accuracy is None else [accuracy, cost.params_count],
             params={name: scalar(values[name]) for name in self._distributions},
             distributions=self._distributions,
-            user_attrs={ROW: row},
+            user_attrs={ROW: row, CORRECT: correct_of(measurement)},
         )
         with storage_errors(self.directory):
             self._study.add_trial(trial)
@@ -146,33 +161,41 @@ class StudyRecord:
             StudyError: the folder cannot be written.
         """
         rows = [self._rows[job.key] for job in jobs if job.key in self._rows]
-        path = self.directory / "trials.csv"
-        if not rows:
-            return path
-        with storage_errors(self.directory), replacing(path) as file:
-            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-            writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-            text.flush()
-            text.detach()
+        return write_rows(self.directory, rows)
+
+
+def write_rows(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write `trials.csv`, where there is a row.
+
+    Raises:
+        StudyError: the folder cannot be written.
+    """
+    path = directory / "trials.csv"
+    if not rows:
         return path
+    with storage_errors(directory), replacing(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        text.flush()
+        text.detach()
+    return path
 
-    def write_description(self, definition: Definition, *, seeds: int, command: str) -> None:
-        """Write `study.yaml`.
 
-        Raises:
-            StudyError: the folder cannot be written.
-        """
-        plain = definition.to_plain() | {
-            "seeds": seeds,
-            "command": command,
-            "versions": _versions(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        }
-        path = self.directory / "study.yaml"
-        with storage_errors(self.directory), replacing(path) as file:
-            file.write(yaml_text(plain).encode())
+def write_description(directory: Path, plain: Mapping[str, Any], *, command: str) -> None:
+    """Write `study.yaml`: what was studied, by which command, with which versions.
+
+    Raises:
+        StudyError: the folder cannot be written.
+    """
+    whole = dict(plain) | {
+        "command": command,
+        "versions": _versions(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+    with storage_errors(directory), replacing(directory / "study.yaml") as file:
+        file.write(yaml_text(whole).encode())
 
 
 @contextlib.contextmanager
@@ -255,7 +278,7 @@ def _open_optuna_study(directory: Path, storage: Any, definition: Definition) ->
     study = optuna.create_study(
         storage=storage,
         study_name=names[0] if names else definition.name,  # a folder may have been renamed
-        directions=["maximize", "minimize"],
+        directions=["maximize", *["minimize"] * len(definition.objectives)],
         load_if_exists=True,
     )
     held = study.user_attrs.get(DEFINITION)
@@ -267,7 +290,7 @@ def _open_optuna_study(directory: Path, storage: Any, definition: Definition) ->
     if held is None:
         with warnings.catch_warnings():  # marked experimental; dashboards show the names
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(["validation_accuracy", "params_count"])
+            study.set_metric_names(["validation_accuracy", *definition.objectives])
         study.set_user_attr(DEFINITION, definition.to_plain())  # last: whoever sees it sees all
     elif differences := list(_differences("", _bare(definition.to_plain()), _bare(held))):
         raise StudyMismatchError(
@@ -298,7 +321,7 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _distributions(space: SearchSpace) -> dict[str, Any]:
+def distributions_of(space: SearchSpace) -> dict[str, Any]:
     """Optuna's distributions of what varies; a list of layers is written as one word."""
     from optuna.distributions import (
         CategoricalDistribution,
@@ -326,20 +349,32 @@ def _distributions(space: SearchSpace) -> dict[str, Any]:
     return distributions
 
 
-def _row(job: Job, cost: Cost, measurement: Measurement) -> dict[str, Any]:
+def costs_of(cost: Cost) -> dict[str, int]:
+    """The exact costs that a table shows."""
+    return {name: getattr(cost, name) for name in OBJECTIVES}
+
+
+def row_of(job: Job, costs: Mapping[str, int], measurement: Measurement) -> dict[str, Any]:
     """A row of `trials.csv`."""
     measured = measurement.to_plain()
+    for name in correct_of(measurement):
+        del measured[f"{name}_correct"]
     return {
         "candidate": job.candidate.key,
         **{name: scalar(value) for name, value in job.candidate.values},
         "seed": job.replicate,
         "status": measured.pop("status"),
         "reason": measured.pop("reason"),
-        "params_count": cost.params_count,
-        "macs": cost.macs,
-        "weight_bytes": cost.weight_bytes,
-        "peak_activation_bytes": cost.peak_activation_bytes,
+        **costs,
         **measured,
+    }
+
+
+def correct_of(measurement: Measurement) -> dict[str, str]:
+    """Which pictures were right, by split, as `pack_bits` writes it."""
+    return {
+        "validation": measurement.validation_correct,
+        "test": measurement.test_correct,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,13 @@ from dse.config import space_to_plain
 from dse.data import Dataset
 from dse.search.executor import Executor
 from dse.search.jobs import Ended, Event, Job, Setup
-from dse.search.study import Definition, StudyRecord, open_record, storage_errors
+from dse.search.study import (
+    Definition,
+    StudyRecord,
+    open_record,
+    storage_errors,
+    write_description,
+)
 from dse.space import SearchSpace, Survey
 from dse.training import Recipe, check_fits
 
@@ -62,19 +69,24 @@ class Sweep:
             self.name,
             space_to_plain(self.space),
             self.recipe.to_plain(),
-            {
-                "name": dataset.name,
-                "fingerprint": dataset.fingerprint,
-                "input_shape": list(dataset.input_shape),
-                "classes": list(dataset.classes),
-                "pictures": {
-                    "train": len(dataset.train),
-                    "validation": len(dataset.validation),
-                    "test": len(dataset.test),
-                },
-            },
+            data_facts(dataset),
             self.study_seed,
         )
+
+
+def data_facts(dataset: Dataset) -> dict[str, Any]:
+    """What a record says of its pictures."""
+    return {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "input_shape": list(dataset.input_shape),
+        "classes": list(dataset.classes),
+        "pictures": {
+            "train": len(dataset.train),
+            "validation": len(dataset.validation),
+            "test": len(dataset.test),
+        },
+    }
 
 
 @dataclass(frozen=True)
@@ -136,13 +148,16 @@ def run_sweep(
         train_count=len(dataset.train.labels),
     )
     definition = sweep.definition(dataset)
-    with open_record(results, definition, sweep.space) as record:
+    with open_record(
+        results, definition, lambda directory, study, _: StudyRecord(directory, study, sweep.space)
+    ) as record:
         seeds = max([sweep.seeds, *(1 + replicate for _, replicate in record.rows)])
         recorded = tuple(job for job in sweep.jobs if _is_recorded(record, job, retry_failed))
         pending = tuple(job for job in sweep.jobs if not _is_recorded(record, job, retry_failed))
         # With nothing to train, the command and the machine that made the results stay named.
         if pending or not (record.directory / "study.yaml").exists():
-            record.write_description(definition, seeds=seeds, command=command)
+            plain = definition.to_plain() | {"seeds": seeds}
+            write_description(record.directory, plain, command=command)
         on_event(Begun(pending, recorded))
         setup = Setup(
             dataset.directory.resolve(),
@@ -150,6 +165,7 @@ def run_sweep(
             sweep.study_seed,
             (record.directory / "weights").resolve(),
             compile_cache.resolve() if compile_cache else None,
+            (record.directory / "checkpoints").resolve(),
         )
         all_jobs = tuple(
             Job(candidate, replicate)
@@ -188,14 +204,32 @@ def _recorded_events(
 ) -> Iterator[Event]:
     """Run the pending jobs; each event comes when what it says is in the record."""
     written = time.monotonic()
-    if executor.setup.weights_directory:
-        with storage_errors(record.directory):
-            executor.setup.weights_directory.mkdir(exist_ok=True)
+    make_directories(executor.setup, record.directory)
     with executor:
         for event in executor.run(pending):
             if isinstance(event, Ended):
                 record.add(event.job, sweep.costs[event.job.candidate], event.measurement)
+                drop_checkpoint(executor.setup, event.job)
                 if time.monotonic() - written > TABLE_EVERY_S:
                     record.write_table(table_jobs)
                     written = time.monotonic()
             yield event
+
+
+def make_directories(setup: Setup, directory: Path) -> None:
+    """Make the folders that workers write to.
+
+    Raises:
+        StudyError: one cannot be made.
+    """
+    with storage_errors(directory):
+        for folder in (setup.weights_directory, setup.checkpoints_directory):
+            if folder:
+                folder.mkdir(parents=True, exist_ok=True)
+
+
+def drop_checkpoint(setup: Setup, job: Job) -> None:
+    """Remove a run that is recorded to its end."""
+    if setup.checkpoints_directory:
+        with contextlib.suppress(OSError):
+            (setup.checkpoints_directory / job.weights_name).unlink(missing_ok=True)

@@ -21,52 +21,115 @@ from pathlib import Path
 from typing import Any
 
 from dse.architecture import build
-from dse.errors import DseError
+from dse.errors import DivergenceError, DseError
 from dse.preprocessing import trained_preprocessing
 from dse.search.jobs import Job, Setup, job_from_plain, setup_from_plain
-from dse.training import Measurement
+from dse.training import Measurement, pack_bits
 
 Send = Callable[[dict[str, Any]], None]
 
 
+CHECKPOINT_EVERY_S = 20.0
+"""Seconds of training after which a run is kept, besides the ends of jobs."""
+
+COMPILED_COUNT = 4
+"""Candidates whose compiled programs a worker keeps."""
+
+
 class Evaluator:
-    """Measures jobs of one study; keeps the compiled programs of the last candidate."""
+    """Measures jobs of one study; keeps the compiled programs of the last few candidates."""
 
     def __init__(self, setup: Setup) -> None:
         from dse.data import open_dataset
 
         self.setup = setup
         self.dataset = open_dataset(setup.dataset_directory)
-        self._candidate_key = ""
-        self._trainer: Any = None
+        self._trainers: dict[str, Any] = {}
 
     def evaluate(self, job: Job, on_epoch: Callable[[int, float], None]) -> Measurement:
-        """Train the job's candidate, keep its weights and say what was measured.
+        """Train the job's candidate as far as it says and tell what was measured.
 
         A candidate that cannot be built or diverges gives a failed measurement.
         """
-        from dse.training.loop import Seed
-
         try:
             trainer, compile_s = self._trainer_of(job)
-            trained = trainer.train(Seed(self.setup.study_seed, job.replicate), on_epoch=on_epoch)
+            if job.task == "test":
+                return self._test(job, trainer)
+            measurement = self._train(job, trainer, on_epoch)
+        except DivergenceError as error:
+            return Measurement(
+                status="failed", reason=str(error), epochs=error.epochs, train_s=error.train_s
+            )
         except DseError as error:
             return Measurement(status="failed", reason=str(error))
-        self._keep(job, trained)
-        return trained.measurement.with_compile_s(compile_s)
+        return measurement.with_compile_s(compile_s)
 
     def _trainer_of(self, job: Job) -> tuple[Any, float]:
         from dse.training.loop import Trainer
 
-        if job.candidate.key == self._candidate_key:
-            return self._trainer, 0.0
+        key = job.candidate.key
+        if key in self._trainers:
+            self._trainers[key] = self._trainers.pop(key)  # the latest is the last
+            return self._trainers[key], 0.0
         shape, classes = self.dataset.input_shape, len(self.dataset.classes)
-        architecture = build(job.candidate, shape, classes)
-        trainer = Trainer(architecture, self.dataset, self.setup.recipe)
-        self._candidate_key, self._trainer = job.candidate.key, trainer
+        trainer = Trainer(build(job.candidate, shape, classes), self.dataset, self.setup.recipe)
+        self._trainers[key] = trainer
+        while len(self._trainers) > COMPILED_COUNT:
+            del self._trainers[next(iter(self._trainers))]
         return trainer, trainer.compile_s
 
-    def _keep(self, job: Job, trained: Any) -> None:
+    def _train(self, job: Job, trainer: Any, on_epoch: Callable[[int, float], None]) -> Measurement:
+        from dse.training.checkpoint import load_run, save_run
+        from dse.training.loop import Seed
+
+        seed, recipe = Seed(self.setup.study_seed, job.replicate), self.setup.recipe
+        until = recipe.epochs if job.epochs is None else job.epochs
+        path, about = self._checkpoint(job)
+        run = load_run(path, trainer.state_shape, about) if path else None
+        if run is None or run.epochs > until:
+            run = trainer.begin(seed)
+        kept_epochs, kept_s = run.epochs, run.train_s
+        for grown in trainer.epochs(run, seed, until):
+            run = grown
+            on_epoch(run.epochs, run.loss)
+            if path and run.train_s - kept_s > CHECKPOINT_EVERY_S:
+                save_run(path, run, about)
+                kept_epochs, kept_s = run.epochs, run.train_s
+        if until == recipe.epochs:
+            self._keep(job, run)
+        elif path and run.epochs > kept_epochs:
+            save_run(path, run, about)
+        measurement: Measurement = trainer.measure(run, scores_test=self.setup.scores_test)
+        return measurement
+
+    def _test(self, job: Job, trainer: Any) -> Measurement:
+        from dse.networks import load_weights
+
+        assert self.setup.weights_directory is not None
+        path = self.setup.weights_directory / job.weights_name
+        params, statistics, _ = load_weights(path, trainer.architecture)
+        correct = trainer.correct(params, statistics, self.dataset.test)
+        return Measurement(
+            status="finished", test_accuracy=float(correct.mean()), test_correct=pack_bits(correct)
+        )
+
+    def _checkpoint(self, job: Job) -> tuple[Path | None, dict[str, str]]:
+        """Where the job's run is kept, and what it is of."""
+        if self.setup.checkpoints_directory is None:
+            return None, {}
+        return self.setup.checkpoints_directory / job.weights_name, {
+            "candidate": job.candidate.key,
+            **self._training(job),
+        }
+
+    def _training(self, job: Job) -> dict[str, str]:
+        return {
+            "data_fingerprint": self.dataset.fingerprint,
+            "recipe": json.dumps(self.setup.recipe.to_plain()),
+            "seed": f"{self.setup.study_seed},{job.replicate}",
+        }
+
+    def _keep(self, job: Job, run: Any) -> None:
         from dse.networks import WeightsMetadata, save_weights
 
         if self.setup.weights_directory is None:
@@ -79,14 +142,10 @@ class Evaluator:
             preprocessing=trained_preprocessing(
                 self.dataset.input_shape, self.dataset.mean, self.dataset.std
             ),
-            extra={
-                "data_fingerprint": self.dataset.fingerprint,
-                "recipe": json.dumps(self.setup.recipe.to_plain()),
-                "seed": f"{self.setup.study_seed},{job.replicate}",
-            },
+            extra=self._training(job),
         )
         path = self.setup.weights_directory / job.weights_name
-        save_weights(path, trained.params, trained.statistics, metadata)
+        save_weights(path, run.state.params, run.state.statistics, metadata)
 
 
 def _of_this_processor(folder: Path) -> Path:

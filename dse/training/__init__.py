@@ -3,7 +3,7 @@
 `Recipe` and `Measurement` need no JAX; `dse.training.loop` does.
 """
 
-from dse.training.measurement import Measurement
+from dse.training.measurement import Measurement, pack_bits, unpack_bits
 from dse.training.recipe import (
     Recipe,
     check_fits,
@@ -17,6 +17,8 @@ __all__ = [
     "Recipe",
     "check_fits",
     "default_recipe",
+    "pack_bits",
     "recipe_from_plain",
     "recipe_from_texts",
+    "unpack_bits",
 ]

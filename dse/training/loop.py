@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ from dse.architecture import Architecture
 from dse.data import Dataset, Split
 from dse.errors import DivergenceError
 from dse.networks import build_network
-from dse.training.measurement import Measurement
+from dse.training.measurement import Measurement, pack_bits
 from dse.training.recipe import Recipe, check_fits
 from dse.training.step import (
     Pixels,
@@ -56,6 +56,23 @@ class Seed:
 
 
 @dataclass(frozen=True)
+class Run:
+    """A training run, between two epochs.
+
+    Attributes:
+        state: parameters, statistics, optimizer and step.
+        epochs: completed so far.
+        loss: mean over the last epoch; NaN before the first.
+        train_s: seconds spent in training steps so far.
+    """
+
+    state: TrainState
+    epochs: int = 0
+    loss: float = float("nan")
+    train_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class Trained:
     """Trained weights and what was measured of them."""
 
@@ -77,7 +94,7 @@ class Trainer:
     """
 
     def __init__(self, architecture: Architecture, dataset: Dataset, recipe: Recipe) -> None:
-        self.dataset, self.recipe = dataset, recipe
+        self.architecture, self.dataset, self.recipe = architecture, dataset, recipe
         count = len(dataset.train.labels)
         check_fits(recipe, dataset.name, input_shape=dataset.input_shape, train_count=count)
         self.steps_per_epoch = count // recipe.batch_size
@@ -116,41 +133,82 @@ class Trainer:
         Raises:
             DivergenceError: the loss became NaN or infinite, with the step.
         """
-        params, statistics = self._network.init(seed.key())
-        state = TrainState(params, statistics, self._first_optimizer(params), jnp.int32(0))
-        noise = jax.random.fold_in(seed.key(), 1)
-        started, loss = time.perf_counter(), float("nan")
-        for epoch in range(self.recipe.epochs):
-            state, losses = self._epoch(state, epoch, seed, noise)
-            self._check(losses, epoch)
-            loss = float(losses.mean())
+        run = self.begin(seed)
+        for grown in self.epochs(run, seed, self.recipe.epochs):
+            run = grown
             if on_epoch:
-                on_epoch(epoch + 1, loss)
-        train_s = time.perf_counter() - started
-        images_count = self.steps_count * self.recipe.batch_size
+                on_epoch(run.epochs, run.loss)
+        return Trained(run.state.params, run.state.statistics, self.measure(run))
+
+    def begin(self, seed: Seed) -> Run:
+        """A run before its first epoch."""
+        params, statistics = self._network.init(seed.key())
+        return Run(TrainState(params, statistics, self._first_optimizer(params), jnp.int32(0)))
+
+    def epochs(self, run: Run, seed: Seed, until: int) -> Iterator[Run]:
+        """Go on with a run, epoch by epoch, until so many are complete.
+
+        Everything random follows from the seed and the number of the epoch and step, and the
+        schedule from the recipe's epochs alone: a run that was kept and taken up again gives
+        the same weights as one that never paused.
+
+        Args:
+            run: where to go on; its state's buffers are given up, as are those of each run
+                that this yields when the next is asked for.
+            seed: of the run.
+            until: epochs completed at the end, at most the recipe's.
+
+        Raises:
+            DivergenceError: the loss became NaN or infinite, with the step.
+        """
+        noise = jax.random.fold_in(seed.key(), 1)
+        for epoch in range(run.epochs, until):
+            started = time.perf_counter()
+            state, losses = self._epoch(run.state, epoch, seed, noise)
+            train_s = run.train_s + time.perf_counter() - started
+            self._check(losses, epoch, train_s)
+            run = Run(state, epoch + 1, float(losses.mean()), train_s)
+            yield run
+
+    def measure(self, run: Run, *, scores_test: bool = True) -> Measurement:
+        """Score the validation pictures, and the test pictures where that is wanted."""
+        params, statistics = run.state.params, run.state.statistics
+        validation = self.correct(params, statistics, self.dataset.validation)
         measurement = Measurement(
             status="finished",
-            validation_accuracy=self.accuracy(state, self.dataset.validation),
-            test_accuracy=self.accuracy(state, self.dataset.test),
-            train_loss=loss,
-            epochs=self.recipe.epochs,
-            train_s=train_s,
+            validation_accuracy=float(validation.mean()),
+            train_loss=run.loss,
+            epochs=run.epochs,
+            train_s=run.train_s,
             compile_s=self.compile_s,
-            images_per_s=images_count / train_s,
+            images_per_s=self._images_per_s(run),
+            validation_correct=pack_bits(validation),
         )
-        return Trained(state.params, state.statistics, measurement)
+        if not scores_test:
+            return measurement
+        test = self.correct(params, statistics, self.dataset.test)
+        return replace(measurement, test_accuracy=float(test.mean()), test_correct=pack_bits(test))
 
-    def accuracy(self, state: TrainState, split: Split) -> float:
-        """Share of the pictures of `split` whose best class is the right one."""
-        right = 0
+    def correct(self, params: Tree, statistics: Tree, split: Split) -> np.ndarray:
+        """Whether the best class of each picture of `split` is the right one, bool (picture,)."""
+        right = np.zeros(len(split.labels), dtype=bool)
         for start in range(0, len(split.labels), SCORE_BATCH):
             images = np.asarray(split.images[start : start + SCORE_BATCH])
             labels = np.asarray(split.labels[start : start + SCORE_BATCH])
             missing = SCORE_BATCH - len(images)
             padded = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
-            classes = np.asarray(self._score(state.params, state.statistics, padded))
-            right += int((classes[: len(labels)] == labels).sum())
-        return right / len(split.labels)
+            classes = np.asarray(self._score(params, statistics, padded))
+            right[start : start + len(labels)] = classes[: len(labels)] == labels
+        return right
+
+    @property
+    def state_shape(self) -> TrainState:
+        """The tree of a run's state with shapes and types in place of arrays."""
+        return self._state_shape
+
+    def _images_per_s(self, run: Run) -> float:
+        images_count = run.epochs * self.steps_per_epoch * self.recipe.batch_size
+        return images_count / run.train_s if run.train_s else 0.0
 
     def _epoch(
         self, state: TrainState, epoch: int, seed: Seed, noise: jax.Array
@@ -174,12 +232,12 @@ class Trainer:
         for start in range(0, self.steps_per_epoch, size):
             yield start, min(start + size, self.steps_per_epoch)
 
-    def _check(self, losses: np.ndarray, epoch: int) -> None:
+    def _check(self, losses: np.ndarray, epoch: int, train_s: float) -> None:
         bad = np.flatnonzero(~np.isfinite(losses))
         if len(bad):
             step = epoch * self.steps_per_epoch + int(bad[0])
             rate = float(learning_rates(self.recipe, self.steps_count)(step))
-            raise DivergenceError(step, rate, float(losses[bad[0]]))
+            raise DivergenceError(step, rate, float(losses[bad[0]]), epochs=epoch, train_s=train_s)
 
     def _compiled_train(self, steps: int) -> Callable[..., tuple[TrainState, jax.Array]]:
         shape = (steps, self.recipe.batch_size)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,8 @@ class Measurement:
         train_s: seconds spent in training steps, compilation aside.
         compile_s: seconds spent on compilation (or on reading it from the cache).
         images_per_s: training pictures a second.
+        validation_correct, test_correct: which pictures are right, as `pack_bits` writes it;
+            empty where they were not scored.
     """
 
     status: Literal["finished", "failed"]
@@ -30,6 +36,8 @@ class Measurement:
     train_s: float = 0.0
     compile_s: float = 0.0
     images_per_s: float = 0.0
+    validation_correct: str = ""
+    test_correct: str = ""
 
     def to_plain(self) -> dict[str, Any]:
         """A dictionary for JSON."""
@@ -38,3 +46,23 @@ class Measurement:
     def with_compile_s(self, seconds: float) -> Measurement:
         """The same with another compile time: a second seed finds the program compiled."""
         return replace(self, compile_s=seconds)
+
+
+def pack_bits(values: np.ndarray) -> str:
+    """A bool array (picture,) as text: eight values a byte, then base64."""
+    return base64.b64encode(np.packbits(values).tobytes()).decode()
+
+
+def unpack_bits(text: str, count: int) -> np.ndarray:
+    """The inverse of `pack_bits`: bool (count,).
+
+    Raises:
+        ValueError: the text does not hold `count` values.
+    """
+    try:
+        packed = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    except binascii.Error as error:
+        raise ValueError(f"not base64: {error}") from error
+    if len(packed) != -(-count // 8):
+        raise ValueError(f"{len(packed)} bytes, but {count} values take {-(-count // 8)}")
+    return np.unpackbits(packed, count=count).astype(bool)

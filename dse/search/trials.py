@@ -1,0 +1,315 @@
+"""The record of a search: one Optuna trial for each candidate and seed, with every rung.
+
+A trial of the search is there, running, from the moment it is asked for; each rung is added
+to it in one transaction, and it ends complete, failed or (stopped at a lower rung) pruned.
+Whatever is killed, what is decided next follows from the record alone. Trials of the finals
+are added whole, as those of a sweep are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dse.architecture import Candidate, make_candidate
+from dse.search.jobs import Job
+from dse.search.study import distributions_of, row_of, storage_errors, write_rows
+from dse.space import SearchSpace, scalar
+from dse.training import Measurement
+
+ASKED = "dse:asked"
+RUNG = "dse:rung:"
+STOPPED = "dse:stopped"
+TESTED = "dse:tested"
+
+SEARCH, FINALS, REUSED = "search", "finals", "reused"
+
+
+@dataclass
+class SearchTrial:
+    """One candidate with one replicate.
+
+    Attributes:
+        candidate, replicate: what is trained.
+        costs: exact ones by name, and measured ones.
+        stage: `search`, `finals` or `reused` (brought in from another study).
+        rungs: measurement by epochs, in the order in which they came.
+        ended_s: seconds of search at which each came, in the same order.
+        stopped: why it goes no further, for now; empty where that is not said.
+        trial_id: Optuna's name of it in the storage.
+    """
+
+    candidate: Candidate
+    replicate: int
+    costs: dict[str, Any]
+    stage: str
+    trial_id: int
+    rungs: dict[int, Measurement] = field(default_factory=dict)
+    ended_s: list[float] = field(default_factory=list)
+    stopped: str = ""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """(candidate key, replicate)."""
+        return (self.candidate.key, self.replicate)
+
+    @property
+    def epochs(self) -> int:
+        """Of the highest rung that is measured; 0 before the first."""
+        return max(self.rungs, default=0)
+
+    @property
+    def latest(self) -> Measurement | None:
+        """What was measured last."""
+        return next(reversed(self.rungs.values()), None)
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether its training failed."""
+        return self.latest is not None and self.latest.status == "failed"
+
+
+class SearchRecord:
+    """The record of an open search; `open_record` sees that one process holds it.
+
+    Args:
+        directory: of the study.
+        study: Optuna's study.
+        storage: Optuna's storage that holds it.
+        space: what is searched.
+        objectives: costs that are to be small.
+        full_epochs: of the highest rung.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        study: Any,
+        storage: Any,
+        *,
+        space: SearchSpace,
+        objectives: Sequence[str],
+        full_epochs: int,
+    ) -> None:
+        self.directory, self._study, self._storage = directory, study, storage
+        self._distributions = distributions_of(space)
+        self._objectives, self.full_epochs = tuple(objectives), full_epochs
+        self.trials: dict[tuple[str, int], SearchTrial] = {}
+        for trial in study.get_trials(deepcopy=False):
+            if (read := _read(trial)) is not None:
+                self.trials[read.key] = read
+
+    @property
+    def searched(self) -> list[SearchTrial]:
+        """Trials that belong to the search itself, in the order in which they were asked for."""
+        return [trial for trial in self.trials.values() if trial.stage != FINALS]
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds of search at the last result."""
+        return max((s for trial in self.trials.values() for s in trial.ended_s), default=0.0)
+
+    @property
+    def spent_epochs(self) -> int:
+        """Epochs that this study trained."""
+        return sum(trial.epochs for trial in self.trials.values() if trial.stage != REUSED)
+
+    def ask(self, candidate: Candidate, costs: Mapping[str, Any]) -> SearchTrial:
+        """Note that this candidate is to be trained, in one transaction.
+
+        Raises:
+            StudyError: the record cannot be written.
+        """
+        return self._begin(candidate, 0, costs, SEARCH)
+
+    def add(self, trial: SearchTrial, measurement: Measurement, ended_s: float) -> None:
+        """Add a rung; at full fidelity, or where it failed, the trial ends with it.
+
+        Raises:
+            StudyError: the record cannot be written.
+        """
+        epochs = measurement.epochs
+        if measurement.status == "failed":
+            epochs = max(epochs, trial.epochs + 1)  # a failure is the last word on a candidate
+        with storage_errors(self.directory):
+            if measurement.validation_accuracy is not None:
+                self._storage.set_trial_intermediate_value(
+                    trial.trial_id, epochs, measurement.validation_accuracy
+                )
+            plain = {"measurement": measurement.to_plain(), "ended_s": round(ended_s, 3)}
+            self._storage.set_trial_user_attr(trial.trial_id, f"{RUNG}{epochs}", plain)
+        trial.rungs[epochs] = measurement
+        trial.ended_s.append(round(ended_s, 3))
+        self._end_if_over(trial)
+
+    def add_whole(
+        self,
+        job: Job,
+        costs: Mapping[str, Any],
+        rungs: Sequence[Measurement],
+        stage: str,
+        ended_s: float,
+    ) -> None:
+        """Add a trial that is over, of the finals or of another study, in one transaction.
+
+        Raises:
+            StudyError: the record cannot be written.
+        """
+        attributes = {
+            f"{RUNG}{measured.epochs}": {
+                "measurement": measured.to_plain(),
+                "ended_s": round(ended_s, 3),
+            }
+            for measured in rungs
+        }
+        trial = self._begin(job.candidate, job.replicate, costs, stage, attributes)
+        self._end_if_over(trial)
+
+    def stop(self, trial: SearchTrial, reason: str) -> None:
+        """End a trial below full fidelity; a later `go_on` takes it up again.
+
+        Raises:
+            StudyError: the record cannot be written.
+        """
+        from optuna.trial import TrialState
+
+        with storage_errors(self.directory):
+            self._storage.set_trial_user_attr(trial.trial_id, STOPPED, reason)
+            self._storage.set_trial_state_values(trial.trial_id, TrialState.PRUNED)
+        trial.stopped = reason
+
+    def go_on(self, trial: SearchTrial) -> SearchTrial:
+        """Take up a stopped trial, as a new one of Optuna's that holds its rungs.
+
+        Raises:
+            StudyError: the record cannot be written.
+        """
+        attributes = {
+            f"{RUNG}{epochs}": {"measurement": measured.to_plain(), "ended_s": ended_s}
+            for (epochs, measured), ended_s in zip(trial.rungs.items(), trial.ended_s, strict=True)
+        }
+        place = list(self.trials)
+        again = self._begin(trial.candidate, trial.replicate, trial.costs, trial.stage, attributes)
+        self.trials = {key: self.trials[key] for key in place}
+        return again
+
+    def _begin(
+        self,
+        candidate: Candidate,
+        replicate: int,
+        costs: Mapping[str, Any],
+        stage: str,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> SearchTrial:
+        from optuna.trial import TrialState, create_trial
+
+        asked = {
+            "family": candidate.family,
+            "metaparameters": candidate.metaparameters,
+            "replicate": replicate,
+            "costs": dict(costs),
+            "stage": stage,
+        }
+        values = candidate.metaparameters
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params={name: scalar(values[name]) for name in self._distributions},
+            distributions=self._distributions,
+            user_attrs={ASKED: asked, **(attributes or {})},
+        )
+        with storage_errors(self.directory):
+            trial_id = self._storage.create_new_trial(
+                self._study._study_id, template_trial=template
+            )
+            trial = _read(self._storage.get_trial(trial_id))
+        assert trial is not None
+        self.trials[trial.key] = trial
+        return trial
+
+    def _end_if_over(self, trial: SearchTrial) -> None:
+        from optuna.trial import TrialState
+
+        latest = trial.latest
+        if latest is None or (latest.status == "finished" and trial.epochs < self.full_epochs):
+            return
+        with storage_errors(self.directory):
+            if latest.status == "failed":
+                self._storage.set_trial_state_values(trial.trial_id, TrialState.FAIL)
+                return
+            assert latest.validation_accuracy is not None
+            values = [latest.validation_accuracy, *(trial.costs[n] for n in self._objectives)]
+            self._storage.set_trial_state_values(trial.trial_id, TrialState.COMPLETE, values)
+
+    def tested(self, key: str) -> Mapping[str, Any]:
+        """What is noted of the test of a candidate: right pictures by replicate."""
+        held: dict[str, Any] = self._study.user_attrs.get(TESTED, {})
+        found: Mapping[str, Any] = held.get(key, {})
+        return found
+
+    @property
+    def tested_count(self) -> int:
+        """Candidates that were ever scored on the test pictures."""
+        return len(self._study.user_attrs.get(TESTED, {}))
+
+    def add_tested(self, key: str, replicate: int, correct: str) -> None:
+        """Note which test pictures one replicate of a candidate has right.
+
+        Raises:
+            StudyError: the record cannot be written.
+        """
+        held = dict(self._study.user_attrs.get(TESTED, {}))
+        held[key] = {**held.get(key, {}), str(replicate): correct}
+        with storage_errors(self.directory):
+            self._study.set_user_attr(TESTED, held)
+
+    def write_table(self) -> Path:
+        """Write `trials.csv`: a row for each trial that has a result.
+
+        Raises:
+            StudyError: the folder cannot be written.
+        """
+        rows = [self._row(trial) for trial in self.trials.values() if trial.rungs]
+        return write_rows(self.directory, rows)
+
+    def _row(self, trial: SearchTrial) -> dict[str, Any]:
+        latest = trial.latest
+        assert latest is not None
+        row = row_of(Job(trial.candidate, trial.replicate), trial.costs, latest)
+        if latest.status == "finished" and trial.epochs < self.full_epochs:
+            row["status"] = "stopped"
+            row["reason"] = trial.stopped or "the search had not come to an end"
+        return row | {
+            "stage": trial.stage,
+            "curve": " ".join(_curve(trial)),
+            "ended_s": trial.ended_s[-1],
+        }
+
+
+def _curve(trial: SearchTrial) -> Iterator[str]:
+    for epochs, measured in trial.rungs.items():
+        if measured.validation_accuracy is not None:
+            yield f"{epochs}:{measured.validation_accuracy:.4f}"
+
+
+def _read(trial: Any) -> SearchTrial | None:
+    """A trial of Optuna's, or None where it is none of a search."""
+    attributes = trial.user_attrs
+    if (asked := attributes.get(ASKED)) is None:
+        return None
+    names = sorted((n for n in attributes if n.startswith(RUNG)), key=_epochs)
+    return SearchTrial(
+        make_candidate(asked["family"], asked["metaparameters"]),
+        asked["replicate"],
+        dict(asked["costs"]),
+        asked["stage"],
+        trial._trial_id,
+        {_epochs(name): Measurement(**attributes[name]["measurement"]) for name in names},
+        [attributes[name]["ended_s"] for name in names],
+        attributes.get(STOPPED, ""),
+    )
+
+
+def _epochs(name: str) -> int:
+    return int(name.removeprefix(RUNG))
