@@ -32,7 +32,7 @@ FEW_ROWS = 4
 Ints = NDArray[np.integer[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Column:
     """One metaparameter of many candidates.
 
@@ -45,7 +45,7 @@ class Column:
     levels: Ints
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CandidateTable:
     """Many candidates of one family, for pictures of one shape, before anything is built.
 
@@ -91,7 +91,7 @@ class CandidateTable:
         return parts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Part:
     """One metaparameter: its values in canonical form, and each candidate's level."""
 
@@ -134,7 +134,7 @@ class _Part:
         return FractionBatch(numerator.take(levels), denominator.take(levels))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BulkCosts:
     """What `bulk_costs` found.
 
@@ -197,7 +197,7 @@ def first_alike(table: CandidateTable, hashes: NDArray[np.uint64]) -> Ints:
     return first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Built:
     """Layers of several candidates that went the same way through the builder.
 

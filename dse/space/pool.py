@@ -42,7 +42,7 @@ MOST_DRAWN = 64 * DRAWS_AT_ONCE
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pool:
     """Feasible candidates of a space for pictures of one shape, no two with the same layers.
 
@@ -100,12 +100,17 @@ class Pool:
         Where another candidate with the same layers comes first, that one is in the pool.
         """
         values = candidate.metaparameters
-        rows = np.arange(len(self))
-        for place, name in enumerate(self.varying):
+        rows: Any = slice(None)
+        # The metaparameter with most values first: it leaves the fewest rows to look at.
+        for place in sorted(range(len(self.varying)), key=lambda i: -len(self.choices[i])):
+            name = self.varying[place]
             level = self._level(place, values[name]) if name in values else None
             if level is None:
                 return None
-            rows = rows[self.levels[rows, place] == level]
+            of_each = self.levels[rows, place]
+            same = np.flatnonzero(of_each == level)
+            rows = same if isinstance(rows, slice) else rows[same]
+        rows = np.arange(len(self))[rows]
         index = int(rows[0]) if rows.size else None
         return index if index is not None and self.candidate(index) == candidate else None
 
@@ -181,7 +186,10 @@ def _listed(space: SearchSpace, input_shape: Shape, classes_count: int) -> Pool:
     assert space.size is not None
     sizes = tuple(len(choices_of(space.domains[name])) for name in space.varying)
     indices = np.unravel_index(np.arange(space.size), sizes) if sizes else ()
-    values = dict(zip(space.varying, indices, strict=True))
+    values = {
+        name: levels.astype(np.int32)  # half the memory, and MOST_LISTED fits
+        for name, levels in zip(space.varying, indices, strict=True)
+    }
     everything = _lot(_table(space, input_shape, classes_count, values), values)
     lot = everything.feasible(space)
     if not lot.found.hashes.size:
