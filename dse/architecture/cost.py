@@ -51,7 +51,7 @@ class Cost:
 
 def cost(architecture: Architecture) -> Cost:
     """Count everything that can be known before training."""
-    rows = tuple(map(_layer_cost, architecture.layers))
+    rows = tuple(map(layer_cost, architecture.layers))
     peak = max(rows, key=lambda row: row.activation_bytes)
     return Cost(
         params_count=sum(row.params_count for row in rows),
@@ -63,7 +63,8 @@ def cost(architecture: Architecture) -> Cost:
     )
 
 
-def _layer_cost(layer: Layer) -> LayerCost:
+def layer_cost(layer: Layer) -> LayerCost:
+    """One row of the layer table."""
     sizes = [(p.size, p.trainable) for p in layer.parameters]
     return LayerCost(
         name=layer.name,

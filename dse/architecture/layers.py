@@ -3,7 +3,8 @@
 A layer knows its input shape, hence its output shape, its parameters (path and shape),
 its multiply-accumulates and the activations that stand in memory while it runs.
 Everything else (cost, Flax network, weights files) reads these and computes no shape
-of its own.
+of its own. Numbers may also be batches of numbers (`dse.architecture.batch`), which is how
+a million candidates are counted by the same lines.
 """
 
 from __future__ import annotations
@@ -45,6 +46,11 @@ class Parameter(NamedTuple):
 def elements(shape: Shape) -> int:
     """Number of values in an activation of this shape, for one image."""
     return math.prod(shape)
+
+
+def _larger(left: int, right: int) -> int:
+    """`max`, written so that batches of numbers pass through it, each candidate for itself."""
+    return left + (right - left) * (right > left)
 
 
 def _window_count(size: int, window: int, stride: int, *, ceil: bool = False) -> int:
@@ -279,10 +285,8 @@ class Fire(Layer):
         given, squeezed = elements(self.input_shape), elements(self.squeeze_conv.output_shape)
         result = elements(self.output_shape)
         kept = 0 if self.bypass == "none" else given
-        steps = [given + squeezed, kept + squeezed + result]
-        if self.bypass == "complex":
-            steps.append(given + 2 * result)
-        return max(steps)
+        most = _larger(given + squeezed, kept + squeezed + result)
+        return _larger(most, given + 2 * result) if self.bypass == "complex" else most
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
-from math import floor
 from typing import Any
 
 from dse.architecture.architecture import Architecture, Chain, Value
@@ -165,14 +164,24 @@ METAPARAMETERS: tuple[Metaparameter, ...] = (
 )
 
 
-@lru_cache(maxsize=2**16)  # exact fractions are slow, and the candidates of a space share them
-def round_half_up(share: float, of: int) -> int:
+def round_half_up(share: Any, of: Any) -> Any:
     """`share` · `of` to the nearest whole number, halves up, without binary rounding.
+
+    Args:
+        share: a float, which stands for the decimal as it is written, or an exact fraction;
+            or a batch of fractions.
+        of: a whole number, or a batch of them.
 
     >>> round_half_up(0.35, 10), round_half_up(0.125, 12), round_half_up(0.01, 32)
     (4, 2, 0)
     """
-    return floor(Fraction(repr(share)) * of + Fraction(1, 2))
+    exact = _as_written(share) if isinstance(share, float) else share
+    return (2 * exact.numerator * of + exact.denominator) // (2 * exact.denominator)
+
+
+@lru_cache(maxsize=2**16)  # exact fractions are slow, and the candidates of a space share them
+def _as_written(share: float) -> Fraction:
+    return Fraction(repr(share))
 
 
 def build(
@@ -202,7 +211,7 @@ def build(
             chain.add(
                 MaxPool, f"pool{number}", window=POOL_WINDOW, stride=POOL_STRIDE, rounding="ceil"
             )
-    last = m["fire_modules"] + 2
+    last = len(names) + 1
     if m["dropout"] > 0:
         chain.add(Dropout, f"drop{last - 1}", rate=m["dropout"])
     chain.add(

@@ -145,8 +145,8 @@ class SearchSpace:
             one = len(self.infinite) == 1
             raise SpaceError(
                 f"{self.name} is an infinite space: {names} {'has' if one else 'have'} a range "
-                f"without a step; give {'it' if one else 'each'} a step or list values. Drawing "
-                "from infinite spaces is for `dse search`, which is not in this release yet"
+                f"without a step; give {'it' if one else 'each'} a step or list values, or let "
+                "`dse search` draw from it"
             )
 
 

@@ -44,8 +44,8 @@ def survey(space: SearchSpace, input_shape: Shape, classes_count: int) -> Survey
     if (space.size or 0) > MOST_SURVEYED:
         raise SpaceError(
             f"{space.name} has {space.size:,} candidates, but at most {MOST_SURVEYED:,} can be "
-            "listed; fix some metaparameters or take larger steps (`dse search`, which draws from "
-            "large spaces, is not in this release yet)"
+            "listed; fix some metaparameters or take larger steps, or let `dse search` choose "
+            "from it"
         )
     feasible: list[tuple[Candidate, Cost]] = []
     refused: list[tuple[Candidate, str]] = []
@@ -72,7 +72,9 @@ def survey(space: SearchSpace, input_shape: Shape, classes_count: int) -> Survey
         else:
             refused.append((candidate, reason))
     if not feasible:
-        raise SpaceError(_nothing_left(space, input_shape, refused, costs))
+        smallest = {name: min(getattr(c, name) for c in costs) for name in space.limits if costs}
+        whose = f"its {space.size:,} candidates"
+        raise nothing_left(space, input_shape, whose, first=refused[0][1], smallest=smallest)
     reasons = dict(refused)  # the same layers break the same limits
     refused += [(same, reasons[first]) for same, first in duplicates if first in reasons]
     duplicates = [pair for pair in duplicates if pair[1] not in reasons]
@@ -94,18 +96,21 @@ def limits_problem(limits: Mapping[str, Limit], costs: Cost) -> str | None:
     return "; ".join(problem for problem in problems if problem) or None
 
 
-def _nothing_left(
-    space: SearchSpace,
-    input_shape: Shape,
-    refused: list[tuple[Candidate, str]],
-    costs: list[Cost],
-) -> str:
+def nothing_left(
+    space: SearchSpace, input_shape: Shape, whose: str, *, first: str, smallest: Mapping[str, int]
+) -> SpaceError:
+    """The error that says why no candidate is left.
+
+    Args:
+        space: with the limits.
+        input_shape: (height, width, channels) of one picture.
+        whose: which candidates were tried: `its 12 candidates`.
+        first: why the first of them is refused.
+        smallest: the least value of each limited cost; empty where none could be built.
+    """
     shape = "x".join(map(str, input_shape))
-    text = (
-        f"{space.name}: none of its {space.size:,} candidates is left for pictures of {shape}; "
-        f"the first: {refused[0][1]}"
-    )
-    if not costs:
-        return text
-    smallest = [f"{name} {min(getattr(c, name) for c in costs):,}" for name in space.limits]
-    return f"{text}; the smallest possible: {', '.join(smallest)}"
+    text = f"{space.name}: none of {whose} is left for pictures of {shape}; the first: {first}"
+    if smallest:
+        costs = ", ".join(f"{name} {least:,}" for name, least in smallest.items())
+        text += f"; the smallest possible: {costs}"
+    return SpaceError(text)
