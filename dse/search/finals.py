@@ -33,7 +33,7 @@ LEAST_SEEDS = 3
 SURE = 4.0
 """Standard errors above the reference in the search at which a finalist is a safe one."""
 
-LOST = 0.05
+LOST = 0.01
 """A finalist with less than this chance of passing in the end is a clear loser."""
 
 
@@ -174,7 +174,11 @@ def next_seeds(
 
     Returns:
         An empty list when the race is over.
+
+    Raises:
+        ObjectiveError: fewer seeds than `LEAST_SEEDS`, or what `compare` refuses.
     """
+    _check_seeds(seeds)
     pooled = _pooled(finalists, reference)
     wanted: list[tuple[int, int]] = []
     for index in order_of_tests(finalists):
@@ -210,7 +214,11 @@ def decide(
         margin: how much worse (a fraction) still counts as not below.
         confidence: of the claim, for all finalists together.
         seeds: fresh replicates that each finalist was to have.
+
+    Raises:
+        ObjectiveError: fewer seeds than `LEAST_SEEDS`, or what `compare` refuses.
     """
+    _check_seeds(seeds)
     pooled = _pooled(finalists, reference)
     comparisons = [_compare(f, reference, margin, confidence, pooled) for f in finalists]
     reasons = [""] * len(finalists)
@@ -224,15 +232,13 @@ def decide(
         elif failed_at is not None:
             key = finalists[failed_at].candidate_key
             reasons[index] = f"not tested: {key}, which is tested before it, did not pass"
-        elif comparison is None or len(finalist.correct) < min(LEAST_SEEDS, seeds):
-            reasons[index] = f"not shown: {_measured(finalist, pooled, comparison, seeds)}"
-            failed_at = index
-        elif comparison.is_not_below:
+        elif comparison and len(finalist.correct) >= LEAST_SEEDS and comparison.is_not_below:
             reasons[index] = f"not below the reference: {_in_words(comparison)}"
             passed.append(index)
         else:
-            stopped = _measured(finalist, pooled, comparison, seeds)
-            reasons[index] = f"not shown to be level: {_in_words(comparison)}; {stopped}"
+            what = _in_words(comparison) if comparison else "nothing measured"
+            ended = _how_it_ended(finalist, pooled, comparison, seeds)
+            reasons[index] = f"not shown to be level: {what}; {ended}"
             failed_at = index
     answer = min(passed, key=lambda i: (finalists[i].sizes, order.index(i)), default=None)
     nearest = _nearest(finalists, comparisons) if answer is None else None
@@ -248,6 +254,13 @@ def order_of_tests(finalists: Sequence[Finalist]) -> tuple[int, ...]:
         return -finalist.steering_accuracy, sizes, finalist.candidate_key
 
     return tuple(sorted(range(len(finalists)), key=rank))
+
+
+def _check_seeds(seeds: int) -> None:
+    if seeds < LEAST_SEEDS:
+        raise ObjectiveError(
+            f"the finals need {LEAST_SEEDS} seeds or more for each finalist, but got {seeds}"
+        )
 
 
 def _pooled(finalists: Sequence[Finalist], reference: Correctness | float) -> SeedVariance:
@@ -298,7 +311,7 @@ def _nearest(finalists: Sequence[Finalist], comparisons: Sequence[Comparison | N
     return max(able, key=rank, default=None)
 
 
-def _measured(
+def _how_it_ended(
     finalist: Finalist, pooled: SeedVariance, comparison: Comparison | None, seeds: int
 ) -> str:
     count = len(finalist.correct)
@@ -310,6 +323,8 @@ def _measured(
 
 
 def _in_words(comparison: Comparison) -> str:
+    if not math.isfinite(comparison.standard_error):
+        return f"{100 * comparison.difference:+.2f} points, with no second seed of any network"
     return (
         f"{100 * comparison.difference:+.2f} points, at {comparison.confidence:.0%} confidence "
         f"not under {100 * comparison.lower:+.2f} (p = {comparison.p_value:.3f})"
