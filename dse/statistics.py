@@ -111,6 +111,26 @@ def student_t_quantile(probability: float, *, degrees_of_freedom: int) -> float:
     return math.copysign(value, probability - 0.5)
 
 
+def student_t_probability(value: float, *, degrees_of_freedom: int) -> float:
+    """Chance that Student's t stays below `value`: the inverse of `student_t_quantile`.
+
+    The exact finite series for whole degrees of freedom; `value` may be infinite.
+
+    Raises:
+        ObjectiveError: a value that is NaN, or no degree of freedom.
+
+    Source: Abramowitz and Stegun 1964, equations 26.7.3 and 26.7.4.
+    """
+    if math.isnan(value) or degrees_of_freedom < 1:
+        raise ObjectiveError(
+            "a value that is not NaN and degrees_of_freedom >= 1 are needed, but got "
+            f"(value={value}, degrees_of_freedom={degrees_of_freedom})"
+        )
+    angle = math.atan(abs(value) / math.sqrt(degrees_of_freedom))
+    inside = min(1.0, _t_probability_inside(angle, degrees_of_freedom))
+    return 0.5 + math.copysign(inside / 2, value)
+
+
 def _t_probability_inside(angle: float, degrees_of_freedom: int) -> float:
     """P(|T| < t) with angle = atan(t / sqrt(degrees of freedom)): a finite cosine series."""
     is_odd = degrees_of_freedom % 2 == 1

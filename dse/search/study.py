@@ -275,10 +275,11 @@ def _open_optuna_study(directory: Path, storage: Any, definition: Definition) ->
             f"{directory / 'study.db'} holds {len(names)} studies ({', '.join(names)}), but a "
             "folder has one; choose another --study name"
         )
+    directions: list[Any] = ["maximize", *("minimize" for _ in definition.objectives)]
     study = optuna.create_study(
         storage=storage,
         study_name=names[0] if names else definition.name,  # a folder may have been renamed
-        directions=["maximize", *["minimize"] * len(definition.objectives)],
+        directions=directions,
         load_if_exists=True,
     )
     held = study.user_attrs.get(DEFINITION)

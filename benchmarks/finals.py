@@ -1,0 +1,371 @@
+"""How often the finals claim too much, and how much they find: simulated searches.
+
+    python benchmarks/finals.py            about 3 minutes on one core, no training
+
+In each repetition 60 candidates are searched with one replicate on the steering half of the
+validation pictures, finalists are chosen, raced and judged as `dse search` does it. The truth is
+known: a replicate gets a picture right where
+
+    threshold of the network + its seed's effect + difficulty of the picture
+        + the network's own view of the picture + chance of this training > 0,
+
+all normal; 70%, 10% and 20% of the variance over pictures are the last three. Two replicates of a
+network of 80% accuracy so disagree on 14% of the pictures, two networks on 17%. The seed's
+effect moves the accuracy by 0.5 points (one standard deviation). A claim is false where the
+network's accuracy over all pictures and seeds is below the reference's by more than the margin.
+
+A second table is about single comparisons of two equally accurate networks: how often `compare`
+claims, with the seeds' variance of these two or pooled with five more finalists, and its standard
+error beside the one that would count the pictures' changes from seed to seed twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dse.comparison import Correctness, churn, compare, pool_seed_variance
+from dse.files import replacing
+from dse.search.finals import Finalist, choose_finalists, decide, next_seeds, steering_noise
+from dse.statistics import wilson_interval
+
+NORMAL = NormalDist()
+COMMON, OWN, CHANCE = 0.7, 0.1, 0.2
+CANDIDATES = 60
+SEEDS = 5
+CONFIDENCE = 0.95
+PROCEDURES = ("race", "all seeds", "Holm", "uncorrected", "same pictures")
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A search with known truth.
+
+    Attributes:
+        name: as the table has it.
+        truth: how the candidates' true accuracies lie about the reference's; see `truths`.
+        pictures_count: of each half.
+        reference_accuracy: the true one.
+        is_number: the reference is that number, not a network that was trained.
+        margin: of the claim.
+        seed_sd: of a candidate's accuracy between seeds; the reference's is 0.005.
+    """
+
+    name: str
+    truth: str
+    pictures_count: int
+    reference_accuracy: float = 0.8
+    is_number: bool = False
+    margin: float = 0.0
+    seed_sd: float = 0.005
+
+
+SCENARIOS = (
+    Scenario("all 0.01 points below", "at", 2500),
+    Scenario("all 0.1 to 0.5 points below", "below", 2500),
+    Scenario("all below, against a number", "at", 2500, is_number=True),
+    Scenario("all below, seeds vary twice as much", "at", 2500, seed_sd=0.01),
+    Scenario("all just beyond a margin of 1 point", "at", 2500, margin=0.01),
+    Scenario("rising slowly through it", "slow", 2500),
+    Scenario("rising steeply through it", "steep", 2500),
+    Scenario("all 0.01 points below", "at", 135),
+    Scenario("all 0.1 to 0.5 points below", "below", 135),
+    Scenario("all below, at 97%", "at", 135, reference_accuracy=0.97),
+    Scenario("all just beyond a margin of 2 points", "at", 135, margin=0.02),
+    Scenario("rising steeply through it", "steep", 135),
+    Scenario("rising steeply, margin of 2 points", "steep", 135, margin=0.02),
+)
+
+
+def truths(scenario: Scenario, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Sizes and true accuracies of the candidates: float arrays (candidate,)."""
+    place = np.sort(rng.uniform(size=CANDIDATES))
+    sizes = np.round(5000 * 400**place)
+    spread = rng.normal(size=CANDIDATES)
+    level = scenario.reference_accuracy - scenario.margin
+    accuracies = {
+        "at": np.full(CANDIDATES, level - 1e-4),
+        "below": level - rng.uniform(0.001, 0.005, CANDIDATES),
+        "slow": level - 0.08 + 0.12 * place - np.abs(0.01 * spread),
+        "steep": level - 0.3 + 0.36 * np.sqrt(place) - np.abs(0.02 * spread),
+    }[scenario.truth]
+    return sizes, accuracies
+
+
+class Pictures:
+    """The two halves of the validation pictures, and networks that look at them."""
+
+    def __init__(self, pictures_count: int, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.shape = (2, pictures_count)
+        self.difficulty = self._normal(self.shape, COMMON)
+
+    def _normal(self, shape: tuple[int, ...], variance: float) -> NDArray[np.float32]:
+        return self.rng.standard_normal(shape, dtype=np.float32) * np.float32(math.sqrt(variance))
+
+    def thresholds(self, accuracies: Floats, seed_sd: float, seeds: int) -> NDArray[np.float32]:
+        """Of each (network, seed), so that each network's mean accuracy is the given one."""
+        quantiles = np.array([NORMAL.inv_cdf(float(a)) for a in accuracies])
+        sd = seed_sd / np.array([NORMAL.pdf(q) for q in quantiles])
+        effects = sd[:, None] * self.rng.normal(size=(len(accuracies), seeds))
+        return ((quantiles * np.sqrt(1 + sd**2))[:, None] + effects).astype(np.float32)
+
+    def searched(self, thresholds: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What one training each makes of the steering pictures: > 0 is right."""
+        views = self._normal((len(thresholds), self.shape[1]), OWN + CHANCE)
+        views += self.difficulty[0]
+        views += thresholds[:, :1]
+        return views
+
+    def own(self, searched: NDArray[np.float32], threshold: np.float32) -> NDArray[np.float32]:
+        """A network's own view of the steering pictures, given what its training made of them."""
+        both = searched - threshold - self.difficulty[0]
+        rest = self._normal(both.shape, OWN * CHANCE / (OWN + CHANCE))
+        return both * np.float32(OWN / (OWN + CHANCE)) + rest
+
+    def trained(
+        self, thresholds: NDArray[np.float32], half: int, own: NDArray[np.float32] | None = None
+    ) -> Correctness:
+        """Bool array (seed, picture) for further trainings of one network."""
+        view = self._normal(self.shape[1:], OWN) if own is None else own
+        chance = self._normal((len(thresholds), self.shape[1]), CHANCE)
+        return chance + (self.difficulty[half] + view) + thresholds[:, None] > 0
+
+
+@dataclass(frozen=True)
+class Search:
+    """One simulated search, with all replicates that the finals could ask for."""
+
+    sizes: Floats
+    accuracies: Floats
+    finalists: list[Finalist]
+    chosen: list[int]
+    reference: Correctness | float
+    same_pictures: list[Correctness]
+    same_reference: Correctness | float
+
+
+def simulate(scenario: Scenario, rng: np.random.Generator) -> Search:
+    sizes, accuracies = truths(scenario, rng)
+    pictures = Pictures(scenario.pictures_count, rng)
+    thresholds = pictures.thresholds(accuracies, scenario.seed_sd, SEEDS + 1)
+    searched = pictures.searched(thresholds)
+    steering = (searched > 0).mean(axis=1)
+    level = scenario.reference_accuracy
+    of_reference = pictures.thresholds(np.array([level]), 0.005, SEEDS)[0]
+    halves = [pictures.trained(of_reference, half) for half in (0, 1)]
+    references: list[Correctness | float] = [level, level] if scenario.is_number else [*halves]
+    chosen = choose_finalists(
+        sizes[:, None],
+        steering,
+        float(np.mean(references[0])),
+        noise=steering_noise(level, scenario.pictures_count),
+        margin=scenario.margin,
+    )
+    finalists, same_pictures = [], []
+    for index in chosen:
+        correct = pictures.trained(thresholds[index, 1:], 1)
+        key, size = str(index), (float(sizes[index]),)
+        finalists.append(Finalist(key, size, float(steering[index]), correct))
+        own = pictures.own(searched[index], thresholds[index, 0])
+        again = pictures.trained(thresholds[index, 1:SEEDS], 0, own)
+        same_pictures.append(np.vstack([searched[index] > 0, again]))
+    return Search(sizes, accuracies, finalists, chosen, references[1], same_pictures, references[0])
+
+
+def race(search: Search, margin: float) -> tuple[int | None, int]:
+    """The answer (of the finalists) and the trainings, with one worker."""
+    shown = [replace(finalist, correct=finalist.correct[:0]) for finalist in search.finalists]
+    trainings = 0
+    while wanted := next_seeds(shown, search.reference, margin=margin, seeds=SEEDS):
+        index, replicate = wanted[0]
+        shown[index] = replace(shown[index], correct=search.finalists[index].correct[:replicate])
+        trainings += 1
+    return decide(shown, search.reference, margin=margin, seeds=SEEDS).answer, trainings
+
+
+def with_all_seeds(search: Search, margin: float) -> dict[str, int | None]:
+    """The answers of the alternatives."""
+    answers = {"all seeds": decide(search.finalists, search.reference, margin=margin).answer}
+    networks = [finalist.correct for finalist in search.finalists]
+    others = [] if isinstance(search.reference, float) else [search.reference]
+    pooled = pool_seed_variance([*networks, *others])
+    p_values = [
+        compare(n, search.reference, margin=margin, seed_variance=pooled).p_value for n in networks
+    ]
+    alpha = 1 - CONFIDENCE
+    ranked = sorted(range(len(p_values)), key=p_values.__getitem__)
+    holm: list[int] = []
+    for place, index in enumerate(ranked):
+        if p_values[index] > alpha / (len(ranked) - place):
+            break
+        holm.append(index)
+    # Finalists stand in ascending order of size.
+    answers["Holm"] = min(holm, default=None)
+    passed = (index for index, p in enumerate(p_values) if p <= alpha)
+    answers["uncorrected"] = next(passed, None)
+    same = [
+        replace(finalist, correct=correct)
+        for finalist, correct in zip(search.finalists, search.same_pictures, strict=True)
+    ]
+    answers["same pictures"] = decide(same, search.same_reference, margin=margin).answer
+    return answers
+
+
+def run(scenario: Scenario, repetitions: int, seed: int) -> list[dict[str, object]]:
+    """One row for each procedure."""
+    level = scenario.reference_accuracy - scenario.margin
+    counts = {name: [0, 0, 0] for name in PROCEDURES}  # answers, false ones, trainings
+    ratios: dict[str, list[float]] = {name: [] for name in PROCEDURES}
+    for repetition in range(repetitions):
+        search = simulate(scenario, np.random.default_rng([seed, repetition]))
+        answer, trainings = race(search, scenario.margin)
+        answers = {"race": answer, **with_all_seeds(search, scenario.margin)}
+        smallest = min(search.sizes[search.accuracies >= level], default=math.nan)
+        for name in PROCEDURES:
+            all_trainings = SEEDS * len(search.finalists) - (name == "same pictures") * len(
+                search.finalists
+            )
+            counts[name][2] += trainings if name == "race" else all_trainings
+            if (index := answers[name]) is None:
+                continue
+            candidate = search.chosen[index]
+            counts[name][0] += 1
+            counts[name][1] += bool(search.accuracies[candidate] < level)
+            ratios[name].append(float(np.log(search.sizes[candidate] / smallest)))
+    return [_row(scenario, name, repetitions, counts[name], ratios[name]) for name in PROCEDURES]
+
+
+def _row(
+    scenario: Scenario, name: str, repetitions: int, counts: Sequence[int], ratios: list[float]
+) -> dict[str, object]:
+    answered, false_claims, trainings = counts
+    interval = wilson_interval(false_claims, repetitions)
+    rises = scenario.truth in ("slow", "steep")
+    return {
+        "scenario": scenario.name,
+        "pictures": scenario.pictures_count,
+        "procedure": name,
+        "answered": answered / repetitions,
+        "false_claims": interval.estimate,
+        "false_claims_low": round(interval.low, 4),
+        "false_claims_high": round(interval.high, 4),
+        "size_over_smallest": round(math.exp(float(np.mean(ratios))), 3)
+        if ratios and rises
+        else None,
+        "trainings": trainings / repetitions,
+    }
+
+
+def single_tests(repetitions: int, seed: int) -> list[dict[str, object]]:
+    """Claims of comparisons of equally accurate networks, 80% on 2,500 pictures."""
+    rows: list[dict[str, object]] = []
+    for seeds in (3, SEEDS):
+        for seed_sd, candidate_sd in ((0.0, 0.0), (0.005, 0.005), (0.02, 0.02), (0.005, 0.01)):
+            claims, errors, twice = np.zeros(2), np.zeros(2), np.zeros(2)
+            for repetition in range(repetitions):
+                pictures = Pictures(2500, np.random.default_rng([seed, repetition]))
+                level = np.full(7, 0.8)
+                thresholds = pictures.thresholds(level, seed_sd, seeds)
+                thresholds[0] = pictures.thresholds(level[:1], candidate_sd, seeds)[0]
+                networks = [pictures.trained(row, 1) for row in thresholds]
+                changes = sum(churn(n) / n.size for n in networks[:2])
+                for place, known in enumerate((networks[:2], networks)):
+                    pooled = pool_seed_variance(known)
+                    comparison = compare(networks[0], networks[1], seed_variance=pooled)
+                    claims[place] += comparison.is_not_below
+                    errors[place] += comparison.standard_error
+                    twice[place] += math.hypot(comparison.standard_error, math.sqrt(changes))
+            for place, count in enumerate((2, 7)):
+                rows.append(
+                    {
+                        "seeds": seeds,
+                        "seed_sd": seed_sd,
+                        "candidate_seed_sd": candidate_sd,
+                        "networks_pooled": count,
+                        "claims": claims[place] / repetitions,
+                        "standard_error": round(errors[place] / repetitions, 5),
+                        "standard_error_counted_twice": round(twice[place] / repetitions, 5),
+                    }
+                )
+    return rows
+
+
+def _single_line(row: dict[str, object]) -> str:
+    return (
+        f"{row['seeds']:>5}{row['seed_sd']:>12.1%}{row['candidate_seed_sd']:>11.1%}"
+        f"{row['networks_pooled']:>8}{row['claims']:>9.1%}{row['standard_error']:>12.2%}"
+        f"{row['standard_error_counted_twice']:>14.2%}"
+    )
+
+
+def _line(row: dict[str, object]) -> str:
+    ratio = row["size_over_smallest"]
+    return (
+        f"{row['scenario']!s:<38} {row['pictures']:>5} {row['procedure']!s:<14}"
+        f"{row['answered']:>9.1%}{row['false_claims']:>8.1%}"
+        f" ({row['false_claims_low']:.1%} to {row['false_claims_high']:.1%})"
+        f"{'–' if ratio is None else format(ratio, '.2f'):>7}{row['trainings']:>7.1f}"
+    )
+
+
+def _as_json(head: dict[str, object], tables: dict[str, list[dict[str, object]]]) -> str:
+    """One line for each row, so that two versions can be compared line by line."""
+    parts = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+    for name, rows in tables.items():
+        lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
+        parts.append(f" {json.dumps(name)}: [\n{lines}\n ]")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    default = Path(__file__).parents[1] / "results" / "benchmarks" / "finals.json"
+    parser.add_argument("--out", type=Path, default=default)
+    options = parser.parse_args()
+    started = time.perf_counter()
+    rows: list[dict[str, object]] = []
+    print(
+        f"{'scenario':<38} {'pict.':>5} {'procedure':<14}{'answered':>9}{'false':>8}"
+        f"{'95% interval':>17}{'size':>7}{'seeds':>7}"
+    )
+    for scenario in SCENARIOS:
+        for row in run(scenario, options.repetitions, options.seed):
+            rows.append(row)
+            print(_line(row), flush=True)
+    singles = single_tests(options.repetitions, options.seed)
+    print(
+        f"\n{'seeds':>5}{'sd of seeds':>12}{'candidate':>11}{'pooled':>8}{'claims':>9}"
+        f"{'std. error':>12}{'counted twice':>14}"
+    )
+    print("\n".join(map(_single_line, singles)))
+    result = {
+        "command": f"python benchmarks/finals.py --repetitions {options.repetitions} "
+        f"--seed {options.seed}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+        "seconds": round(time.perf_counter() - started),
+    }
+    tables = {"searches": rows, "single_tests": singles}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(options.out) as file:
+        file.write(_as_json(result, tables).encode())
+
+
+if __name__ == "__main__":
+    main()
