@@ -50,7 +50,7 @@ def changed(column: str, value: object) -> list[object]:
         ("params_count", str(2**63), "a whole number from 0"),
         ("macs", "", "a whole number from 0"),
         ("seed", "first", "a whole number"),
-        ("status", "done", "finished or failed"),
+        ("status", "done", "finished, stopped or failed"),
         ("candidate", "", "a candidate's key"),
         ("train_s", "1 s", "a number or empty"),
     ],
@@ -109,7 +109,7 @@ def test_a_file_that_is_no_table_of_trials(tmp_path, content, message):
 
 
 def test_a_file_that_is_not_there_and_one_that_is_a_folder(tmp_path):
-    with pytest.raises(StudyError, match=r"trials\.csv: no such file; `dse sweep` writes it"):
+    with pytest.raises(StudyError, match=r"trials\.csv: no such file; `dse sweep` and `dse search` write it"):
         read_trials(tmp_path / "trials.csv")
     with pytest.raises(StudyError, match="cannot be read"):
         read_trials(tmp_path)
