@@ -45,24 +45,44 @@ def captions(studies: Sequence[StudyTable]) -> list[str]:
     return [f"{study.name}: {line}" for study, line in zip(studies, lines, strict=True)]
 
 
+def search_title(study: StudyTable, what: str) -> str:
+    """What a picture of a search shows, with data, epochs and seeds: they stand in its title."""
+    data = study.info.get("data")
+    name = [str(data["name"])] if isinstance(data, Mapping) and "name" in data else []
+    return f"{what}: {', '.join([*name, *_fidelity(study)])}"
+
+
+def search_captions(study: StudyTable, *notes: str) -> list[str]:
+    """The lines below a picture of a search: what has to be known to read it, then its data."""
+    return [*filter(None, notes), f"study {study.name}{DOT}{DOT.join(study_facts(study))}"]
+
+
 def study_facts(study: StudyTable) -> list[str]:
     """Data, epochs and seeds of the finished trials, fingerprint, and how many did not finish."""
     data = study.info.get("data")
     facts = _data_facts(data) if isinstance(data, Mapping) else []
     trials = study.trials
-    finished = trials[trials["status"] == "finished"]
-    epochs = sorted({int(epochs) for epochs in finished["epochs"].dropna()})
-    if epochs:
-        most = counted(epochs[-1], "epoch")
-        facts.append(most if len(epochs) == 1 else f"{epochs[0]} to {most}")
-    if len(trials):
-        facts.append(_seeds(trials, finished))
+    facts += _fidelity(study)
     fingerprint = data.get("fingerprint") if isinstance(data, Mapping) else None
     if fingerprint:
         facts.append(f"data fingerprint {str(fingerprint)[:_FINGERPRINT_SHOWN_COUNT]}")
     for status, words in (("stopped", "stopped early"), ("failed", "failed")):
         if count := int((trials["status"] == status).sum()):
             facts.append(f"{count:,} of {counted(len(trials), 'trial')} {words}")
+    return facts
+
+
+def _fidelity(study: StudyTable) -> list[str]:
+    """Epochs and seeds of what finished."""
+    trials = study.trials
+    finished = trials[trials["status"] == "finished"]
+    epochs = sorted({int(epochs) for epochs in finished["epochs"].dropna()})
+    facts = []
+    if epochs:
+        most = counted(epochs[-1], "epoch")
+        facts.append(most if len(epochs) == 1 else f"{epochs[0]} to {most}")
+    if len(trials):
+        facts.append(_seeds(trials, finished))
     return facts
 
 
