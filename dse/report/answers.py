@@ -134,7 +134,8 @@ def read_answer(path: Path) -> Answer:
         raise StudyError(
             f"{path}: schema is {document.get('schema')!r}, but this version of dse reads {SCHEMA}"
         )
-    top = _Fields(document, "", problems := [])
+    problems: list[str] = []
+    top = _Fields(document, "", problems)
     answer = Answer(
         study=top.take("study", _TEXT),
         found=top.take("found", _FLAG),

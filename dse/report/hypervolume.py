@@ -12,7 +12,6 @@ from dse.pareto import hypervolume
 from dse.report.answers import Answer
 from dse.report.axes import SIZES, quieten, round_values
 from dse.report.captions import counted, search_captions, search_title
-from dse.report.formats import short_count
 from dse.report.marks import Key, key
 from dse.report.plate import new_plate
 from dse.report.search_front import ANSWER_LOOK, BLUE, GREY, NEAREST_LOOK, marked
@@ -114,14 +113,14 @@ def hypervolume_figure(
     times = np.append(curve.times_s, curve.end_s) / seconds
     volumes = np.append(curve.volumes, curve.volumes[-1])
     axes.step(times, volumes, where="post", zorder=2, **_LINE)
-    keys: list[Key] = [("hypervolume of what had finished", key(**_LINE))]
+    keys: list[Key] = [("hypervolume", key(**_LINE))]
     arrivals = np.array(sorted(curve.arrivals_s.values()))
     axes.plot(arrivals / seconds, _at(curve, arrivals), zorder=3, label="member", **_MEMBER)
-    keys.append(("a member of the final front came", key(**_MEMBER)))
+    keys.append(("member of the final front", key(**_MEMBER)))
     keys += _draw_answer(axes, study, answer, curve, seconds)
     if curve.finals_s is not None:
         axes.axvline(curve.finals_s / seconds, zorder=1, **_FINALS)
-        keys.append(("last trial before the finals alone went on", key(**_FINALS)))
+        keys.append(("finals alone from here", key(**_FINALS)))
     low, high = 0.0 if curve.times_s[0] == 0 else float(times[0]), float(times[-1])
     margin = 0.03 * max(high - low, 1e-9)
     axes.set_xlim(low - margin, high + margin)
@@ -136,14 +135,14 @@ def hypervolume_figure(
     size_name, size_unit = SIZES[size]
     caption = search_captions(
         study,
-        f"hypervolume of (log10 {size_name}, validation accuracy in points), finished candidates "
-        f"only; reference point: {short_count(round(curve.reference_size), size_unit)} "
-        f"(1.1 times the largest) at {100 * curve.reference_accuracy:g}%",
+        f"hypervolume of (log10 {size_name}, validation accuracy in points), finished "
+        f"candidates only; reference point: {curve.reference_size:,.0f}"
+        f"{size_unit and ' bytes'} (1.1 times the largest) at {100 * curve.reference_accuracy:g}%",
         f"{counted(curve.unknown_count, 'finished trial')} without a time left out"
         if curve.unknown_count
         else "",
     )
-    plate.finish(search_title(study, "How the front grew"), keys, caption)
+    plate.finish(search_title(study, "How the front grew"), [keys], caption)
     return plate.figure
 
 
@@ -161,7 +160,7 @@ def _draw_answer(
         return []
     moment = np.array([np.nanmin(times_s)])
     look = ANSWER_LOOK if answer.found else NEAREST_LOOK
-    name = "the answer came" if answer.found else "the nearest came"
+    name = "the answer" if answer.found else "the nearest; nothing qualified"
     axes.plot(moment / seconds, _at(curve, moment), zorder=4, label=name, **look)
     return [(name, key(**(look | {"markersize": 11})))]
 

@@ -35,8 +35,8 @@ class Importance:
 
     Attributes:
         name: of the metaparameter.
-        mean: over the draws: the share of the residual variance, on candidates that the forest
-            has not seen, that is no longer explained when its values are shuffled.
+        mean: over the draws: the share of the variance at equal size that goes back to it,
+            alone or together with others; about 0, above or below, where it does not matter.
         low: the 2.5% quantile over the draws.
         high: the 97.5% quantile.
     """
@@ -78,9 +78,11 @@ def importances(
        with fewer than 8 candidates are left out. Where there are no curves (a sweep) this is
        the residual of the finished candidates' means.
     2. 30 times a random forest is trained on as many candidates drawn with replacement, and
-       scored on those that were not drawn: the drop of R² when one metaparameter's values are
-       shuffled among these (mean of 5 shuffles) is its importance. The interval is that over
-       the 30 draws. Two metaparameters that go together share their importance.
+       scored on those that were not drawn. Half of the rise of the mean squared error when one
+       metaparameter's values are shuffled among these (mean of 5 shuffles), divided by the
+       variance, is its importance: for values drawn independently this is the total-effect
+       Sobol index. The interval is that over the 30 draws. Metaparameters that go together
+       share their importance.
 
     Args:
         study: a search, or a sweep with enough candidates.
@@ -90,7 +92,8 @@ def importances(
     Returns:
         None where fewer than 20 candidates are left, nothing varies, or size explains all.
 
-    Source: permutation importance: Breiman 2001, "Random forests", section 10.
+    Source: Breiman 2001, "Random forests", section 10, for shuffling; Gregorutti, Michel and
+        Saint-Pierre 2017, "Correlation and variable importance in random forests", for the half.
     """
     names = varying(study.trials)
     rungs = _accuracies(study.trials)
@@ -101,10 +104,10 @@ def importances(
     if not names or is_known.sum() < LEAST_CANDIDATES_COUNT or np.ptp(residuals[is_known]) < 1e-9:
         return None
     features = np.column_stack([_coded(first[name]) for name in names])[is_known]
-    drops, scores = _shuffled_drops(features, residuals[is_known], np.random.default_rng(seed))
-    lows, highs = np.quantile(drops, [0.025, 0.975], axis=0)
+    shares, scores = _shuffled(features, residuals[is_known], np.random.default_rng(seed))
+    lows, highs = np.quantile(shares, [0.025, 0.975], axis=0)
     parts = [
-        Importance(name, float(drops[:, at].mean()), float(lows[at]), float(highs[at]))
+        Importance(name, float(shares[:, at].mean()), float(lows[at]), float(highs[at]))
         for at, name in enumerate(names)
     ]
     finished = study.trials.loc[study.trials["status"] == "finished", "candidate"]
@@ -171,14 +174,14 @@ def _coded(values: pd.Series) -> Floats:
     return np.unique(values.astype(str), return_inverse=True)[1].astype(float)
 
 
-def _shuffled_drops(
+def _shuffled(
     features: Floats, residuals: Floats, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Drops of R² (draw, metaparameter) on candidates left out, and R² itself (draw,)."""
+    """Importance (draw, metaparameter) on the candidates left out, and R² there (draw,)."""
     from sklearn.ensemble import RandomForestRegressor
 
     count, width = features.shape
-    drops, scores = np.zeros((_DRAWS_COUNT, width)), np.zeros(_DRAWS_COUNT)
+    shares, scores = np.zeros((_DRAWS_COUNT, width)), np.zeros(_DRAWS_COUNT)
     for draw in range(_DRAWS_COUNT):
         drawn = rng.integers(count, size=count)
         out = np.setdiff1d(np.arange(count), drawn)
@@ -194,5 +197,6 @@ def _shuffled_drops(
         predicted: Any = forest.predict(np.concatenate(tables)).reshape(len(tables), len(out))
         errors = ((predicted - residuals[out]) ** 2).mean(axis=1) / residuals.var()
         scores[draw] = 1 - errors[0]
-        drops[draw] = errors[1:].reshape(width, _SHUFFLES_COUNT).mean(axis=1) - errors[0]
-    return drops, scores
+        shuffled = errors[1:].reshape(width, _SHUFFLES_COUNT).mean(axis=1)
+        shares[draw] = (shuffled - errors[0]) / 2
+    return shares, scores

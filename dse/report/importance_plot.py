@@ -47,7 +47,7 @@ def importance_figure(study: StudyTable, found: Importances, *, size: str) -> Fi
     ticks = round_values(*axes.get_xlim())
     axes.set_xticks(ticks, [f"{100 * tick:.6g}" for tick in ticks])
     axes.set_yticks(rows, [part.name for part in found.parts])
-    axes.set_xlabel("importance: share of the variance at equal size, %", labelpad=5)
+    axes.set_xlabel("importance, % of the variance at equal size", labelpad=5)
     axes.grid(axis="x", color=FAINT, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -57,7 +57,7 @@ def importance_figure(study: StudyTable, found: Importances, *, size: str) -> Fi
     longest = max(len(part.name) for part in found.parts)
     plate.finish(
         search_title(study, f"What matters for accuracy at equal {SIZES[size][0]}"),
-        [],
+        (),
         search_captions(study, *_method(found, SIZES[size][0])),
         left_in=max(LEFT_IN, 0.3 + _LETTER_IN * longest),
         height_in=_ROW_IN * len(rows) + 0.1,
@@ -67,16 +67,15 @@ def importance_figure(study: StudyTable, found: Importances, *, size: str) -> Fi
 
 def _method(found: Importances, size_name: str) -> list[str]:
     verdict = (
-        f"all of them together explain {100 * found.explained:.0f}% of it"
+        f"all together predict {100 * found.explained:.0f}% of the variance"
         if found.explained > 0
         else "together they predict nothing: these are differences that cannot be told from noise"
     )
     counts = f"{found.candidates_count:,} candidates, {found.finished_count:,} trained to the end"
     return [
-        "what accuracy leaves over after a quadratic fit on log10 of the "
-        f"{size_name} at each rung is predicted by a random forest from the metaparameters; "
-        "importance: the share of its variance that is no longer explained, on candidates that "
-        "the forest has not seen, when one metaparameter is shuffled; line: 95% of 30 draws; "
-        "hollow: not told from 0",
+        f"at each rung accuracy less a quadratic fit on log10 of the {size_name} is predicted from "
+        "the metaparameters by a random forest; importance: half of what the squared error rises "
+        "when one metaparameter is shuffled, over the variance, for candidates that the forest has "
+        "not seen; line: 95% of 30 draws; hollow: cannot be told from 0",
         f"{verdict} ({counts})",
     ]

@@ -76,7 +76,7 @@ def draw_callout(
     place: tuple[float, float],
     *,
     marks: Floats,
-    lines: Floats,
+    lines: Sequence[Floats],
 ) -> Text:
     """Label one place, clear of what is drawn, or else just beside it.
 
@@ -86,7 +86,7 @@ def draw_callout(
         words: the label, possibly of several lines.
         place: where it belongs, in the axes' data.
         marks: float array (mark, 2), what it must not cover, in the axes' data.
-        lines: float array (corner, 2), a line that it had better not cover.
+        lines: float arrays (corner, 2), lines that it had better not cover.
     """
     anchor = _points(axes, axes.transData.transform(place))
     text = _draw_text(axes, _Label(words, _INK, anchor))
@@ -98,7 +98,7 @@ def draw_callout(
         anchor[None],
         size[None],
         obstacles=np.vstack([boxes, own]),
-        lines=np.array(_segments(axes, lines)).reshape(-1, 4),
+        lines=np.array([box for line in lines for box in _segments(axes, line)]).reshape(-1, 4),
         bounds=_points(axes, axes.get_window_extent(renderer).extents) + _INSET,
     )
     if box is None:

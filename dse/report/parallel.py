@@ -74,7 +74,7 @@ def parallel_figure(
     )
     plate.finish(
         search_title(study, "What the finished candidates are"),
-        keys,
+        [keys],
         caption,
         left_in=0.55,
         right_in=0.55,
@@ -143,8 +143,10 @@ def _draw_lines(
     axes: Axes, axes_of: Sequence[_Axis], summary: pd.DataFrame, answer: Answer | None
 ) -> list[Key]:
     import matplotlib
+    from matplotlib.colors import ListedColormap
 
-    colours = matplotlib.colormaps[_COLOURS]
+    # Without its palest tenth, which white paper swallows.
+    colours = ListedColormap(matplotlib.colormaps[_COLOURS](np.linspace(0, 0.9, 256)))
     count = len(summary)
     fan = np.linspace(-_FAN, _FAN, count)
     heights = np.array([axis.heights + fan * axis.is_stepped for axis in axes_of])  # (axis, line)
@@ -171,7 +173,7 @@ def _draw_lines(
         extent=(right, right + _STRIP_WIDTH, 0, 1),
         origin="lower",
         aspect="auto",
-        cmap=_COLOURS,
+        cmap=colours,
         interpolation="nearest",
         zorder=3,
     )
@@ -201,8 +203,10 @@ def _draw_axes(axes: Axes, axes_of: Sequence[_Axis]) -> None:
             )
     axes.set_xticks(
         np.arange(len(axes_of)),
-        [f"{axis.name}\n(logarithmic)" if at == last - 1 else axis.name
-         for at, axis in enumerate(axes_of)],
+        [
+            f"{axis.name}\n(logarithmic)" if at == last - 1 else axis.name
+            for at, axis in enumerate(axes_of)
+        ],
     )
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

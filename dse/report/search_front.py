@@ -9,10 +9,10 @@ import numpy as np
 from dse.report.answers import Answer, Found
 from dse.report.axes import SIZES, set_limits, set_ticks
 from dse.report.captions import search_captions, search_title
-from dse.report.formats import short_count
+from dse.report.formats import times_text
 from dse.report.labels import draw_callout
 from dse.report.marks import Key, front_corners, key
-from dse.report.plate import new_plate
+from dse.report.plate import Plate, new_plate
 from dse.report.series import Floats, Series, make_series
 from dse.report.tables import StudyTable
 
@@ -50,7 +50,7 @@ ANSWER_LOOK: dict[str, Any] = {
 }
 NEAREST_LOOK: dict[str, Any] = {**ANSWER_LOOK, "mfc": "white", "mec": VERMILLION, "mew": 1.1}
 # Stopped trials may stretch the accuracy axis by this share of what the finished ones take.
-_STOPPED_REACH = 0.6
+_STOPPED_REACH = 0.35
 
 
 def search_front_figure(
@@ -71,27 +71,18 @@ def search_front_figure(
     plate = new_plate()
     axes = plate.axes
     shown = marked(answer)
-    sizes = [series.sizes, stopped[size].to_numpy(dtype=float), [getattr(shown, size)] * bool(shown)]
-    set_limits(axes, np.concatenate(sizes), heights)
+    own_size = [float(getattr(shown, size))] if shown else []
+    sizes = np.array([*series.sizes, *stopped[size], *own_size], dtype=float)
+    set_limits(axes, sizes, heights)
     set_ticks(axes, unit)
     axes.set_xlabel(f"{size_name} (logarithmic)", labelpad=5)
     axes.set_ylabel("validation accuracy, %", labelpad=6)
-    keys = [*_draw_reference(axes, answer), *_draw_finished(axes, series, study)]
-    keys += _draw_stopped(axes, stopped, size, below_count)
-    caption = search_captions(study, _sides(answer))
-    if shown:
-        keys = [*_draw_answer(axes, shown, answer, size), *keys]
-    plate.finish(search_title(study, _what(answer, size_name)), keys, caption)
-    if shown:
-        marks = np.column_stack([series.sizes, series.percent("mean")])
-        draw_callout(
-            axes,
-            plate.renderer,
-            callout(shown, answer, size),
-            (getattr(shown, size), 100 * shown.validation_accuracy),
-            marks=marks[series.is_measured],
-            lines=front_corners(series, axes.get_xlim()[1]),
-        )
+    claims = _draw_claims(axes, answer, size)
+    keys = [*_draw_finished(axes, series, study), *_draw_stopped(axes, stopped, size, below_count)]
+    heading = search_title(study, _what(answer, size_name))
+    plate.finish(heading, [claims, keys], search_captions(study, _sides(answer)))
+    if shown and answer:
+        _label_answer(plate, shown, answer, series, stopped, size)
     return plate.figure
 
 
@@ -108,13 +99,46 @@ def stopped_trials(study: StudyTable) -> pd.DataFrame:
     return trials[is_stopped & trials["validation_accuracy"].notna()]
 
 
+def _label_answer(
+    plate: Plate,
+    found: Found,
+    answer: Answer,
+    series: Series,
+    stopped: pd.DataFrame,
+    size: str,
+) -> None:
+    """Write the callout clear of every point, of the star's interval and of the lines."""
+    place, percent = getattr(found, size), 100 * found.validation_accuracy
+    low, high = found.validation_low, found.validation_high
+    own = np.empty(0)
+    if low is not None and high is not None:
+        own = np.linspace(100 * low, 100 * high, 12)
+    lasts = 100 * stopped["validation_accuracy"].to_numpy(dtype=float)
+    left, right = plate.axes.get_xlim()
+    level = 100 * answer.reference.validation_accuracy
+    draw_callout(
+        plate.axes,
+        plate.renderer,
+        callout(found, answer, size),
+        (place, percent),
+        marks=np.vstack(
+            [
+                np.column_stack([series.sizes, series.percent("mean")])[series.is_measured],
+                np.column_stack([stopped[size].to_numpy(dtype=float), lasts]),
+                np.column_stack([np.full(len(own), float(place)), own]),
+            ]
+        ),
+        lines=[front_corners(series, right), np.array([(left, level), (right, level)])],
+    )
+
+
 def callout(found: Found, answer: Answer, size: str) -> str:
     """The words beside the star: size, times fewer, and what is missing where it is no answer."""
     name, unit = SIZES[size]
     count = f"{getattr(found, size):,} {'bytes' if unit else name}"
     lines = [count if name != "weight bytes" else f"{count} of weights"]
     if found.times_fewer is not None:
-        times = f"{found.times_fewer:.3g}× fewer"
+        times = f"{times_text(found.times_fewer)} fewer"
         what = "" if size == "params_count" else " parameters"
         lines.append(f"{times}{what} than {answer.reference.name}")
     if not answer.found:
@@ -124,13 +148,10 @@ def callout(found: Found, answer: Answer, size: str) -> str:
 
 def _what(answer: Answer | None, size_name: str) -> str:
     if answer is None:
-        return f"Search for few {size_name} and high accuracy"
-    aim = f"{answer.reference.name}'s accuracy" if _is_network(answer) else "the reference accuracy"
-    return f"Search for the fewest {size_name} at {aim}"
-
-
-def _is_network(answer: Answer) -> bool:
-    return answer.reference.params_count is not None
+        return f"Few {size_name}, high accuracy"
+    is_network = answer.reference.params_count is not None
+    aim = f"{answer.reference.name} level" if is_network else answer.reference.name
+    return f"Fewest {size_name} at {aim}"
 
 
 def _sides(answer: Answer | None) -> str:
@@ -164,9 +185,16 @@ def _heights(series: Series, stopped: pd.DataFrame, answer: Answer | None) -> tu
     return np.array([*wanted, *lasts[is_in]]), int((~is_in).sum())
 
 
-def _draw_reference(axes: Axes, answer: Answer | None) -> list[Key]:
+def _draw_claims(axes: Axes, answer: Answer | None, size: str) -> list[Key]:
+    """The answer or the nearest, and the reference."""
     if answer is None:
         return []
+    found = marked(answer)
+    keys = _draw_answer(axes, found, answer, size) if found else []
+    return keys + _draw_reference(axes, answer)
+
+
+def _draw_reference(axes: Axes, answer: Answer) -> list[Key]:
     reference = answer.reference
     percent = 100 * reference.validation_accuracy
     axes.axhline(percent, zorder=1.2, **_REFERENCE)
@@ -206,10 +234,9 @@ def _draw_finished(axes: Axes, series: Series, study: StudyTable) -> list[Key]:
                 series.sizes[of_group], means[of_group], zorder=3 + index / 10, label=name, **look
             )
             keys.append((name, key(**look)))
-    if is_many.any():
-        whisker = {"color": BLUE, "linestyle": "none", "marker": "|", "markersize": 10.0}
-        keys.append(("lowest to highest seed", key(**whisker)))
-    return keys[::-1]
+    whisker = {"color": BLUE, "linestyle": "none", "marker": "|", "markersize": 10.0}
+    seeds: list[Key] = [("lowest to highest seed", key(**whisker))] if is_many.any() else []
+    return [*keys[::-1], *seeds]
 
 
 def _is_new(series: Series, study: StudyTable) -> Any:
@@ -247,5 +274,9 @@ def _draw_answer(axes: Axes, found: Found, answer: Answer, size: str) -> list[Ke
         axes.vlines([place], [low], [high], color=VERMILLION, linewidth=1.2, zorder=4.5)
         accuracy += f" (95%: {low:.2f} to {high:.2f}%)"
     axes.plot([place], [100 * found.validation_accuracy], zorder=5, label=words, **look)
-    count = short_count(found.params_count)
-    return [(f"{words}: {count} parameters, {accuracy}", key(**(look | {"markersize": 11})))]
+    return [
+        (
+            f"{words}: {found.params_count:,} parameters, {accuracy}",
+            key(**(look | {"markersize": 11})),
+        )
+    ]

@@ -50,10 +50,11 @@ def summarise(trials: pd.DataFrame, *, size: str = "params_count") -> pd.DataFra
 
     Only finished trials count: one that was stopped was measured after fewer epochs. Columns:
     candidate, label, the metaparameters, the four sizes, seeds_count (finished),
-    stopped_count, failed_count, validation_accuracy_mean, _min, _max, _std (over seeds, with n - 1), _low
-    and _high (95% interval of the mean, Student's t), test_accuracy_mean, and on_front:
-    whether no other candidate is at most as big (by `size`) and as accurate, and better in
-    one. What was not measured is NaN; a candidate without a finished trial is not on the front.
+    stopped_count, failed_count, validation_accuracy_mean, _min, _max, _std (over seeds, with
+    n - 1), _low and _high (95% interval of the mean, Student's t), test_accuracy_mean, and
+    on_front: whether no other candidate is at most as big (by `size`) and as accurate, and
+    better in one. What was not measured is NaN; a candidate without a finished trial is not
+    on the front.
     """
     import pandas as pd
 

@@ -80,7 +80,9 @@ def big_search(count: int = 150, *, seed: int = 3) -> list[list[object]]:
         drawn.append((f"{index:012x}", ratio, bypass, size, curve))
     rank = {key: random.random() + (bypass == "none") for key, _, bypass, _, _ in drawn}
     order = sorted(rank, key=rank.__getitem__)
-    rungs = {key: 3 if at < count // 4 else 2 if at < count // 2 else 1 for at, key in enumerate(order)}
+    rungs = {
+        key: 3 if at < count // 4 else 2 if at < count // 2 else 1 for at, key in enumerate(order)
+    }
     rows, clock = [], 0.0
     for key, ratio, bypass, size, curve in drawn:
         reached = dict(list(curve.items())[: rungs[key]])

@@ -109,7 +109,9 @@ def test_a_file_that_is_no_table_of_trials(tmp_path, content, message):
 
 
 def test_a_file_that_is_not_there_and_one_that_is_a_folder(tmp_path):
-    with pytest.raises(StudyError, match=r"trials\.csv: no such file; `dse sweep` and `dse search` write it"):
+    with pytest.raises(
+        StudyError, match=r"trials\.csv: no such file; `dse sweep` and `dse search` write it"
+    ):
         read_trials(tmp_path / "trials.csv")
     with pytest.raises(StudyError, match="cannot be read"):
         read_trials(tmp_path)
