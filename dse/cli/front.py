@@ -51,6 +51,7 @@ def _counts(study: StudyTable) -> dict[str, int]:
     return {
         "candidates_count": int(study.trials["candidate"].nunique()),
         "trials_count": len(study.trials),
+        "stopped_count": int((study.trials["status"] == "stopped").sum()),
         "failed_count": int((study.trials["status"] == "failed").sum()),
     }
 
@@ -90,8 +91,12 @@ def _print_front(rows: list[dict[str, Any]], size: str) -> None:
 
 def _print_counts(study: StudyTable, rows: list[dict[str, Any]]) -> None:
     counts = _counts(study)
-    failed = f", {counts['failed_count']:,} failed" if counts["failed_count"] else ""
+    others = "".join(
+        f", {counts[name]:,} {words}"
+        for name, words in (("stopped_count", "stopped early"), ("failed_count", "failed"))
+        if counts[name]
+    )
     note(
         f"{len(rows):,} of {counts['candidates_count']:,} candidates on the front "
-        f"({counts['trials_count']:,} trials{failed})"
+        f"({counts['trials_count']:,} trials{others})"
     )

@@ -20,7 +20,20 @@ import typer
 from typer.core import TyperGroup
 
 from dse import __version__
-from dse.cli import check, describe, evaluate, front, import_, plot, predict, schema, spaces, sweep
+from dse.cli import (
+    check,
+    dashboard,
+    describe,
+    evaluate,
+    front,
+    import_,
+    plot,
+    predict,
+    schema,
+    spaces,
+    studies,
+    sweep,
+)
 from dse.cli.tables import bold
 from dse.errors import ConfigError, DseError, UsageError
 
@@ -29,8 +42,10 @@ COMMANDS = {
     "spaces": spaces,
     "check": check,
     "describe": describe,
+    "studies": studies,
     "front": front,
     "plot": plot,
+    "dashboard": dashboard,
     "import": import_,
     "evaluate": evaluate,
     "predict": predict,

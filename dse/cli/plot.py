@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dse.cli.options import JsonFlag, PlotsDirectory, ResultsDirectory, SizeAxis
-from dse.cli.tables import print_json
+from dse.cli.options import JsonFlag, PlotsDirectory, ResultsDirectory, SizeAxis, SizeName
+from dse.cli.tables import note, print_json
 from dse.errors import UsageError
+
+if TYPE_CHECKING:
+    from dse.report.tables import StudyTable
 
 EXAMPLES = """
 \b
@@ -18,6 +21,7 @@ Examples:
   dse plot squeeze_ratio-digits pct_3x3-digits --out comparison.svg
   dse plot squeeze_ratio-digits --x macs --plots pictures
   dse plot squeeze_ratio-cifar10 --published
+  dse plot squeezenet-digits
   dse plot --paper
 """
 
@@ -60,7 +64,9 @@ def command(
 ) -> None:
     """Draw accuracy against size again.
 
-    Prints the paths of the pictures that it wrote.
+    A search alone gets four pictures: its front with the reference and the answer, its
+    hypervolume against time, the importance of each metaparameter, and parallel coordinates;
+    --out writes the first alone. Prints the paths of the pictures that it wrote.
     """
     names = list(dict.fromkeys(study_names or []))
     _check(names, paper=paper, with_published=with_published, size=size)
@@ -69,23 +75,64 @@ def command(
 
         paths = _paths(plots / FIGURE_3, out)
         plot_figure_3(png_path=paths.get(".png"), svg_path=paths.get(".svg"))
+        written = list(paths.values())
     else:
-        from dse.report.plots import plot_accuracy_against_size
-        from dse.report.studies import open_study
-
-        paths = _paths(plots / _stem(names, size=size, with_published=with_published), out)
-        plot_accuracy_against_size(
-            [open_study(results, name) for name in names],
-            png_path=paths.get(".png"),
-            svg_path=paths.get(".svg"),
-            size=size,
-            with_published=with_published,
+        written = _draw_studies(
+            names, results=results, plots=plots, size=size, with_published=with_published, out=out
         )
     if as_json:
-        print_json({"studies": names, "size": size, "paths": [str(p) for p in paths.values()]})
+        print_json({"studies": names, "size": size, "paths": [str(p) for p in written]})
     else:
-        for path in paths.values():
+        for path in written:
             typer.echo(path)
+
+
+def _draw_studies(
+    names: list[str],
+    *,
+    results: Path,
+    plots: Path,
+    size: SizeName,
+    with_published: bool,
+    out: Path | None,
+) -> list[Path]:
+    """Draw one picture of all, or those of a search where it is the only one; their paths."""
+    from dse.report.plots import plot_accuracy_against_size
+    from dse.report.studies import open_study
+    from dse.report.trials import is_search
+
+    studies = [open_study(results, name) for name in names]
+    if len(studies) == 1 and is_search(studies[0].trials) and not with_published:
+        return _draw_search(
+            studies[0], results=results, name=names[0], plots=plots, out=out, size=size
+        )
+    paths = _paths(plots / _stem(names, size=size, with_published=with_published), out)
+    plot_accuracy_against_size(
+        studies,
+        png_path=paths.get(".png"),
+        svg_path=paths.get(".svg"),
+        size=size,
+        with_published=with_published,
+    )
+    return list(paths.values())
+
+
+def _draw_search(
+    study: StudyTable, *, results: Path, name: str, plots: Path, out: Path | None, size: SizeName
+) -> list[Path]:
+    from dse.report.answers import find_answer
+    from dse.report.search_plots import plot_search, plot_search_front
+    from dse.report.studies import study_directory
+
+    answer = find_answer(study_directory(results, name))
+    if out is not None:
+        paths = list(_paths(plots, out).values())
+        plot_search_front(study, answer, paths[0], size=size)
+        return paths
+    pictures = plot_search(study, answer, plots, size=size)
+    for line in pictures.notes:
+        note(line)
+    return list(pictures.paths)
 
 
 def _check(names: list[str], *, paper: bool, with_published: bool, size: str) -> None:

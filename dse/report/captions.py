@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from dse.report.tables import StudyTable, varying
+from dse.report.trials import is_search
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FINGERPRINT_SHOWN_COUNT = 8
 DOT = " · "
@@ -30,7 +35,7 @@ def legend_name(study: StudyTable) -> str:
 
 def captions(studies: Sequence[StudyTable]) -> list[str]:
     """One line for data, epochs, seeds and fingerprint; one a study where they differ."""
-    lines = [DOT.join(_facts(study)) for study in studies]
+    lines = [DOT.join(study_facts(study)) for study in studies]
     if len(studies) == 1:
         varied = varying(studies[0].trials)
         order = [f"labels: {DOT.join(varied)}"] if len(varied) > 1 else []
@@ -40,24 +45,54 @@ def captions(studies: Sequence[StudyTable]) -> list[str]:
     return [f"{study.name}: {line}" for study, line in zip(studies, lines, strict=True)]
 
 
-def _facts(study: StudyTable) -> list[str]:
+def search_title(study: StudyTable, what: str) -> str:
+    """What a picture of a search shows, with data, epochs and seeds: they stand in its title."""
+    data = study.info.get("data")
+    name = [str(data["name"])] if isinstance(data, Mapping) and "name" in data else []
+    return f"{what}: {', '.join([*name, *_fidelity(study)])}"
+
+
+def search_captions(study: StudyTable, *notes: str) -> list[str]:
+    """The lines below a picture of a search: what has to be known to read it, then its data."""
+    return [*filter(None, notes), f"study {study.name}{DOT}{DOT.join(study_facts(study))}"]
+
+
+def study_facts(study: StudyTable) -> list[str]:
+    """Data, epochs and seeds of the finished trials, fingerprint, and how many did not finish."""
     data = study.info.get("data")
     facts = _data_facts(data) if isinstance(data, Mapping) else []
     trials = study.trials
-    finished = trials[trials["status"] == "finished"]
-    epochs = sorted({int(epochs) for epochs in finished["epochs"].dropna()})
-    if epochs:
-        most = _counted(epochs[-1], "epoch")
-        facts.append(most if len(epochs) == 1 else f"{epochs[0]} to {most}")
-    if len(trials):
-        facts.append(_counted(trials["seed"].nunique(), "seed"))
+    facts += _fidelity(study)
     fingerprint = data.get("fingerprint") if isinstance(data, Mapping) else None
     if fingerprint:
         facts.append(f"data fingerprint {str(fingerprint)[:_FINGERPRINT_SHOWN_COUNT]}")
-    failed_count = int((trials["status"] == "failed").sum())
-    if failed_count:
-        facts.append(f"{failed_count} of {_counted(len(trials), 'trial')} failed")
+    for status, words in (("stopped", "stopped early"), ("failed", "failed")):
+        if count := int((trials["status"] == status).sum()):
+            facts.append(f"{count:,} of {counted(len(trials), 'trial')} {words}")
     return facts
+
+
+def _fidelity(study: StudyTable) -> list[str]:
+    """Epochs and seeds of what finished."""
+    trials = study.trials
+    finished = trials[trials["status"] == "finished"]
+    epochs = sorted({int(epochs) for epochs in finished["epochs"].dropna()})
+    facts = []
+    if epochs:
+        most = counted(epochs[-1], "epoch")
+        facts.append(most if len(epochs) == 1 else f"{epochs[0]} to {most}")
+    if len(trials):
+        facts.append(_seeds(trials, finished))
+    return facts
+
+
+def _seeds(trials: pd.DataFrame, finished: pd.DataFrame) -> str:
+    """How many seeds: a sweep gives every candidate the same, a search its finalists more."""
+    if not is_search(trials) or finished.empty:
+        return counted(trials["seed"].nunique(), "seed")
+    counts = finished.groupby("candidate").size()
+    least, most = int(counts.min()), int(counts.max())
+    return counted(most, "seed") if least == most else f"{least} to {counted(most, 'seed')}"
 
 
 def _data_facts(data: Mapping[str, object]) -> list[str]:
@@ -66,15 +101,16 @@ def _data_facts(data: Mapping[str, object]) -> list[str]:
     if isinstance(shape, list | tuple):
         facts.append("×".join(str(extent) for extent in shape))
     if isinstance(classes, list | tuple):
-        facts.append(_counted(len(classes), "class"))
+        facts.append(counted(len(classes), "class"))
     elif isinstance(classes, int):
-        facts.append(_counted(classes, "class"))
+        facts.append(counted(classes, "class"))
     return facts
 
 
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """`1 seed`, `3 seeds`, `10 classes`."""
     plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{count} {noun if count == 1 else plural}"
+    return f"{count:,} {noun if count == 1 else plural}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -27,6 +27,15 @@ def short_count(value: float, unit: str = "") -> str:
     return f"{value:.6g} {unit}".rstrip()
 
 
+def times_text(times: float) -> str:
+    """How many times fewer, never rounded up: a claim of 100× is one of 100 or more.
+
+    >>> times_text(99.97), times_text(1283.6), times_text(3.19)
+    ('99×', '1,283×', '3.1×')
+    """
+    return f"{math.floor(times):,}×" if times >= 10 else f"{math.floor(10 * times) / 10:g}×"
+
+
 def markdown(table: pd.DataFrame) -> str:
     """The table in GitHub's Markdown: accuracies in percent, counts with thousands marks."""
     cells = [[_cell(name, value) for name, value in row.items()] for row in records(table)]

@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 _ALL_LABELLED_COUNT = 18
 _FONT_PT = 7.5
 _MARKER_RADIUS_PT, _WHISKER_RADIUS_PT, _LINE_RADIUS_PT = 4.0, 2.0, 1.0
+_CALLOUT_RADIUS_PT = 7.0
 _LEADER_FROM_PT = 11.0
 _POINTS_PER_INCH = 72.0
 _INSET = np.array([3.0, 2.0, 0.0, 0.0])  # clear of the axes' own lines
@@ -66,6 +67,45 @@ def draw_labels(axes: Axes, all_series: Sequence[Series], renderer: RendererAgg)
         _draw_leader(axes, label, nearest_in_box(box, label.anchor))
         drawn.append(text)
     return drawn
+
+
+def draw_callout(
+    axes: Axes,
+    renderer: RendererAgg,
+    words: str,
+    place: tuple[float, float],
+    *,
+    marks: Floats,
+    lines: Sequence[Floats],
+) -> Text:
+    """Label one place, clear of what is drawn, or else just beside it.
+
+    Args:
+        axes: with final limits and position.
+        renderer: measures the text.
+        words: the label, possibly of several lines.
+        place: where it belongs, in the axes' data.
+        marks: float array (mark, 2), what it must not cover, in the axes' data.
+        lines: float arrays (corner, 2), lines that it had better not cover.
+    """
+    anchor = _points(axes, axes.transData.transform(place))
+    text = _draw_text(axes, _Label(words, _INK, anchor))
+    size = _points(axes, text.get_window_extent(renderer).size)
+    places = _points(axes, axes.transData.transform(marks)) if len(marks) else marks
+    own = np.concatenate([anchor - _CALLOUT_RADIUS_PT, anchor + _CALLOUT_RADIUS_PT])
+    boxes = np.concatenate([places - _MARKER_RADIUS_PT, places + _MARKER_RADIUS_PT], axis=1)
+    (box,) = place_labels(
+        anchor[None],
+        size[None],
+        obstacles=np.vstack([boxes, own]),
+        lines=np.array([box for line in lines for box in _segments(axes, line)]).reshape(-1, 4),
+        bounds=_points(axes, axes.get_window_extent(renderer).extents) + _INSET,
+    )
+    if box is None:
+        box = np.concatenate([anchor, anchor + size]) + _CALLOUT_RADIUS_PT
+    text.set_position((box[0] / _POINTS_PER_INCH, box[1] / _POINTS_PER_INCH))
+    _draw_leader(axes, _Label(words, _INK, anchor), nearest_in_box(box, anchor))
+    return text
 
 
 def anchors(axes: Axes, series: Series) -> Floats:
@@ -115,7 +155,10 @@ def _line_boxes(axes: Axes, series: Series) -> list[Floats]:
     """Boxes around the pieces of the front's step line, in points."""
     if series.is_published:
         return []  # a label may lie on the dotted line
-    corners = front_corners(series, axes.get_xlim()[1])
+    return _segments(axes, front_corners(series, axes.get_xlim()[1]))
+
+
+def _segments(axes: Axes, corners: Floats) -> list[Floats]:
     places = _points(axes, axes.transData.transform(corners)) if len(corners) else corners
     return [
         np.concatenate([np.minimum(a, b) - _LINE_RADIUS_PT, np.maximum(a, b) + _LINE_RADIUS_PT])

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.legend import Legend
     from matplotlib.text import Text
 
-_PLOT_HEIGHT_IN = 3.9
-_LEFT_IN, _RIGHT_IN, _EDGE_IN = 0.70, 0.32, 0.14
+PLOT_HEIGHT_IN = 3.9
+LEFT_IN, RIGHT_IN, _EDGE_IN = 0.70, 0.32, 0.14
 _GAP_IN, _BELOW_AXES_IN = 0.07, 0.58
 _TEXT_WIDTH_IN = WIDTH_IN - 2 * _EDGE_IN
 _LEGEND_KEY_IN = 0.4
@@ -88,24 +88,38 @@ def lay_out(
     *,
     above: Sequence[Text | Legend],
     below: Text,
+    left_in: float = LEFT_IN,
+    right_in: float = RIGHT_IN,
+    height_in: float = PLOT_HEIGHT_IN,
 ) -> None:
-    """Set the figure's height and every block's place, from the top down."""
+    """Set the figure's height and every block's place, from the top down.
+
+    Args:
+        figure: as `new_figure` makes it.
+        renderer: of the figure.
+        axes: the plot.
+        above: heading and legends, from the top.
+        below: the caption.
+        left_in: width that the labels of the y axis need, in inches.
+        right_in: width that stays free on the right, in inches.
+        height_in: of the plot, in inches.
+    """
     heights_in = [block.get_window_extent(renderer).height / DPI for block in above]
     below_in = below.get_window_extent(renderer).height / DPI
     above_in = _EDGE_IN + sum(heights_in) + _GAP_IN * (len(above) + 1)
-    total_in = above_in + _PLOT_HEIGHT_IN + _BELOW_AXES_IN + below_in + _EDGE_IN
+    total_in = above_in + height_in + _BELOW_AXES_IN + below_in + _EDGE_IN
     figure.set_size_inches(WIDTH_IN, total_in)
     left = _EDGE_IN / WIDTH_IN
     top_in = _EDGE_IN
-    for block, height_in in zip(above, heights_in, strict=True):
+    for block, block_in in zip(above, heights_in, strict=True):
         _move(figure, block, left, 1 - top_in / total_in)
-        top_in += height_in + _GAP_IN
+        top_in += block_in + _GAP_IN
     axes.set_position(
         (
-            _LEFT_IN / WIDTH_IN,
-            (total_in - above_in - _PLOT_HEIGHT_IN) / total_in,
-            (WIDTH_IN - _LEFT_IN - _RIGHT_IN) / WIDTH_IN,
-            _PLOT_HEIGHT_IN / total_in,
+            left_in / WIDTH_IN,
+            (total_in - above_in - height_in) / total_in,
+            (WIDTH_IN - left_in - right_in) / WIDTH_IN,
+            height_in / total_in,
         )
     )
     _move(figure, below, left, (_EDGE_IN + below_in) / total_in)

@@ -125,29 +125,30 @@ def mark_keys(all_series: Sequence[Series]) -> list[Key]:
         name = "mean, on the front" if has_seeds else "on the front"
         keys.append((name, _front_key(colour, marker)))
     if (measured & ~on_front).any():
-        keys.append(("dominated", _key(color=colour, marker=marker, mfc="white", **_POINT)))
+        keys.append(("dominated", key(color=colour, marker=marker, mfc="white", **_POINT)))
     if has_seeds:
-        keys.append(("one seed", _key(color=colour, **_SEED)))
+        keys.append(("one seed", key(color=colour, **_SEED)))
         whisker = {"linestyle": "none", "marker": "|", "markersize": 10.0}
-        keys.append(("lowest to highest seed", _key(color=colour, **whisker)))
+        keys.append(("lowest to highest seed", key(color=colour, **whisker)))
     if not measured.all():
-        keys.append(("every seed failed", _key(color=colour, marker="x", **_POINT)))
+        keys.append(("every seed failed", key(color=colour, marker="x", **_POINT)))
     return keys
 
 
-def _key(**look: Any) -> Line2D:
+def key(**look: Any) -> Line2D:
+    """What stands beside a name in a legend."""
     from matplotlib.lines import Line2D
 
     return Line2D([], [], **look)
 
 
 def _front_key(colour: str, marker: str) -> tuple[Line2D, Line2D]:
-    return (_key(color=colour, **_LINE), _key(color=colour, marker=marker, **_POINT))
+    return (key(color=colour, **_LINE), key(color=colour, marker=marker, **_POINT))
 
 
 def _published_key(series: Series) -> Line2D | tuple[Line2D, Line2D]:
-    point = _key(**_published_look(series))
-    return (_key(color=series.colour, **_DOTTED), point) if series.varies_a_number else point
+    point = key(**_published_look(series))
+    return (key(color=series.colour, **_DOTTED), point) if series.varies_a_number else point
 
 
 def _aside(axes: Axes, dodge_pt: float) -> Transform:

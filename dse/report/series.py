@@ -94,9 +94,13 @@ class Series:
 def make_series(
     studies: Sequence[StudyTable], size: str, *, published: Sequence[StudyTable] = ()
 ) -> list[Series]:
-    """The studies' series, then the published ones, each with a look of its own."""
+    """The studies' series, then the published ones, each with a look of its own.
+
+    Candidates whose every trial was stopped early have no place in them: their accuracies are
+    ones after fewer epochs.
+    """
     tables = [*studies, *published]
-    summaries = [summarise(study.trials, size=size) for study in tables]
+    summaries = [ended_summary(study, size) for study in tables]
     sizes = [summary[size].to_numpy(dtype=float) for summary in summaries]
     dodges_pt = _dodges_pt(np.concatenate(sizes))
     ends = np.cumsum([len(values) for values in sizes])
@@ -117,6 +121,13 @@ def make_series(
             zip(tables, summaries, sizes, ends, strict=True)
         )
     ]
+
+
+def ended_summary(study: StudyTable, size: str) -> pd.DataFrame:
+    """`summarise` without the candidates that were only ever stopped early."""
+    summary = summarise(study.trials, size=size)
+    has_ended = (summary["seeds_count"] + summary["failed_count"]).to_numpy(dtype=int) > 0
+    return summary[has_ended].reset_index(drop=True)
 
 
 def _look(index: int, studies_count: int) -> dict[str, str]:

@@ -38,7 +38,7 @@ def open_study(results: Path, name: str) -> StudyTable:
     """
     from dse.config import load_yaml_plain
 
-    directory = _directory(results, name)
+    directory = study_directory(results, name)
     path = directory / DESCRIPTION_NAME
     info = load_yaml_plain(path) if path.is_file() else {}
     if not isinstance(info, dict):
@@ -99,7 +99,12 @@ def recorded_value(text: str, part: Metaparameter | None) -> Value:
     return text
 
 
-def _directory(results: Path, name: str) -> Path:
+def study_directory(results: Path, name: str) -> Path:
+    """The folder of a study, named by itself or by its name under `results`.
+
+    Raises:
+        StudyError: there is no such study, or it has no trials.csv yet.
+    """
     for directory in (results / name, Path(name)):
         if name.strip() and (directory / TRIALS_NAME).is_file():
             return directory
@@ -111,8 +116,8 @@ def _directory(results: Path, name: str) -> Path:
     names = study_names(results)
     if not names:
         raise StudyError(
-            f"there is no study {name!r}: {results} holds none; `dse sweep` makes one, and "
-            "--results says where they are"
+            f"there is no study {name!r}: {results} holds none; `dse sweep` and "
+            "`dse search` make one, and --results says where they are"
         )
     raise StudyError(f"there is no study {name!r} in {results}; {_listed(name, names)}")
 

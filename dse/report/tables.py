@@ -48,11 +48,13 @@ def varying(trials: pd.DataFrame) -> tuple[str, ...]:
 def summarise(trials: pd.DataFrame, *, size: str = "params_count") -> pd.DataFrame:
     """One row for each candidate, in the order of their first trial.
 
-    Columns: candidate, label, the metaparameters, the four sizes, seeds_count (finished),
-    failed_count, validation_accuracy_mean, _min, _max, _std (over seeds, with n - 1), _low
-    and _high (95% interval of the mean, Student's t), test_accuracy_mean, and on_front:
-    whether no other candidate is at most as big (by `size`) and as accurate, and better in
-    one. What was not measured is NaN; a candidate without a finished trial is not on the front.
+    Only finished trials count: one that was stopped was measured after fewer epochs. Columns:
+    candidate, label, the metaparameters, the four sizes, seeds_count (finished),
+    stopped_count, failed_count, validation_accuracy_mean, _min, _max, _std (over seeds, with
+    n - 1), _low and _high (95% interval of the mean, Student's t), test_accuracy_mean, and
+    on_front: whether no other candidate is at most as big (by `size`) and as accurate, and
+    better in one. What was not measured is NaN; a candidate without a finished trial is not
+    on the front.
     """
     import pandas as pd
 
@@ -69,6 +71,7 @@ def summarise(trials: pd.DataFrame, *, size: str = "params_count") -> pd.DataFra
                 "label": _label(first, swept),
                 **{name: first[name] for name in (*names, *SIZE_COLUMNS)},
                 "seeds_count": len(finished),
+                "stopped_count": int((group["status"] == "stopped").sum()),
                 "failed_count": int((group["status"] == "failed").sum()),
                 **_spread(finished["validation_accuracy"].to_numpy()),
                 "test_accuracy_mean": _mean_of_known(finished["test_accuracy"].to_numpy()),
@@ -140,7 +143,8 @@ def _mean_of_known(values: np.ndarray) -> float:
 
 def _summary_columns(names: Sequence[str]) -> list[str]:
     return [
-        *("candidate", "label", *names, *SIZE_COLUMNS, "seeds_count", "failed_count"),
+        *("candidate", "label", *names, *SIZE_COLUMNS),
+        *("seeds_count", "stopped_count", "failed_count"),
         *_spread(np.empty(0)),
         "test_accuracy_mean",
     ]

@@ -1,11 +1,14 @@
 """Reading `trials.csv`: every cell is checked before it is believed.
 
-The metaparameters are whatever columns stand between `candidate` and `seed`.
+The metaparameters are whatever columns stand between `candidate` and `seed`. A search writes
+three columns more than a sweep (`SEARCH_COLUMNS`), and rows that were stopped early: their
+accuracy is one after fewer epochs, so it says nothing beside that of a finished row.
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +21,9 @@ if TYPE_CHECKING:  # pandas takes a second and more to import: only who reads a 
     import pandas as pd
 
 SIZE_COLUMNS = ("params_count", "macs", "weight_bytes", "peak_activation_bytes")
-STATUSES = ("finished", "failed")
+STATUSES = ("finished", "stopped", "failed")
+STAGES = ("search", "finals", "reused")
+SEARCH_COLUMNS = ("stage", "curve", "ended_s")
 _PROBLEMS_SHOWN_COUNT = 10
 
 Cell = int | float | str | bool
@@ -28,7 +33,9 @@ def read_trials(path: Path) -> pd.DataFrame:
     """Trials of a study from its `trials.csv`, one row for each candidate and seed.
 
     Counts become integers, accuracies and times floats (NaN where nothing was measured), and
-    a metaparameter whatever all of its values are: int, float or str.
+    a metaparameter whatever all of its values are: int, float or str. The columns of a search
+    may be absent; where they are there, `stage` is one of `STAGES`, `curve` the text that
+    `parse_curve` reads, and `ended_s` seconds of search time.
 
     Raises:
         StudyError: the file cannot be read, or cells do not hold what their column should;
@@ -42,7 +49,7 @@ def read_trials(path: Path) -> pd.DataFrame:
     problems: list[str] = []
     typed: dict[str, Sequence[Cell]] = {}
     for name, texts in columns.items():
-        if name in _KINDS:
+        if name in _ALL_KINDS:
             typed[name] = _checked_column(name, texts, [f"{path}:{n}" for n in lines], problems)
         else:
             typed[name] = _inferred_column(texts)
@@ -54,10 +61,36 @@ def read_trials(path: Path) -> pd.DataFrame:
         raise StudyError("\n".join(problems[:_PROBLEMS_SHOWN_COUNT] + more))
     return pd.DataFrame(
         {
-            name: pd.Series(values, dtype=_KINDS[name].dtype if name in _KINDS else None)
+            name: pd.Series(values, dtype=_ALL_KINDS[name].dtype if name in _ALL_KINDS else None)
             for name, values in typed.items()
         }
     )
+
+
+def parse_curve(text: str) -> tuple[tuple[int, float], ...]:
+    """Accuracy after each rung's epochs, from the cell that a search writes.
+
+    >>> parse_curve("1:0.4123 3:0.5571")
+    ((1, 0.4123), (3, 0.5571))
+
+    Returns:
+        (epochs, accuracy as a fraction), epochs rising; empty where nothing was measured.
+
+    Raises:
+        ValueError: the text is something else.
+    """
+    parts = [part.partition(":") for part in text.split()]
+    curve = tuple((int(epochs), float(accuracy)) for epochs, _, accuracy in parts)
+    epochs = [0, *(epochs for epochs, _ in curve)]
+    is_rising = all(before < after for before, after in itertools.pairwise(epochs))
+    if not is_rising or not all(0 <= accuracy <= 1 for _, accuracy in curve):
+        raise ValueError(f"{text!r} is no curve such as '1:0.4123 3:0.5571'")
+    return curve
+
+
+def is_search(trials: pd.DataFrame) -> bool:
+    """Whether the table is that of a search: it has a `stage` column."""
+    return "stage" in trials.columns
 
 
 @dataclass(frozen=True)
@@ -78,9 +111,21 @@ def _is_share_or_unknown(value: Cell) -> bool:
     return math.isnan(float(value)) or 0 <= float(value) <= 1
 
 
+def _is_time_or_unknown(value: Cell) -> bool:
+    return math.isnan(float(value)) or 0 <= float(value) < math.inf
+
+
+def _curve_text(text: str) -> str:
+    parse_curve(text)
+    return text
+
+
 _TEXT = _Kind("text", str, lambda _: True, "str")
 _KEY = _Kind("a candidate's key", str, bool, "str")
-_STATUS = _Kind("finished or failed", str, lambda value: value in STATUSES, "str")
+_STATUS = _Kind("finished, stopped or failed", str, lambda value: value in STATUSES, "str")
+_STAGE = _Kind("search, finals or reused", str, lambda value: value in STAGES, "str")
+_CURVE = _Kind("epochs:accuracy, as in 1:0.4123 3:0.5571", _curve_text, lambda _: True, "str")
+_TIME = _Kind("seconds from 0, or empty", _real, _is_time_or_unknown, "float64")
 _SEED = _Kind("a whole number", int, lambda _: True, "int64")
 _COUNT = _Kind("a whole number from 0", int, lambda value: 0 <= float(value) < 2**63, "int64")
 _SHARE = _Kind("a fraction in [0, 1] or empty", _real, _is_share_or_unknown, "float64")
@@ -95,6 +140,8 @@ _KINDS = {
     "test_accuracy": _SHARE,
     **dict.fromkeys(("train_loss", "epochs", "train_s", "compile_s", "images_per_s"), _REAL),
 }
+_SEARCH_KINDS = dict(zip(SEARCH_COLUMNS, (_STAGE, _CURVE, _TIME), strict=True))
+_ALL_KINDS = _KINDS | _SEARCH_KINDS
 
 
 def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -108,7 +155,7 @@ def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
                 if cells:
                     rows.append((reader.line_num, cells))
     except FileNotFoundError as error:
-        raise StudyError(f"{path}: no such file; `dse sweep` writes it") from error
+        raise StudyError(f"{path}: no such file; `dse sweep` and `dse search` write it") from error
     except OSError as error:
         raise StudyError(f"{path}: cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -134,7 +181,7 @@ def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 def _checked_column(
     name: str, texts: Sequence[str], places: Sequence[str], problems: list[str]
 ) -> list[Cell]:
-    kind = _KINDS[name]
+    kind = _ALL_KINDS[name]
     values: list[Cell] = []
     for text, place in zip(texts, places, strict=True):
         try:

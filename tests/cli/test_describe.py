@@ -157,8 +157,8 @@ def test_tables_show_layers_and_totals(run):
         (
             ["toy/12"],
             1,
-            "there is no study 'toy': results holds none; `dse sweep` makes one, and --results "
-            "says where they are",
+            "there is no study 'toy': results holds none; `dse sweep` and `dse search` make one, "
+            "and --results says where they are",
         ),
     ],
 )

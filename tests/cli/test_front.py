@@ -22,6 +22,7 @@ def test_document_holds_the_front_smallest_first(run, toy_keys):
         "size": "params_count",
         "candidates_count": 4,
         "trials_count": 8,
+        "stopped_count": 0,
         "failed_count": 3,
     }
     # 0.125 has a mean of 0.85; 0.25, larger with 0.83, is dominated; 0.5 has 0.95; 1.0 failed.

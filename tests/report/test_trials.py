@@ -5,8 +5,10 @@ import math
 import pytest
 
 from dse.errors import StudyError
-from dse.report import read_trials
+from dse.report import metaparameters, read_trials
+from dse.report.trials import is_search, parse_curve
 from tests.report.rows import HEADER, row
+from tests.report.searches import SEARCH_HEADER, search_row, small_search
 
 
 def test_cells_become_what_their_columns_hold(write_trials, sweep_rows):
@@ -50,7 +52,7 @@ def changed(column: str, value: object) -> list[object]:
         ("params_count", str(2**63), "a whole number from 0"),
         ("macs", "", "a whole number from 0"),
         ("seed", "first", "a whole number"),
-        ("status", "done", "finished or failed"),
+        ("status", "done", "finished, stopped or failed"),
         ("candidate", "", "a candidate's key"),
         ("train_s", "1 s", "a number or empty"),
     ],
@@ -109,7 +111,55 @@ def test_a_file_that_is_no_table_of_trials(tmp_path, content, message):
 
 
 def test_a_file_that_is_not_there_and_one_that_is_a_folder(tmp_path):
-    with pytest.raises(StudyError, match=r"trials\.csv: no such file; `dse sweep` writes it"):
+    with pytest.raises(
+        StudyError, match=r"trials\.csv: no such file; `dse sweep` and `dse search` write it"
+    ):
         read_trials(tmp_path / "trials.csv")
     with pytest.raises(StudyError, match="cannot be read"):
         read_trials(tmp_path)
+
+
+def search_cells(column: str, value: object) -> list[object]:
+    cells = search_row("a", 0, {1: 0.5, 3: 0.6})
+    cells[SEARCH_HEADER.index(column)] = value
+    return cells
+
+
+def test_the_columns_of_a_search(write_trials):
+    trials = read_trials(write_trials(small_search(), SEARCH_HEADER))
+    assert is_search(trials)
+    assert trials["status"].tolist() == [
+        *("finished", "stopped", "finished", "stopped", "finished", "finished")
+    ]
+    assert trials["stage"].tolist() == ["search"] * 4 + ["reused", "finals"]
+    assert trials["ended_s"].tolist()[:4] == [10.0, 12.0, 30.0, 31.0]
+    assert math.isnan(trials["ended_s"].tolist()[4])
+    assert parse_curve(trials["curve"].tolist()[3]) == ((1, 0.5), (3, 0.6))
+    assert metaparameters(trials) == ("base_e", "squeeze_ratio", "bypass")
+
+
+def test_a_table_without_them_is_that_of_a_sweep(write_trials, sweep_rows):
+    assert not is_search(read_trials(write_trials(sweep_rows)))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rule"),
+    [
+        ("status", "paused", "finished, stopped or failed"),
+        ("stage", "", "search, finals or reused"),
+        ("stage", "final", "search, finals or reused"),
+        ("curve", "1:0.5 1:0.6", "epochs:accuracy, as in"),  # epochs must rise
+        ("curve", "0:0.5", "epochs:accuracy"),
+        ("curve", "1:1.5", "epochs:accuracy"),
+        ("curve", "1:nan", "epochs:accuracy"),
+        ("curve", "1 0.5", "epochs:accuracy"),
+        ("curve", "1.5:0.5", "epochs:accuracy"),
+        ("ended_s", "-1", "seconds from 0, or empty"),
+        ("ended_s", "inf", "seconds from 0, or empty"),
+        ("ended_s", "noon", "seconds from 0, or empty"),
+    ],
+)
+def test_a_wrong_cell_of_a_search(write_trials, column, value, rule):
+    path = write_trials([search_cells(column, value)], SEARCH_HEADER)
+    with pytest.raises(StudyError, match=f"csv:2: {column} is '{value}', but must be {rule}"):
+        read_trials(path)

@@ -1,0 +1,213 @@
+"""Parallel coordinates: one line a finished candidate, across everything that varied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dse.report.answers import Answer
+from dse.report.axes import GREY, INK, SIZES, round_values
+from dse.report.captions import search_captions, search_title
+from dse.report.formats import short_count, short_value
+from dse.report.marks import Key, key
+from dse.report.plate import new_plate
+from dse.report.search_front import VERMILLION, marked
+from dse.report.series import Floats, ended_summary
+from dse.report.tables import StudyTable, varying
+from dse.report.ticks import nice_ticks
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LEAST_CANDIDATES_COUNT = 2
+_MOST_STEPS_COUNT = 8
+_FAN = 0.035
+_COLOURS = "viridis"  # even in lightness, and told apart by the colour-blind
+_STRIP_WIDTH = 0.05
+_LONGEST_WORD_COUNT = 14
+_ANSWER: dict[str, Any] = {"color": VERMILLION, "linewidth": 2.6}
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One upright axis: its name, each candidate's height in [0, 1], and its ticks."""
+
+    name: str
+    heights: Floats
+    ticks: tuple[tuple[float, str], ...]
+    is_stepped: bool
+
+
+def parallel_figure(
+    study: StudyTable, answer: Answer | None, *, size: str = "params_count"
+) -> Figure | None:
+    """A line for each finished candidate across metaparameters, size and accuracy.
+
+    Where an axis has few values they stand at equal distances, words in the order of the
+    alphabet; there the lines are fanned out a little by accuracy, so that many of one value
+    can be told apart. Colour is accuracy, as on the last axis; the answer is bold.
+
+    Returns:
+        None where fewer than two candidates finished.
+    """
+    summary = ended_summary(study, size)
+    summary = summary[(summary["seeds_count"] > 0).to_numpy()]
+    if len(summary) < LEAST_CANDIDATES_COUNT:
+        return None
+    summary = summary.sort_values("validation_accuracy_mean", kind="stable")
+    axes_of = [_metaparameter_axis(summary[name], name) for name in varying(study.trials)]
+    axes_of += [_size_axis(summary, size), _accuracy_axis(summary)]
+    plate = new_plate()
+    axes = plate.axes
+    keys = _draw_lines(axes, axes_of, summary, answer)
+    _draw_axes(axes, axes_of)
+    caption = search_captions(
+        study,
+        f"a line a finished candidate ({len(summary):,}), coloured by its validation accuracy "
+        "(last axis; mean over its seeds), the most accurate on top; fanned out by accuracy at "
+        "axes with few values",
+    )
+    plate.finish(
+        search_title(study, "What the finished candidates are"),
+        [keys],
+        caption,
+        left_in=0.55,
+        right_in=0.55,
+    )
+    return plate.figure
+
+
+def _metaparameter_axis(values: pd.Series, name: str) -> _Axis:
+    is_number = values.dtype.kind in "if"
+    distinct = sorted(set(values)) if is_number else sorted(set(values), key=_as_number)
+    if len(distinct) <= _MOST_STEPS_COUNT or not is_number:
+        places = np.linspace(0, 1, len(distinct)) if len(distinct) > 1 else np.array([0.5])
+        place_of = dict(zip(distinct, places, strict=True))
+        ticks = tuple((float(place), _word(value)) for value, place in place_of.items())
+        heights = np.array([place_of[value] for value in values])
+        return _Axis(name, heights, _thinned(ticks), is_stepped=True)
+    numbers = values.to_numpy(dtype=float)
+    return _linear_axis(name, numbers, lambda tick: f"{tick:.6g}")
+
+
+def _as_number(value: object) -> tuple[float, str]:
+    """Words that are numbers in their order, the others behind them by the alphabet."""
+    try:
+        return float(str(value)), ""
+    except ValueError:
+        return np.inf, str(value)
+
+
+def _word(value: object) -> str:
+    text = short_value(value) or "none"
+    return text if len(text) <= _LONGEST_WORD_COUNT else text[: _LONGEST_WORD_COUNT - 1] + "…"
+
+
+def _thinned(ticks: tuple[tuple[float, str], ...], most: int = 16) -> tuple[tuple[float, str], ...]:
+    return ticks[:: -(-len(ticks) // most)] if ticks else ticks
+
+
+def _size_axis(summary: pd.DataFrame, size: str) -> _Axis:
+    sizes = np.maximum(summary[size].to_numpy(dtype=float), 1)
+    name, unit = SIZES[size]
+    low, high = float(sizes.min()), float(sizes.max())
+    if low == high:
+        return _Axis(name, np.full(len(sizes), 0.5), ((0.5, short_count(low, unit)),), False)
+    span = np.log10(high / low)
+    ticks = tuple(
+        (float(np.log10(tick / low) / span), short_count(tick, unit))
+        for tick in nice_ticks(low, high)
+    )
+    return _Axis(name, np.log10(sizes / low) / span, ticks, is_stepped=False)
+
+
+def _accuracy_axis(summary: pd.DataFrame) -> _Axis:
+    percents = 100 * summary["validation_accuracy_mean"].to_numpy(dtype=float)
+    return _linear_axis("accuracy, %", percents, lambda tick: f"{tick:.6g}")
+
+
+def _linear_axis(name: str, values: Floats, write: Any) -> _Axis:
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        return _Axis(name, np.full(len(values), 0.5), ((0.5, write(low)),), is_stepped=False)
+    ticks = tuple(((tick - low) / (high - low), write(tick)) for tick in round_values(low, high))
+    return _Axis(name, (values - low) / (high - low), ticks, is_stepped=False)
+
+
+def _draw_lines(
+    axes: Axes, axes_of: Sequence[_Axis], summary: pd.DataFrame, answer: Answer | None
+) -> list[Key]:
+    import matplotlib
+    from matplotlib.colors import ListedColormap
+
+    # Without its palest tenth, which white paper swallows.
+    colours = ListedColormap(matplotlib.colormaps[_COLOURS](np.linspace(0, 0.9, 256)))
+    count = len(summary)
+    fan = np.linspace(-_FAN, _FAN, count)
+    heights = np.array([axis.heights + fan * axis.is_stepped for axis in axes_of])  # (axis, line)
+    alpha = float(np.clip(12 / count**0.75, 0.25, 0.85))
+    found = marked(answer)
+    keys: list[Key] = []
+    for line, candidate in enumerate(summary["candidate"]):
+        is_marked = found is not None and candidate == found.candidate
+        look = {"color": colours(axes_of[-1].heights[line]), "linewidth": 1.0, "alpha": alpha}
+        axes.plot(
+            np.arange(len(axes_of)),
+            heights[:, line],
+            zorder=4 if is_marked else 2,
+            label=str(candidate),
+            **(_ANSWER if is_marked else look),
+        )
+        if is_marked and answer:
+            words = "the answer" if answer.found else "nothing qualified; the nearest"
+            keys.append((words, key(**_ANSWER)))
+    strip = np.linspace(0, 1, 256)[:, None]
+    right = len(axes_of) - 1
+    axes.imshow(
+        strip,
+        extent=(right, right + _STRIP_WIDTH, 0, 1),
+        origin="lower",
+        aspect="auto",
+        cmap=colours,
+        interpolation="nearest",
+        zorder=3,
+    )
+    return keys
+
+
+def _draw_axes(axes: Axes, axes_of: Sequence[_Axis]) -> None:
+    from matplotlib.patheffects import withStroke
+
+    last = len(axes_of) - 1
+    axes.set_xlim(-0.05, last + 0.12)
+    axes.set_ylim(-0.06, 1.06)
+    axes.vlines(np.arange(len(axes_of)), -_FAN, 1 + _FAN, color=INK, linewidth=0.8, zorder=3)
+    for at, axis in enumerate(axes_of):
+        for height, text in axis.ticks:
+            offset = _STRIP_WIDTH + 0.03 if at == last else 0.03
+            axes.text(
+                at + offset,
+                height,
+                text,
+                fontsize=7.5,
+                color=INK,
+                verticalalignment="center",
+                parse_math=False,
+                zorder=6,
+                path_effects=[withStroke(linewidth=2.5, foreground="white")],
+            )
+    axes.set_xticks(
+        np.arange(len(axes_of)),
+        [
+            f"{axis.name}\n(logarithmic)" if at == last - 1 else axis.name
+            for at, axis in enumerate(axes_of)
+        ],
+    )
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(axis="x", length=0, labelcolor=INK, labelsize=8, color=GREY)
