@@ -123,14 +123,20 @@ class StudyRecord:
         self.directory, self._study = directory, study
         self._distributions = distributions_of(space)
         self._rows: dict[tuple[str, int], dict[str, Any]] = {}
+        self._correct: dict[tuple[str, int], dict[str, str]] = {}
         for trial in study.get_trials(deepcopy=False):
             if (row := trial.user_attrs.get(ROW)) is not None:
-                self._rows[(row["candidate"], row["seed"])] = row
+                self._keep(row, trial.user_attrs.get(CORRECT, {}))
 
     @property
     def rows(self) -> Mapping[tuple[str, int], Mapping[str, Any]]:
         """The latest row of each (candidate key, replicate)."""
         return self._rows
+
+    @property
+    def correct(self) -> Mapping[tuple[str, int], Mapping[str, str]]:
+        """Which pictures were right, by split, as `pack_bits` writes it."""
+        return self._correct
 
     def add(self, job: Job, cost: Cost, measurement: Measurement) -> None:
         """Record a result, in one transaction.
@@ -152,7 +158,11 @@ class StudyRecord:
         )
         with storage_errors(self.directory):
             self._study.add_trial(trial)
-        self._rows[job.key] = row
+        self._keep(row, correct_of(measurement))
+
+    def _keep(self, row: dict[str, Any], correct: dict[str, str]) -> None:
+        key = (row["candidate"], row["seed"])
+        self._rows[key], self._correct[key] = row, correct
 
     def write_table(self, jobs: Sequence[Job]) -> Path:
         """Write `trials.csv`: a row for each job that has ended, in the order of `jobs`.

@@ -16,6 +16,7 @@ from dse.data import Dataset
 from dse.search.executor import Executor
 from dse.search.jobs import Ended, Event, Job, Setup
 from dse.search.study import (
+    CORRECT,
     Definition,
     StudyRecord,
     open_record,
@@ -24,6 +25,9 @@ from dse.search.study import (
 )
 from dse.space import SearchSpace, Survey
 from dse.training import Recipe, check_fits
+
+Recorded = Mapping[tuple[str, int], Mapping[str, Any]]
+"""By (candidate key, replicate): `row`, as in `trials.csv`, and `CORRECT`, by split."""
 
 TABLE_EVERY_S = 2.0
 """`trials.csv` is written again at most this often while a sweep runs, and at its end."""
@@ -119,6 +123,7 @@ def run_sweep(
     retry_failed: bool = False,
     command: str = "",
     on_event: Callable[[Begun | Event], None] = lambda event: None,
+    on_recorded: Callable[[Recorded], None] = lambda recorded: None,
 ) -> SweepResult:
     """Train whatever of the sweep is not in the record yet.
 
@@ -134,6 +139,7 @@ def run_sweep(
         retry_failed: train recorded failures again.
         command: kept in `study.yaml`.
         on_event: told of everything that happens, from this process.
+        on_recorded: given at the end what the record holds of each job of the sweep.
 
     Raises:
         TrainingError: the recipe does not fit the pictures.
@@ -180,6 +186,12 @@ def run_sweep(
         finally:
             path = record.write_table(all_jobs)
         statuses = [record.rows[job.key]["status"] for job in sweep.jobs]
+        on_recorded(
+            {
+                job.key: {"row": record.rows[job.key], CORRECT: record.correct[job.key]}
+                for job in sweep.jobs
+            }
+        )
     return SweepResult(
         directory=record.directory,
         trials_path=path,

@@ -1,0 +1,62 @@
+"""How much a search may spend."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from dse.errors import ConfigError
+
+_UNITS_S = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_PATTERN = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]+)\s*")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a search may spend, the reference aside.
+
+    Attributes:
+        kind: `time` in seconds of search and finals together; `epochs` of both together;
+            `trials`: candidates that are asked for, with finals of whatever they take.
+        amount: above 0.
+    """
+
+    kind: Literal["time", "epochs", "trials"]
+    amount: float
+
+    def __str__(self) -> str:
+        if self.kind != "time":
+            return f"{self.amount:.0f} {self.kind}"
+        for unit in ("d", "h", "m"):
+            if self.amount % _UNITS_S[unit] == 0:
+                return f"{self.amount / _UNITS_S[unit]:.0f}{unit}"
+        return f"{self.amount:g}s"
+
+
+def parse_budget(text: str) -> Budget:
+    """A budget as it is written on the command line: `90s`, `60m`, `1.5h`, `40trials`, `500epochs`.
+
+    Raises:
+        ConfigError: anything else, or nothing at all to spend.
+    """
+    match = _PATTERN.fullmatch(text.lower())
+    unit = match[2] if match else ""
+    kinds: dict[str, Literal["epochs", "trials"]] = {
+        **dict.fromkeys(("epoch", "epochs"), "epochs"),
+        **dict.fromkeys(("trial", "trials"), "trials"),
+    }
+    if match is None or unit not in (*_UNITS_S, *kinds):
+        raise ConfigError(
+            f"the budget is {text!r}, but must be a time, trials or epochs: 90s, 60m, 1.5h, "
+            "40trials, 500epochs"
+        )
+    amount = float(match[1])
+    if unit in _UNITS_S:
+        budget = Budget("time", amount * _UNITS_S[unit])
+    else:
+        budget = Budget(kinds[unit], float(math.floor(amount)))
+    if budget.amount <= 0 or not math.isfinite(budget.amount):
+        raise ConfigError(f"the budget is {text!r}, but must be above 0")
+    return budget

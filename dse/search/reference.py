@@ -1,0 +1,351 @@
+"""The reference: the network (or the number) whose accuracy an answer has to reach.
+
+It is trained by a recipe of its own, as a sweep of one candidate, so that it may be
+interrupted like one; and what was measured is written into one small file, from which every
+later search takes it.
+
+    results/references/<name>-<data>-<key>/reference.json
+                                           trials.csv, study.db, weights/ … as a sweep's
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dse.architecture import OBJECTIVES, PRESETS, Candidate, build, cost, make_candidate, nearest
+from dse.comparison import Correctness
+from dse.data import Dataset
+from dse.errors import ArchitectureError, ConfigError, StudyError
+from dse.files import replacing
+from dse.search.jobs import Event, Job
+from dse.search.study import CORRECT, storage_errors
+from dse.search.sweep import Begun, Sweep, run_sweep
+from dse.space import Fixed, SearchSpace, survey
+from dse.statistics import wilson_interval
+from dse.training import Recipe, default_recipe, unpack_bits
+
+SCHEMA = 1
+FOLDER, FILE_NAME = "references", "reference.json"
+SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One training of the reference; bool arrays (picture,) say which pictures are right."""
+
+    replicate: int
+    epochs: int
+    train_s: float
+    validation: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What an answer is held against.
+
+    Attributes:
+        name: as it was asked for.
+        accuracy: the number that was given; None for a network.
+        candidate: the network; None for a number.
+        costs: of the network, by name.
+        recipe: that it was trained by.
+        replicates: its trainings.
+        path: the file that holds it.
+    """
+
+    name: str
+    accuracy: float | None = None
+    candidate: Candidate | None = None
+    costs: Mapping[str, int] | None = None
+    recipe: Recipe | None = None
+    replicates: tuple[Replicate, ...] = ()
+    path: Path | None = None
+
+    @property
+    def validation_accuracy(self) -> float:
+        """Mean over replicates and validation pictures, or the number."""
+        if self.accuracy is not None:
+            return self.accuracy
+        return float(np.mean([r.validation.mean() for r in self.replicates]))
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Mean over replicates and test pictures; None for a number."""
+        if self.accuracy is not None:
+            return None
+        return float(np.mean([r.test.mean() for r in self.replicates]))
+
+    def on(self, mask: np.ndarray) -> Correctness | float:
+        """On some of the validation pictures: bool (seed, picture), or the number."""
+        if self.accuracy is not None:
+            return self.accuracy
+        return np.stack([replicate.validation[mask] for replicate in self.replicates])
+
+    def on_test(self) -> Correctness | float | None:
+        """On the test pictures: bool (seed, picture); None for a number."""
+        if self.accuracy is not None:
+            return None
+        return np.stack([replicate.test for replicate in self.replicates])
+
+
+def parse_reference(text: str) -> Candidate | float:
+    """`alexnet` and other presets, or an accuracy between 0 and 1.
+
+    `alexnet` is the form that suits the size of the pictures.
+
+    Raises:
+        ConfigError: neither.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        if text == "alexnet":
+            return make_candidate("alexnet", {})
+        if text in PRESETS:
+            return PRESETS[text].candidate
+        names = {"alexnet": None, **PRESETS}
+        raise ConfigError(
+            f"--reference {text}: there is no such network{nearest(text, names)}; or give an "
+            "accuracy such as 0.803"
+        ) from None
+    if not 0 < number < 1:
+        raise ConfigError(
+            f"--reference {text}: an accuracy is a fraction between 0 and 1, such as 0.803"
+        )
+    return number
+
+
+def reference_recipe(
+    candidate: Candidate, source: str, input_shape: tuple[int, int, int], train_count: int
+) -> Recipe:
+    """How a reference is trained: the data's own recipe, and what AlexNet needs instead.
+
+    AlexNet has no batch norm, so it takes smaller steps, and several times the epochs to come
+    to its best: a reference that is stopped early would be no opponent.
+    """
+    recipe = default_recipe(source, input_shape, train_count)
+    if candidate.family != "alexnet":
+        return recipe
+    if source == "digits":
+        return replace(recipe, learning_rate=0.001, epochs=40)
+    rate = 0.05 * recipe.batch_size / 128
+    return replace(recipe, learning_rate=rate, epochs=2 * recipe.epochs)
+
+
+@dataclass(frozen=True)
+class ReferencePlan:
+    """What is to be trained where no file holds it.
+
+    Attributes:
+        name: as it was asked for.
+        candidate: the network.
+        recipe: how it is trained.
+        seeds: replicates.
+        study_seed: with the replicate, the source of all noise.
+    """
+
+    name: str
+    candidate: Candidate
+    recipe: Recipe
+    seeds: int = SEEDS
+    study_seed: int = 0
+
+    def directory(self, results: Path, data_name: str, fingerprint: str) -> Path:
+        """Where it is kept: another recipe or other pictures give another folder."""
+        key = f"{fingerprint[:6]}{self.recipe.key[:6]}"
+        return results / FOLDER / f"{self.name}-{data_name}-{key}"
+
+
+def held_reference(plan: ReferencePlan, dataset: Dataset, results: Path) -> Reference | None:
+    """The reference as it was measured before, or None.
+
+    Raises:
+        StudyError: the file is damaged.
+    """
+    path = plan.directory(results, dataset.name, dataset.fingerprint) / FILE_NAME
+    if not path.is_file():
+        return None
+    reference = _read(path, plan, dataset)
+    return reference if reference and len(reference.replicates) >= plan.seeds else None
+
+
+def measure_reference(
+    plan: ReferencePlan,
+    dataset: Dataset,
+    *,
+    results: Path,
+    workers_count: int,
+    compile_cache: Path | None = None,
+    command: str = "",
+    on_event: Callable[[Begun | Event], None] = lambda event: None,
+) -> Reference:
+    """Train the reference, or go on with it; write its file.
+
+    Raises:
+        StudyError: it does not train (a run fails, or no better than chance).
+        ConfigError: it cannot be built for these pictures.
+    """
+    directory = plan.directory(results, dataset.name, dataset.fingerprint)
+    values = {name: Fixed(value) for name, value in plan.candidate.values}
+    space = SearchSpace(directory.name, plan.candidate.family, dict(values))
+    try:
+        build(plan.candidate, dataset.input_shape, len(dataset.classes))
+    except ArchitectureError as error:
+        raise ConfigError(f"--reference {plan.name} does not fit the pictures: {error}") from error
+    sweep = Sweep(
+        directory.name,
+        space,
+        survey(space, dataset.input_shape, len(dataset.classes)),
+        plan.recipe,
+        plan.seeds,
+        plan.study_seed,
+    )
+    attributes: dict[tuple[str, int], Mapping[str, Any]] = {}
+    run_sweep(
+        sweep,
+        dataset,
+        results=directory.parent,
+        workers_count=workers_count,
+        compile_cache=compile_cache,
+        command=command,
+        on_event=on_event,
+        on_recorded=attributes.update,
+    )
+    replicates = [
+        _trained(plan, attributes[job.key], job, dataset) for job in sweep.jobs[: plan.seeds]
+    ]
+    reference = Reference(
+        plan.name,
+        candidate=plan.candidate,
+        costs={name: getattr(sweep.costs[plan.candidate], name) for name in OBJECTIVES},
+        recipe=plan.recipe,
+        replicates=tuple(replicates),
+        path=directory / FILE_NAME,
+    )
+    _check_learned(reference, dataset)
+    with storage_errors(directory), replacing(directory / FILE_NAME) as file:
+        file.write(json.dumps(_plain(reference, attributes, dataset, plan), indent=1).encode())
+        file.write(b"\n")
+    return reference
+
+
+def _trained(
+    plan: ReferencePlan, recorded: Mapping[str, Any], job: Job, dataset: Dataset
+) -> Replicate:
+    row, correct = recorded["row"], recorded[CORRECT]
+    if row["status"] != "finished":
+        raise StudyError(
+            f"the reference {plan.name} does not train (seed {job.replicate}): {row['reason']}; "
+            "without it there is nothing to compare with: change its recipe with "
+            "--reference-recipe KEY=VALUE, or give an accuracy such as --reference 0.803"
+        )
+    return Replicate(
+        job.replicate,
+        int(row["epochs"]),
+        float(row["train_s"]),
+        unpack_bits(correct["validation"], len(dataset.validation)),
+        unpack_bits(correct["test"], len(dataset.test)),
+    )
+
+
+def _check_learned(reference: Reference, dataset: Dataset) -> None:
+    """Refuse a reference that does no better than naming the most frequent class."""
+    labels = np.asarray(dataset.validation.labels)
+    chance = np.bincount(labels).max() / len(labels)
+    for replicate in reference.replicates:
+        right = int(replicate.validation.sum())
+        if wilson_interval(right, len(labels)).low <= chance:
+            raise StudyError(
+                f"the reference {reference.name} does not train: seed {replicate.replicate} is "
+                f"right on {right / len(labels):.2%} of the validation pictures, and always naming "
+                f"the most frequent class on {chance:.2%}; change its recipe with "
+                "--reference-recipe KEY=VALUE (a lower learning_rate, more epochs), or give an "
+                "accuracy such as --reference 0.803"
+            )
+
+
+def _plain(
+    reference: Reference,
+    attributes: Mapping[tuple[str, int], Mapping[str, Any]],
+    dataset: Dataset,
+    plan: ReferencePlan,
+) -> dict[str, Any]:
+    assert reference.candidate and reference.recipe
+    assert reference.costs
+    return {
+        "schema": SCHEMA,
+        "name": reference.name,
+        "family": reference.candidate.family,
+        "metaparameters": reference.candidate.metaparameters,
+        **reference.costs,
+        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "recipe": reference.recipe.to_plain(),
+        "study_seed": plan.study_seed,
+        "validation_accuracy": reference.validation_accuracy,
+        "test_accuracy": reference.test_accuracy,
+        "replicates": [
+            {
+                "replicate": r.replicate,
+                "epochs": r.epochs,
+                "train_s": r.train_s,
+                "validation_accuracy": float(r.validation.mean()),
+                "test_accuracy": float(r.test.mean()),
+                "validation_correct": recorded["validation"],
+                "test_correct": recorded["test"],
+            }
+            for r in reference.replicates
+            for recorded in [attributes[reference.candidate.key, r.replicate][CORRECT]]
+        ],
+    }
+
+
+def _read(path: Path, plan: ReferencePlan, dataset: Dataset) -> Reference | None:
+    """The reference in a file, or None where it is of another recipe, seed or other pictures."""
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        if plain["schema"] != SCHEMA:
+            raise StudyError(
+                f"{path}: schema {plain['schema']}, but this dse reads {SCHEMA}; remove the file "
+                "to measure the reference again"
+            )
+        candidate = make_candidate(
+            plain["family"],
+            {k: tuple(v) if isinstance(v, list) else v for k, v in plain["metaparameters"].items()},
+        )
+        if (
+            candidate != plan.candidate
+            or plain["recipe"] != plan.recipe.to_plain()
+            or plain["data"]["fingerprint"] != dataset.fingerprint
+            or plain["study_seed"] != plan.study_seed
+        ):
+            return None
+        costs = cost(build(candidate, dataset.input_shape, len(dataset.classes)))
+        return Reference(
+            plan.name,
+            candidate=candidate,
+            costs={name: getattr(costs, name) for name in OBJECTIVES},
+            recipe=plan.recipe,
+            replicates=tuple(
+                Replicate(
+                    int(r["replicate"]),
+                    int(r["epochs"]),
+                    float(r["train_s"]),
+                    unpack_bits(r["validation_correct"], len(dataset.validation)),
+                    unpack_bits(r["test_correct"], len(dataset.test)),
+                )
+                for r in plain["replicates"]
+            ),
+            path=path,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise StudyError(
+            f"{path} is damaged ({type(error).__name__}: {error}); remove it to measure the "
+            "reference again, or put a sound copy in its place"
+        ) from error
