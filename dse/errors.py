@@ -11,6 +11,7 @@
     ├── WeightsError            a weights file that does not hold what it should
     ├── TrainingError           a training run that cannot go on
     │   └── DivergenceError     the loss is no longer a number
+    ├── LadderError             epochs that make no ladder of rungs
     └── StudyError              a study that cannot be opened, read or written
         └── StudyMismatchError  a study of that name holds something else
 
@@ -103,6 +104,10 @@ class DivergenceError(TrainingError):
             f"the loss became {loss} at step {step} (learning rate {learning_rate:.3g}); "
             "try a lower one: --recipe learning_rate=…"
         )
+
+
+class LadderError(DseError):
+    """Epochs that make no ladder of rungs."""
 
 
 class StudyError(DseError):

@@ -1,0 +1,174 @@
+"""What the benchmark of the rungs compares: each spends epochs on a surface, step by step."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.surface import FULL_EPOCHS, Floats, Surface
+from dse.pareto import front, hypervolume
+from dse.search.rungs import Ladder, Standings, next_promotion, top_up
+
+Ints = NDArray[np.intp]
+Sampler = Callable[[Surface, Ints, Floats, Ints, np.random.Generator], "int | None"]
+"""(surface, indices asked, accuracy at the highest rung, that rung, rng) to a new index."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """How the front that a method found grew.
+
+    Attributes:
+        epochs: int array (step,), spent when a candidate got its measurement in full.
+        shares: float array (step,), hypervolume of the found front as a share of the
+            exhaustive front's, both with true accuracies.
+        spent: epochs when the method ended.
+        counts: candidates that were trained to each rung.
+    """
+
+    epochs: NDArray[np.int64]
+    shares: Floats
+    spent: int
+    counts: tuple[int, ...]
+
+    def reached(self, share: float) -> int | None:
+        """Epochs after which the share is reached and kept to the end; None where it is not."""
+        below = np.flatnonzero(self.shares < share)
+        first = 0 if not len(below) else int(below[-1]) + 1
+        return int(self.epochs[first]) if first < len(self.epochs) else None
+
+
+class Judge:
+    """Hypervolume of what a method believes to be its front, with true accuracies.
+
+    Objectives are log10 of the parameters and accuracy; the reference point is the largest
+    size and the lowest true accuracy of all candidates.
+    """
+
+    def __init__(self, surface: Surface) -> None:
+        decades = np.log10(surface.params_counts)
+        self._decades = decades
+        self._points = np.column_stack([decades, -surface.expected([FULL_EPOCHS])[:, 0]])
+        self._reference = self._points.max(axis=0)
+        self._exhaustive = hypervolume(self._points, self._reference)
+
+    def share(self, indices: Ints, measured: Floats) -> float:
+        """Share of the exhaustive hypervolume.
+
+        Args:
+            indices: int array (candidate,), those measured in full.
+            measured: float array (candidate,), what was measured, with its noise.
+        """
+        found = indices[front(np.column_stack([self._decades[indices], -measured]))]
+        return hypervolume(self._points[found], self._reference) / self._exhaustive
+
+
+def uniform(
+    surface: Surface, indices: Ints, accuracies: Floats, rungs: Ints, rng: np.random.Generator
+) -> int | None:
+    """Any candidate that was not asked yet, each with the same chance."""
+    unseen = np.setdiff1d(np.arange(len(surface)), indices)
+    return int(rng.choice(unseen)) if len(unseen) else None
+
+
+def run_rungs(
+    surface: Surface, seed: int, budget: int, *, ladder: Ladder, sampler: Sampler
+) -> Trace:
+    """One worker: promote whom the rungs say, else ask; at the budget's end nothing is left over.
+
+    A ladder of one rung is the same search without stopping.
+    """
+    measured, sizes = surface.measured(ladder.epochs, seed), surface.params_counts[:, None] * 1.0
+    rungs = np.full(len(surface), -1)
+    asked: list[int] = []
+    accuracies = np.full((len(surface), len(ladder.epochs)), np.nan)
+    judge, spent = Judge(surface), 0
+    steps: list[tuple[int, float]] = []
+    while spent < budget:
+        indices = np.array(asked, dtype=np.intp)
+        standings = Standings(
+            sizes[indices], accuracies[indices], np.ones(len(indices), dtype=np.bool_)
+        )
+        row = next_promotion(ladder, standings)
+        if row is None:
+            highest = rungs[indices]
+            rng = np.random.default_rng((seed, len(asked)))
+            new = sampler(surface, indices, accuracies[indices, highest], highest, rng)
+            if new is None:
+                row = top_up(ladder, standings)
+                if row is None:
+                    break
+            else:
+                asked.append(new)
+        index = asked[-1] if row is None else asked[row]
+        rungs[index] += 1
+        rung = rungs[index]
+        spent += ladder.epochs[rung] - (ladder.epochs[rung - 1] if rung else 0)
+        accuracies[index, rung] = measured[index, rung]
+        if rung == len(ladder.epochs) - 1:
+            top = np.flatnonzero(rungs == rung)
+            steps.append((spent, judge.share(top, measured[top, rung])))
+    counts = tuple(int((rungs >= rung).sum()) for rung in range(len(ladder.epochs)))
+    return _trace(steps, spent, counts)
+
+
+def run_optuna(surface: Surface, seed: int, budget: int) -> tuple[Trace, Trace]:
+    """Optuna's TPE with two objectives, every trial in full.
+
+    It is told numbers as numbers (their rank), and candidates beyond the limits cost nothing.
+
+    Returns:
+        Two views of one run: as it is, and with repeated candidates answered from a record
+        at no cost (Optuna keeps none).
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    measured = surface.measured([FULL_EPOCHS], seed)[:, 0]
+    place = {tuple(levels): index for index, levels in enumerate(surface.levels.tolist())}
+    choices = {name: surface.space.domains[name].values() for name in surface.space.varying}
+    judge, seen, trained_count = Judge(surface), [], 0
+    paid: list[tuple[int, float]] = []
+    free: list[tuple[int, float]] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        study = optuna.create_study(
+            directions=["minimize", "maximize"], sampler=optuna.samplers.TPESampler(seed=seed)
+        )
+        while trained_count * FULL_EPOCHS < budget:
+            trial = study.ask()
+            index = place.get(
+                tuple(_suggested(trial, name, values) for name, values in choices.items())
+            )
+            if index is None:  # beyond a limit, or a duplicate: costs nothing
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                continue
+            accuracy = float(measured[index])
+            study.tell(trial, [math.log10(surface.params_counts[index]), accuracy])
+            trained_count += 1
+            if index not in seen:
+                seen.append(index)
+                known = np.array(seen, dtype=np.intp)
+                share = judge.share(known, measured[known])
+                paid.append((trained_count * FULL_EPOCHS, share))
+                free.append((len(seen) * FULL_EPOCHS, share))
+    return (
+        _trace(paid, trained_count * FULL_EPOCHS, (trained_count,)),
+        _trace(free, len(seen) * FULL_EPOCHS, (len(seen),)),
+    )
+
+
+def _suggested(trial: object, name: str, values: tuple[object, ...]) -> int:
+    if isinstance(values[0], str):
+        return values.index(trial.suggest_categorical(name, list(values)))  # type: ignore[attr-defined]
+    return int(trial.suggest_int(name, 0, len(values) - 1))  # type: ignore[attr-defined]
+
+
+def _trace(steps: list[tuple[int, float]], spent: int, counts: tuple[int, ...]) -> Trace:
+    epochs = np.array([step[0] for step in steps], dtype=np.int64)
+    return Trace(epochs, np.array([step[1] for step in steps]), spent, counts)

@@ -1,0 +1,287 @@
+"""Rungs: who is trained on, and who is stopped, when size and accuracy both count.
+
+Fidelity is a ladder of epochs. Sizes are known before training, so a candidate is judged at
+its rung against those of its size or smaller: its *shortfall* is how far its accuracy lies
+below the best of them, 0 on the front of the rung. Whenever a worker is free, the open
+candidate with the least shortfall is promoted from the highest rung that has a place left,
+or a new candidate is asked. Nobody waits for a rung to fill, and a candidate that was passed
+over may be promoted later.
+
+Source: asynchronous successive halving (Li et al. 2020, "A system for massively parallel
+    hyperparameter tuning", algorithm 2) with the ranking by accuracy replaced by one by
+    fronts, as in Schmucker et al. 2021 (MO-ASHA), who rank by nondomination depth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dse.errors import LadderError, ObjectiveError
+from dse.pareto import front
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Epochs at each rung, rising; the last is the full fidelity.
+
+    Raises:
+        LadderError: no rung, a rung of no epochs, or rungs that do not rise.
+    """
+
+    epochs: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        below = (0, *self.epochs[:-1])
+        if not self.epochs or any(
+            low >= high for low, high in zip(below, self.epochs, strict=True)
+        ):
+            raise LadderError(
+                f"the epochs of a ladder must rise from at least 1, but are {list(self.epochs)}"
+            )
+
+    def share(self, rung: int) -> float:
+        """Share of a rung's candidates that is promoted: each rung gets about the same epochs."""
+        return self.epochs[rung] / self.epochs[rung + 1]
+
+
+@dataclass(frozen=True)
+class Standings:
+    """What is known of all candidates that were asked so far.
+
+    Attributes:
+        sizes: float array (candidate, cost_objectives), above 0.
+        accuracies: float array (candidate, rung), NaN where not measured; a candidate that
+            is measured at a rung is measured at all below.
+        is_open: bool array (candidate,): may be promoted, so neither running nor failed.
+
+    Raises:
+        ObjectiveError: shapes that do not match.
+    """
+
+    sizes: Floats
+    accuracies: Floats
+    is_open: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        shapes = (self.sizes.shape, self.accuracies.shape, self.is_open.shape)
+        if [len(shape) for shape in shapes] != [2, 2, 1] or len({s[0] for s in shapes}) != 1:
+            raise ObjectiveError(
+                "sizes (candidate, objective), accuracies (candidate, rung) and is_open "
+                f"(candidate,) must have one candidate a row, but their shapes are {shapes}"
+            )
+
+
+def make_ladder(epochs: int, *, factor: int = 3, first: int | None = None) -> Ladder:
+    """The ladder below `epochs`: divided by `factor` again and again, rounded half up.
+
+    Rungs of fewer than `first` epochs are left out: 27 gives 1, 3, 9, 27 and 20 gives
+    1, 2, 7, 20; 27 from 2 on gives 3, 9, 27.
+
+    Args:
+        epochs: full fidelity.
+        factor: about how many times more epochs each rung has; at least 2.
+        first: fewest epochs of a rung; None is 1.
+
+    Raises:
+        LadderError: `1 <= first <= epochs` or `factor >= 2` does not hold.
+    """
+    least = 1 if first is None else first
+    if not 1 <= least <= epochs or factor < 2:
+        raise LadderError(
+            "`1 <= first <= epochs` and `factor >= 2` must hold, but got "
+            f"(first={least}, epochs={epochs}, factor={factor})"
+        )
+    rungs = [epochs]
+    divisor = factor
+    while (below := (2 * epochs + divisor) // (2 * divisor)) >= least and below < rungs[0]:
+        rungs.insert(0, below)
+        divisor *= factor
+    return Ladder(tuple(rungs))
+
+
+def shortfalls(sizes: Floats, accuracies: Floats) -> Floats:
+    """How far each accuracy lies below the best among candidates of that size or smaller.
+
+    Args:
+        sizes: float array (candidate, objective); smaller in all of them counts as smaller.
+        accuracies: float array (candidate,), a fraction, no NaN.
+
+    Returns:
+        Float array (candidate,), at least 0; 0 where none of its size or smaller is better.
+        One size takes one sort, more take a pass for each member of the front.
+    """
+    best = accuracies.copy()
+    if sizes.shape[1] == 1:
+        order = np.lexsort((-accuracies, sizes[:, 0]))
+        best[order] = np.maximum.accumulate(accuracies[order])
+        return best - accuracies
+    # The best of what is no larger is always on the front: whoever beats it is no larger too.
+    for member in front(np.column_stack([sizes, -accuracies])):
+        covered = (sizes >= sizes[member]).all(axis=1)
+        best[covered] = np.maximum(best[covered], accuracies[member])
+    return best - accuracies
+
+
+def next_promotion(ladder: Ladder, standings: Standings) -> int | None:
+    """Who is trained on to its next rung, when a worker is free.
+
+    From the highest rung that has one: the open candidate with the least shortfall, as long as
+    those promoted from that rung with no greater shortfall are fewer than its share. Of several
+    on the front, the one whose size is farthest (in logarithms) from those promoted already.
+
+    Returns:
+        Its row, or None: ask a new candidate.
+
+    Raises:
+        ObjectiveError: the standings have another number of rungs than the ladder.
+    """
+    for rung, rows, ranked in _rungs(ladder, standings):
+        is_promoted = _is_promoted(standings, rows, rung)
+        chosen = _first_open(standings, rows, ranked, is_promoted)
+        if chosen is None:
+            continue
+        ahead = int((is_promoted & (ranked <= ranked[chosen])).sum())
+        if ahead < math.floor(len(rows) * ladder.share(rung) + 1e-9):
+            return int(rows[chosen])
+    return None
+
+
+def top_up(ladder: Ladder, standings: Standings) -> int | None:
+    """Who is trained on in the last phase of a search, in which no candidate is asked.
+
+    Every open member of a rung's front is promoted, highest rung first, however large the
+    front is, so that what the rungs found ends at full fidelity.
+
+    Returns:
+        Its row, or None: every front was promoted (or is running), the phase is over.
+
+    Raises:
+        ObjectiveError: the standings have another number of rungs than the ladder.
+    """
+    for rung, rows, ranked in _rungs(ladder, standings):
+        is_promoted = _is_promoted(standings, rows, rung)
+        chosen = _first_open(standings, rows, ranked, is_promoted)
+        if chosen is not None and ranked[chosen] < 0:
+            return int(rows[chosen])
+    return None
+
+
+def stop_reason(
+    ladder: Ladder,
+    standings: Standings,
+    row: int,
+    *,
+    objectives: tuple[str, ...] = ("params_count",),
+) -> str:
+    """Why this candidate was not trained on, in one line with numbers, for the record.
+
+    Args:
+        ladder: the rungs.
+        standings: as they are now.
+        row: a candidate.
+        objectives: name of each column of `standings.sizes`.
+
+    Raises:
+        ObjectiveError: the names and the columns of the sizes differ in number.
+    """
+    if len(objectives) != standings.sizes.shape[1]:
+        raise ObjectiveError(
+            f"there are {standings.sizes.shape[1]} sizes a candidate, "
+            f"but {len(objectives)} names: {', '.join(objectives)}"
+        )
+    reached = np.flatnonzero(np.isfinite(standings.accuracies[row]))
+    if not len(reached):
+        return "no accuracy was measured"
+    rung = int(reached[-1])
+    epochs = ladder.epochs[rung]
+    at = f"at {epochs} epoch{'s' if epochs > 1 else ''}"
+    if rung == len(ladder.epochs) - 1:
+        return f"trained in full: {epochs} epoch{'s' if epochs > 1 else ''}"
+    rows = np.flatnonzero(np.isfinite(standings.accuracies[:, rung]))
+    accuracies = standings.accuracies[rows, rung]
+    own = standings.accuracies[row, rung]
+    no_larger = (standings.sizes[rows] <= standings.sizes[row]).all(axis=1)
+    better = rows[no_larger & (accuracies > own)]
+    if not len(better):
+        return (
+            f"{at} none of its size or smaller was better, but its turn to be trained on "
+            f"did not come: {_described(standings, row, rung, objectives)}, "
+            f"one of {len(rows):,} candidates there"
+        )
+    best = int(better[np.argmax(standings.accuracies[better, rung])])
+    return (
+        f"{at} {len(better):,} of its size or smaller {'were' if len(better) > 1 else 'was'} "
+        f"better: the best {_described(standings, best, rung, objectives)} "
+        f"against {_described(standings, row, rung, objectives)}"
+    )
+
+
+def _rungs(ladder: Ladder, standings: Standings) -> Iterator[tuple[int, Rows, Floats]]:
+    """Each rung below the top, highest first: its candidates and their ranks.
+
+    A rank is the shortfall; on the front it is -1, so that a larger candidate of the same
+    accuracy comes behind the front.
+    """
+    if standings.accuracies.shape[1] != len(ladder.epochs):
+        raise ObjectiveError(
+            f"the ladder has {len(ladder.epochs)} rungs, "
+            f"but the standings {standings.accuracies.shape[1]}"
+        )
+    for rung in range(len(ladder.epochs) - 2, -1, -1):
+        rows = np.flatnonzero(np.isfinite(standings.accuracies[:, rung]))
+        if not len(rows):
+            continue
+        sizes, accuracies = standings.sizes[rows], standings.accuracies[rows, rung]
+        ranked = shortfalls(sizes, accuracies)
+        ranked[front(np.column_stack([sizes, -accuracies]))] = -1.0
+        yield rung, rows, ranked
+
+
+def _is_promoted(standings: Standings, rows: Rows, rung: int) -> NDArray[np.bool_]:
+    """Which of a rung's candidates went on: measured above, running there, or failed there."""
+    return np.isfinite(standings.accuracies[rows, rung + 1]) | ~standings.is_open[rows]
+
+
+def _first_open(
+    standings: Standings, rows: Rows, ranked: Floats, is_promoted: NDArray[np.bool_]
+) -> int | None:
+    """Place in `rows` of the open candidate that ranks first, or None where none is open."""
+    open_ = np.flatnonzero(~is_promoted)
+    if not len(open_):
+        return None
+    first = open_[ranked[open_] == ranked[open_].min()]
+    if len(first) == 1 or ranked[first[0]] >= 0 or not is_promoted.any():
+        return int(first[0])
+    logs = np.log(standings.sizes[rows])
+    # Only what went on from this front covers its part of the range of sizes.
+    others = np.flatnonzero(is_promoted & (ranked < 0))
+    if not len(others):
+        return int(first[0])
+    distances = np.full(len(first), np.inf)
+    for other in others:
+        distances = np.minimum(distances, np.abs(logs[first] - logs[other]).max(axis=1))
+    return int(first[np.argmax(distances)])
+
+
+def _described(standings: Standings, row: int, rung: int, objectives: tuple[str, ...]) -> str:
+    sizes = ", ".join(
+        f"{value:,.0f} {_NAMES.get(name, name)}"
+        for name, value in zip(objectives, standings.sizes[row], strict=True)
+    )
+    return f"{standings.accuracies[row, rung]:.2%} with {sizes}"
+
+
+_NAMES = {
+    "params_count": "parameters",
+    "macs": "MACs",
+    "weight_bytes": "bytes of weights",
+    "peak_activation_bytes": "bytes of activations",
+}
