@@ -2,7 +2,8 @@
 
 Source: Deb, Pratap, Agarwal and Meyarivan 2002 (NSGA-II): nondominated sorting, crowding
 distance, binary tournaments. Ours: the population is the best of all that was measured, not
-of one generation, so nothing waits for a generation to end; a child is projected on the pool.
+of one generation, so nothing waits for a generation to end; several sizes become one by
+random weights, other ones at each ask; a child is projected on the pool.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ class Nsga2Sampler:
         open_ = unseen(pool, history)
         if not len(open_):
             return None
-        scaled = log_sizes(sizes)
+        size = one_size(log_sizes(sizes), rng)
         measured = np.flatnonzero(history.is_measured)
         if len(measured) < START_UP_COUNT:
-            return start_up(one_size(scaled, rng), open_, history, rng)
+            return start_up(size, open_, history, rng)
         asked = history.indices[measured]
-        points = np.column_stack([scaled[asked], -history.accuracies[measured]])
+        points = np.column_stack([size[asked], -history.accuracies[measured]])
         ranked = asked[best(points, history.rungs[measured], self.population_count)]
         child = self._child(pool, ranked, rng)
         distances = ((features(pool, open_) - child) ** 2).sum(axis=1)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dse.pareto import front
 from dse.search.samplers.sampler import Floats, Ints
 
 
@@ -14,10 +14,11 @@ def best(points: Floats, rungs: Ints, count: int) -> Ints:
     Accuracies after few and after many epochs do not compare, so only points of one rung
     are compared: fronts are peeled off at the highest rung, then at the next. That order is
     right because a candidate reached a rung by being among the best of the one below. Within
-    a front, points that lie apart most come first (crowding distance).
+    a front, points that lie apart most come first (crowding distance). One sort, then one pass
+    for each front; copies of a point stand on successive fronts.
 
     Args:
-        points: float array (row, objective), all minimised, finite.
+        points: float array (row, 2): size and negative accuracy, finite.
         rungs: int array (row,).
         count: number of rows wanted.
 
@@ -62,15 +63,8 @@ def crowding(points: Floats) -> Floats:
     return distance
 
 
-def _is_front(ordered: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which of the points, in lexicographic order, are on the front.
-
-    Of equal points, two objectives keep the first only: copies follow on later fronts.
-    """
-    is_front = np.zeros(len(ordered), dtype=np.bool_)
-    if ordered.shape[1] == 2:
-        is_front[0] = True
-        is_front[1:] = ordered[1:, 1] < np.minimum.accumulate(ordered[:, 1])[:-1]
-    else:
-        is_front[front(ordered)] = True
+def _is_front(ordered: Floats) -> NDArray[np.bool_]:
+    """Which of the points, in lexicographic order, are on the front; the first of equal ones."""
+    is_front = np.ones(len(ordered), dtype=np.bool_)
+    is_front[1:] = ordered[1:, 1] < np.minimum.accumulate(ordered[:, 1])[:-1]
     return is_front

@@ -54,7 +54,7 @@ def large_pool() -> TablePool:
 @pytest.mark.parametrize("costs", [("params_count",), ("params_count", "macs")])
 def test_an_ask_takes_less_than_20_ms_up_to_ten_thousand_trials(name, costs):
     pool = large_pool()
-    assert len(pool) > 10_000
+    assert 10_000 < len(pool) < 30_000
     sizes, truth = pool.sizes(*costs), accuracy(pool)
     asked, spent_s = np.empty(0, dtype=np.intp), []
     for ask in range(10_000):
