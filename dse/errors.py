@@ -4,6 +4,7 @@
     ├── UsageError              the command line cannot be understood (exit status 2)
     ├── ConfigError             a YAML file or a setting: all its problems, each with its place
     ├── SpaceError              a search space that cannot be used this way
+    ├── SamplerError            a sampler that does not exist or that a space does not fit
     ├── ArchitectureError       a candidate that cannot be built; names the layer and the reason
     ├── ObjectiveError          values that cannot be compared
     ├── DataError               pictures that are missing, broken or too few
@@ -49,6 +50,10 @@ class ConfigError(DseError):
 
 class SpaceError(DseError):
     """A search space cannot be used this way (infinite, or nothing in it can be built)."""
+
+
+class SamplerError(DseError):
+    """There is no such sampler, or the domains of a space do not fit it."""
 
 
 class ArchitectureError(DseError):

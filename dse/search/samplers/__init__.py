@@ -1,0 +1,47 @@
+"""Samplers: which candidate of the pool is measured next.
+
+All choose from the candidates that were not asked yet, so none is infeasible and none is
+asked twice. They are functions of pool, history and random numbers and keep no state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dse.architecture import nearest
+from dse.errors import SamplerError
+from dse.search.samplers.gp import GpSampler, domains_problem
+from dse.search.samplers.nsga2 import Nsga2Sampler
+from dse.search.samplers.sampler import History, PoolLike, Sampler
+from dse.search.samplers.tpe import TpeSampler
+from dse.search.samplers.uniform import UniformSampler
+
+__all__ = ["DEFAULT_SAMPLER", "SAMPLERS", "History", "PoolLike", "Sampler", "make_sampler"]
+
+DEFAULT_SAMPLER = "tpe"
+
+SAMPLERS: Mapping[str, Sampler] = {
+    "tpe": TpeSampler(),
+    "nsga2": Nsga2Sampler(),
+    "random": UniformSampler(),
+    "gp": GpSampler(),
+}
+
+
+def make_sampler(name: str, pool: PoolLike) -> Sampler:
+    """The sampler of that name.
+
+    Args:
+        name: a key of `SAMPLERS`.
+        pool: what it is going to choose from.
+
+    Raises:
+        SamplerError: there is none of that name, or the domains of the pool's space do not
+            fit it; says which samplers they fit.
+    """
+    if name not in SAMPLERS:
+        raise SamplerError(f"there is no sampler {name!r}{nearest(name, list(SAMPLERS))}")
+    problem = domains_problem(pool) if name == "gp" else None
+    if problem:
+        raise SamplerError(problem)
+    return SAMPLERS[name]

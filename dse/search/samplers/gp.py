@@ -1,0 +1,167 @@
+"""`gp`: a Gaussian process for the accuracy, and the hypervolume that it lets expect.
+
+Sources: Rasmussen and Williams 2006 (Gaussian processes); Emmerich, Giannakoglou and Naujoks
+2006 (expected hypervolume improvement), which with exact sizes is a sum of one-dimensional
+expected improvements; Knowles 2006 (ParEGO: several sizes become one by random weights).
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dse.search.samplers.features import features, is_ordered
+from dse.search.samplers.ranking import best
+from dse.search.samplers.sampler import Floats, History, Ints, PoolLike, unseen
+from dse.search.samplers.sizes import START_UP_COUNT, log_sizes, one_size, start_up
+
+LARGEST_SIZE = 1.1
+"""Reference point of the volume: a tenth of the range beyond the largest; its accuracy is 0."""
+
+
+def domains_problem(pool: PoolLike) -> str | None:
+    """Why a Gaussian process has nothing to learn from, or None where it fits."""
+    if not pool.varying or is_ordered(pool).any():
+        return None
+    names = ", ".join(pool.varying)
+    return (
+        "sampler gp needs a metaparameter whose values have an order (a range, or a list of "
+        f"numbers), but {pool.space.name} varies only {names}, by lists of words or layers; "
+        "take tpe, nsga2 or random"
+    )
+
+
+@dataclass(frozen=True)
+class GpSampler:
+    """For few and costly trials: an ask takes up to a second.
+
+    Domains that fit: ranges and lists of numbers; lists of words or layers beside them are
+    coordinates of 0 and 1. A space that varies nothing else is refused (`domains_problem`).
+    The rung is a coordinate too: what was measured after few epochs informs about many. It
+    learns nothing from candidates that failed or are still in training.
+
+    Attributes:
+        most_observations: learnt from; the best and a random rest where there are more.
+        most_candidates: of the pool that are compared in one ask; a random choice.
+    """
+
+    name: str = "gp"
+    most_observations: int = 200
+    most_candidates: int = 2000
+
+    def ask(
+        self, pool: PoolLike, history: History, sizes: Floats, rng: np.random.Generator
+    ) -> int | None:
+        """See `Sampler.ask`."""
+        open_ = unseen(pool, history)
+        if not len(open_):
+            return None
+        size = one_size(log_sizes(sizes), rng)
+        measured = np.flatnonzero(history.is_measured)
+        if len(measured) < START_UP_COUNT:
+            return start_up(size, open_, history, rng)
+        if len(open_) > self.most_candidates:
+            open_ = rng.choice(open_, self.most_candidates, replace=False)
+        known = self._observations(history, measured, size, rng)
+        asked, rungs = history.indices[known], history.rungs[known]
+        accuracies = history.accuracies[known]
+        centre, spread = accuracies.mean(), accuracies.std() or 1.0
+
+        def place(rows: Ints, rung: Ints | int) -> Floats:
+            height = np.broadcast_to(rung, len(rows)) / max(1, rungs.max())
+            return np.column_stack([features(pool, rows), size[rows], height])
+
+        process = _fit(place(asked, rungs), (accuracies - centre) / spread)
+        mean, deviation = _predict(process, place(open_, rungs.max()))
+        front_mean, _ = _predict(process, place(asked, rungs.max()))
+        gain = expected_gain(
+            size[open_],
+            centre + spread * mean,
+            spread * deviation,
+            front_sizes=size[asked],
+            front_accuracies=centre + spread * front_mean,
+        )
+        return int(open_[np.argmax(gain)])
+
+    def _observations(
+        self, history: History, measured: Ints, size: Floats, rng: np.random.Generator
+    ) -> Ints:
+        if len(measured) <= self.most_observations:
+            return measured
+        points = np.column_stack([size[history.indices], -history.accuracies])[measured]
+        first = best(points, history.rungs[measured], self.most_observations // 2)
+        rest = np.setdiff1d(np.arange(len(measured)), first)
+        rest = rng.choice(rest, self.most_observations - len(first), replace=False)
+        return np.sort(measured[np.concatenate([first, rest])])
+
+
+def expected_gain(
+    size: Floats,
+    mean: Floats,
+    deviation: Floats,
+    *,
+    front_sizes: Floats,
+    front_accuracies: Floats,
+) -> Floats:
+    """Hypervolume over (size, accuracy) that a candidate is expected to add.
+
+    A candidate of exact size s and normal accuracy a adds the integral over all sizes t >= s
+    of max(0, a - f(t)), where f(t) is the best accuracy known up to size t: a step function,
+    so the expectation is a sum over its steps of width times expected improvement.
+
+    Args:
+        size: float array (candidate,), in [0, 1].
+        mean: float array (candidate,), of its accuracy.
+        deviation: float array (candidate,), its standard deviation.
+        front_sizes: float array (point,), of what is known, in any order.
+        front_accuracies: float array (point,).
+
+    Returns:
+        Float array (candidate,).
+    """
+    from scipy.stats import norm
+
+    order = np.lexsort([-front_accuracies, front_sizes])
+    steps = np.maximum.accumulate(np.maximum(front_accuracies[order], 0.0))
+    starts = np.concatenate([[0.0], front_sizes[order]])
+    levels = np.concatenate([[0.0], steps])
+    ends = np.append(starts[1:], LARGEST_SIZE)
+    widths = np.maximum(0.0, ends - np.maximum(starts, size[:, None]))
+    sigma = np.maximum(deviation, 1e-9)[:, None]
+    z = (mean[:, None] - levels) / sigma
+    gain: Floats = (widths * sigma * (z * norm.cdf(z) + norm.pdf(z))).sum(axis=1)
+    return gain
+
+
+def _fit(points: Floats, targets: Floats) -> Any:
+    """A process with one length scale a coordinate, by maximum likelihood."""
+    from scipy.optimize import minimize
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+    def optimise(objective: Any, initial: Floats, bounds: Floats) -> tuple[Floats, float]:
+        found = minimize(
+            objective, initial, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 20}
+        )
+        return found.x, found.fun
+
+    kernel = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(
+        np.ones(points.shape[1]), (0.1, 30.0), nu=2.5
+    ) + WhiteKernel(0.01, (1e-5, 1.0))
+    process = GaussianProcessRegressor(kernel, optimizer=optimise)
+    with warnings.catch_warnings():
+        # A length scale at its bound says that a metaparameter does not matter: no news.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        process.fit(points, targets)
+    return process
+
+
+def _predict(process: Any, points: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of the accuracy itself, without the noise of measuring."""
+    mean, deviation = process.predict(points, return_std=True)
+    noise = process.kernel_.k2.noise_level
+    return mean, np.sqrt(np.maximum(deviation**2 - noise, 0.0))
