@@ -60,7 +60,7 @@ def show_plan(
                 *(candidate.metaparameters[name] for name in names),
                 cost.params_count,
                 cost.macs,
-                f"{train_s(cost, sweep.recipe, count):.1f}",
+                f"{train_s(cost.macs, sweep.recipe, count):.1f}",
             ]
             for candidate, cost in sweep.survey.feasible
         ],
@@ -99,7 +99,7 @@ def _plan_document(
                 "candidate": candidate.key,
                 "metaparameters": candidate.metaparameters,
                 **{name: getattr(cost, name) for name in OBJECTIVES},
-                "estimated_train_s": train_s(cost, sweep.recipe, description.train_count),
+                "estimated_train_s": train_s(cost.macs, sweep.recipe, description.train_count),
             }
             for candidate, cost in sweep.survey.feasible
         ],

@@ -22,15 +22,15 @@ START_S = 6.0
 """A worker's own start: imports and data."""
 
 
-def train_s(cost: Cost, recipe: Recipe, train_count: int) -> float:
+def train_s(macs: float, recipe: Recipe, train_count: int) -> float:
     """Seconds to train one candidate once on one worker, compilation aside."""
     images = recipe.epochs * train_count
-    return images * (TRAIN_S_PER_IMAGE + TRAIN_S_PER_MAC * cost.macs)
+    return images * (TRAIN_S_PER_IMAGE + TRAIN_S_PER_MAC * macs)
 
 
 def job_s(cost: Cost, recipe: Recipe, *, train_count: int, seeds: int) -> float:
     """Seconds for one candidate and seed, with its share of the candidate's compilation."""
-    return train_s(cost, recipe, train_count) + COMPILE_S / seeds
+    return train_s(cost.macs, recipe, train_count) + COMPILE_S / seeds
 
 
 def sweep_s(
@@ -44,6 +44,6 @@ def sweep_s(
     """Seconds for all jobs on `workers_count` workers."""
     if not jobs:
         return 0.0
-    training = sum(train_s(costs[job.candidate], recipe, train_count) for job in jobs)
+    training = sum(train_s(costs[job.candidate].macs, recipe, train_count) for job in jobs)
     compilation = COMPILE_S * len({job.candidate for job in jobs})
     return START_S + (training + compilation) / min(workers_count, len(jobs))

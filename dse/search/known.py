@@ -1,0 +1,134 @@
+"""What a search knows at a moment, as the arrays that samplers, rungs and finals work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from dse.data import Dataset
+from dse.pareto import front
+from dse.search.halves import judging_half
+from dse.search.reference import Reference
+from dse.search.rungs import Ladder, Standings
+from dse.search.samplers import History
+from dse.search.trials import SearchRecord, SearchTrial
+from dse.space.pool import Pool
+from dse.training import Measurement, unpack_bits
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+class Known:
+    """The record of a search, seen through its pool, its rungs and its two halves of pictures.
+
+    Args:
+        pool: the candidates.
+        ladder: the rungs.
+        objectives: costs that are to be small.
+        record: of the search.
+        dataset: its pictures.
+        reference: what an answer is held against.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        ladder: Ladder,
+        objectives: Sequence[str],
+        record: SearchRecord,
+        dataset: Dataset,
+        reference: Reference,
+    ) -> None:
+        self.pool, self.ladder, self.objectives = pool, ladder, tuple(objectives)
+        self.record, self.dataset, self.reference = record, dataset, reference
+        self.judging = judging_half(len(dataset.validation))
+        self.pool_sizes: Floats = np.column_stack([pool.costs[n] for n in objectives]).astype(float)
+        self.running: set[tuple[str, int]] = set()
+        self.clock: Callable[[], float] = lambda: record.spent_s
+        self._indices: dict[str, int] = {}
+        self._steering: dict[tuple[str, int, int], float] = {}
+
+    def right(self, measurement: Measurement) -> Bools:
+        """Which validation pictures are right, bool (picture,)."""
+        return unpack_bits(measurement.validation_correct, len(self.dataset.validation))
+
+    def steering_accuracy(self, trial: SearchTrial, epochs: int) -> float:
+        """On the half of the validation pictures that steers; NaN where training failed."""
+        measured = trial.rungs[epochs]
+        if measured.status == "failed":
+            return float("nan")
+        key = (*trial.key, epochs)
+        if key not in self._steering:
+            self._steering[key] = float(self.right(measured)[~self.judging].mean())
+        return self._steering[key]
+
+    def reference_steering_accuracy(self) -> float:
+        """The reference's, on the same pictures."""
+        return float(np.mean(self.reference.on(~self.judging)))
+
+    def sizes(self, trials: Sequence[SearchTrial]) -> Floats:
+        """Float array (trial, objective)."""
+        rows = [[float(trial.costs[name]) for name in self.objectives] for trial in trials]
+        return np.array(rows).reshape(len(rows), len(self.objectives))
+
+    def full(self) -> list[SearchTrial]:
+        """Trials of the search that finished at full fidelity."""
+        full = self.ladder.epochs[-1]
+        return [t for t in self.record.searched if full in t.rungs and not t.is_failed]
+
+    def standings(self, can_go_on: Callable[[SearchTrial], bool]) -> Standings:
+        """Where each trial of the search stands, in their order.
+
+        Args:
+            can_go_on: whether there is the budget to train one to its next rung.
+        """
+        trials = self.record.searched
+        accuracies = np.full((len(trials), len(self.ladder.epochs)), np.nan)
+        for row, trial in enumerate(trials):
+            for rung, epochs in enumerate(self.ladder.epochs):
+                if epochs in trial.rungs:
+                    accuracies[row, rung] = self.steering_accuracy(trial, epochs)
+        is_open = [
+            trial.key not in self.running and not trial.is_failed and can_go_on(trial)
+            for trial in trials
+        ]
+        return Standings(self.sizes(trials), accuracies, np.array(is_open, dtype=bool))
+
+    def history(self) -> History:
+        """What a sampler is told."""
+        trials = self.record.searched
+        accuracies = np.full(len(trials), np.nan)
+        rungs = np.full(len(trials), -1)
+        for row, trial in enumerate(trials):
+            for rung, epochs in enumerate(self.ladder.epochs):
+                if epochs in trial.rungs and not trial.is_failed:
+                    accuracies[row], rungs[row] = self.steering_accuracy(trial, epochs), rung
+        indices = [self.index(trial) for trial in trials]
+        return History(np.array(indices, dtype=np.intp), accuracies, rungs)
+
+    def index(self, trial: SearchTrial) -> int:
+        """Of its candidate in the pool."""
+        key = trial.candidate.key
+        if key not in self._indices:
+            found = self.pool.find(trial.candidate)
+            assert found is not None, "a recorded candidate is one of its pool"
+            self._indices[key] = found
+        return self._indices[key]
+
+    def best(self) -> SearchTrial | None:
+        """The smallest trial at full fidelity that is not below the reference, unconfirmed."""
+        full, reached = self.ladder.epochs[-1], self.reference_steering_accuracy()
+        able = [t for t in self.full() if self.steering_accuracy(t, full) >= reached]
+        return min(able, key=lambda t: [t.costs[n] for n in self.objectives], default=None)
+
+    def front(self) -> list[SearchTrial]:
+        """The front of what was trained in full, by the first objective, smallest first."""
+        trials, full = self.full(), self.ladder.epochs[-1]
+        if not trials:
+            return []
+        accuracies = [self.steering_accuracy(trial, full) for trial in trials]
+        on_front = front(np.column_stack([self.sizes(trials), -np.array(accuracies)]))
+        return sorted((trials[i] for i in on_front), key=lambda t: t.costs[self.objectives[0]])

@@ -1,0 +1,309 @@
+"""The stages of a search: what each of them has trained next, as a source of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from dataclasses import replace
+from statistics import median
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from dse.search.estimate import COMPILE_S, train_s
+from dse.search.finals import (
+    Decision,
+    Finalist,
+    choose_finalists,
+    decide,
+    next_seeds,
+    steering_noise,
+)
+from dse.search.jobs import Ended, Job
+from dse.search.known import Known
+from dse.search.rungs import next_promotion, stop_reason, top_up
+from dse.search.samplers import make_sampler
+from dse.search.trials import FINALS, SearchTrial
+from dse.space.pool import Pool
+from dse.training import Recipe
+
+if TYPE_CHECKING:
+    from dse.search.search import Search
+
+SEARCH_SHARE = 0.6
+"""Of a budget of time or epochs, what the search spends; the finals have the rest."""
+
+ASKING_SHARE = 0.8
+"""Of the search's own part, after which no new candidate is asked for."""
+
+
+class Stage(Protocol):
+    """A source of jobs that takes note of how each ended."""
+
+    def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
+        """What to train next; None where there is nothing now."""
+
+    def is_over(self) -> bool:
+        """Whether to stop now, whatever is being trained."""
+
+    def ended(self, event: Ended) -> None:
+        """Put a result into the record."""
+
+
+class _Pace:
+    """How long training takes here: the estimate, corrected by what was measured."""
+
+    def __init__(self, known: Known, recipe: Recipe) -> None:
+        self._known, self._recipe = known, recipe
+        self._train_count = len(known.dataset.train)
+
+    def epochs_s(self, macs: float, epochs: int) -> float:
+        """Seconds for so many epochs of a network, compilation included."""
+        return COMPILE_S + self._factor() * self._guess(macs, epochs)
+
+    def _guess(self, macs: float, epochs: int) -> float:
+        return train_s(macs, replace(self._recipe, epochs=epochs), self._train_count)
+
+    def _factor(self) -> float:
+        factors = [
+            latest.train_s / self._guess(trial.costs["macs"], latest.epochs)
+            for trial in list(self._known.record.trials.values())[-20:]
+            if (latest := trial.latest) and latest.epochs and latest.train_s
+        ]
+        return median(factors) if factors else 1.0
+
+
+class SearchStage:
+    """Asks for candidates and promotes them from rung to rung.
+
+    Whoever is promotable is trained on before anything new is asked for. When the budget for
+    asking is spent, what is on a front is trained on to the top, as far as the rest goes.
+    """
+
+    def __init__(self, search: Search, known: Known, clock: Callable[[], float]) -> None:
+        self._search, self._known, self._clock = search, known, clock
+        self._record = known.record
+        self._sampler = make_sampler(search.sampler, known.pool)
+        self._pace = _Pace(known, search.recipe)
+        self._running_epochs: dict[tuple[str, int], int] = {}
+        # Reused trials stand in the record, but this study did not pay for them.
+        self._amount = search.budget.amount
+
+    def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
+        """A begun candidate, a promotion, a new candidate or a member of a front, in this order."""
+        trial = self._begun() or self._promotable() or self._asked() or self._left_on_fronts()
+        if trial is None:
+            return None
+        if trial.stopped:
+            trial = self._record.go_on(trial)
+        epochs = self._next_epochs(trial)
+        self._known.running.add(trial.key)
+        self._running_epochs[trial.key] = epochs - trial.epochs
+        return Job(trial.candidate, trial.replicate, epochs)
+
+    def is_over(self) -> bool:
+        """When the time of the search is up."""
+        budget = self._search.budget
+        return budget.kind == "time" and self._clock() > SEARCH_SHARE * self._amount
+
+    def ended(self, event: Ended) -> None:
+        """Add the rung to its trial."""
+        trial = self._record.trials[event.job.key]
+        self._record.add(trial, event.measurement, self._clock())
+        self._known.running.discard(trial.key)
+        self._running_epochs.pop(trial.key, None)
+
+    def close(self) -> None:
+        """Note of each candidate that was not trained in full why that is so."""
+        self._known.running.clear()
+        standings = self._known.standings(lambda _: True)
+        for row, trial in enumerate(self._record.searched):
+            if trial.is_failed or trial.stopped or self._is_full(trial):
+                continue
+            reason = stop_reason(
+                self._search.ladder, standings, row, objectives=self._search.objectives
+            )
+            if not trial.rungs:
+                reason = "the budget ended before it was measured"
+            self._record.stop(trial, reason)
+
+    def _begun(self) -> SearchTrial | None:
+        for trial in self._record.searched:
+            if not trial.rungs and not trial.stopped and trial.key not in self._known.running:
+                return trial
+        return None
+
+    def _promotable(self) -> SearchTrial | None:
+        row = next_promotion(self._search.ladder, self._known.standings(self._is_affordable))
+        return None if row is None else self._record.searched[row]
+
+    def _left_on_fronts(self) -> SearchTrial | None:
+        row = top_up(self._search.ladder, self._known.standings(self._is_affordable))
+        return None if row is None else self._record.searched[row]
+
+    def _asked(self) -> SearchTrial | None:
+        asked = self._record.searched
+        if not self._may_ask(sum(trial.stage == "search" for trial in asked)):
+            return None
+        pool = self._known.pool
+        # The same question gets the same answer, whenever and however often it is asked.
+        rng = np.random.default_rng([self._search.study_seed, len(asked)])
+        index = self._sampler.ask(pool, self._known.history(), self._known.pool_sizes, rng)
+        if index is None:
+            return None
+        return self._record.ask(pool.candidate(index), costs_in_pool(pool, index))
+
+    def _may_ask(self, asked_count: int) -> bool:
+        budget, first = self._search.budget, self._search.ladder.epochs[0]
+        if budget.kind == "trials":
+            return asked_count < self._amount
+        part = SEARCH_SHARE * ASKING_SHARE * self._amount
+        if budget.kind == "epochs":
+            return self._spent_epochs() + first <= part
+        return self._clock() < part
+
+    def _is_affordable(self, trial: SearchTrial) -> bool:
+        """Whether the search's own part of the budget reaches to the trial's next rung."""
+        if self._is_full(trial) or trial.is_failed or not trial.rungs:
+            return False
+        epochs = self._next_epochs(trial) - trial.epochs
+        budget = self._search.budget
+        if budget.kind == "trials":
+            return True
+        if budget.kind == "epochs":
+            return self._spent_epochs() + epochs <= SEARCH_SHARE * self._amount
+        expected_s = self._pace.epochs_s(trial.costs["macs"], epochs)
+        return self._clock() + expected_s < SEARCH_SHARE * self._amount
+
+    def _spent_epochs(self) -> int:
+        return self._record.spent_epochs + sum(self._running_epochs.values())
+
+    def _is_full(self, trial: SearchTrial) -> bool:
+        return trial.epochs >= self._search.ladder.epochs[-1]
+
+    def _next_epochs(self, trial: SearchTrial) -> int:
+        return next(epochs for epochs in self._search.ladder.epochs if epochs > trial.epochs)
+
+
+class FinalsStage:
+    """Trains the finalists with fresh seeds; what is known of them decides who gets more."""
+
+    def __init__(self, search: Search, known: Known, clock: Callable[[], float]) -> None:
+        self._search, self._known, self._clock = search, known, clock
+        self._pace = _Pace(known, search.recipe)
+        self._reference = known.reference.on(known.judging)
+        self.finalists = self._chosen()
+
+    def _chosen(self) -> list[SearchTrial]:
+        known, full = self._known, self._known.full()
+        accuracies = [known.steering_accuracy(t, self._search.recipe.epochs) for t in full]
+        reached = known.reference_steering_accuracy()
+        chosen = choose_finalists(
+            known.sizes(full),
+            np.array(accuracies),
+            reached,
+            noise=steering_noise(reached, int((~known.judging).sum())),
+            margin=self._search.margin,
+            most=self._search.finalists,
+        )
+        return [full[index] for index in chosen]
+
+    def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
+        """The replicate that is wanted most, of those that nobody trains."""
+        for index, replicate in next_seeds(self._known_finalists(), self._reference, **self._rule):
+            trial = self.finalists[index]
+            key = (trial.candidate.key, replicate)
+            if key not in self._known.running and self._is_affordable(trial):
+                self._known.running.add(key)
+                return Job(trial.candidate, replicate)
+        return None
+
+    def is_over(self) -> bool:
+        """When all of the time is up."""
+        budget = self._search.budget
+        return budget.kind == "time" and self._clock() > budget.amount
+
+    def ended(self, event: Ended) -> None:
+        """Add the replicate."""
+        costs = next(t.costs for t in self.finalists if t.candidate == event.job.candidate)
+        self._known.running.discard(event.job.key)
+        self._known.record.add_whole(
+            event.job, costs, [event.measurement], FINALS, self._clock()
+        )
+
+    def decision(self) -> Decision:
+        """What the race came to."""
+        self._known.running.clear()
+        return decide(self._known_finalists(), self._reference, **self._rule)
+
+    @property
+    def _rule(self) -> dict[str, float | int]:
+        search = self._search
+        return {"margin": search.margin, "confidence": search.confidence, "seeds": search.seeds}
+
+    def _known_finalists(self) -> list[Finalist]:
+        return [known_finalist(self._known, trial, self._search) for trial in self.finalists]
+
+    def _is_affordable(self, trial: SearchTrial) -> bool:
+        budget, epochs = self._search.budget, self._search.recipe.epochs
+        if budget.kind == "trials":
+            return True
+        if budget.kind == "epochs":
+            running = epochs * len(self._known.running)
+            return self._known.record.spent_epochs + running + epochs <= budget.amount
+        return self._clock() + self._pace.epochs_s(trial.costs["macs"], epochs) < budget.amount
+
+
+def known_finalist(known: Known, trial: SearchTrial, search: Search) -> Finalist:
+    """A finalist with what its fresh replicates have right of the judging pictures."""
+    trials = [
+        known.record.trials[key]
+        for replicate in range(1, search.seeds + 1)
+        if (key := (trial.candidate.key, replicate)) in known.record.trials
+    ]
+    good = [t for t in trials if not t.is_failed and search.recipe.epochs in t.rungs]
+    rows = [known.right(t.rungs[search.recipe.epochs])[known.judging] for t in good]
+    return Finalist(
+        trial.candidate.key,
+        tuple(float(trial.costs[name]) for name in search.objectives),
+        known.steering_accuracy(trial, search.recipe.epochs),
+        np.array(rows, dtype=bool).reshape(len(rows), int(known.judging.sum())),
+        tuple(t.replicate for t in good),
+        is_failed=any(t.is_failed for t in trials),
+    )
+
+
+class TestStage:
+    """Scores the answer's fresh replicates on the test pictures, once."""
+
+    __test__ = False  # no test of pytest's, whatever it is called
+
+    def __init__(self, known: Known, candidate_key: str) -> None:
+        self._known, self._key = known, candidate_key
+        self._waiting = [
+            Job(trial.candidate, trial.replicate, task="test")
+            for trial in known.record.trials.values()
+            if trial.candidate.key == candidate_key
+            and trial.replicate > 0
+            and not trial.is_failed
+            and str(trial.replicate) not in known.record.tested(candidate_key)
+        ]
+
+    def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
+        """The next replicate."""
+        return self._waiting.pop(0) if self._waiting else None
+
+    def is_over(self) -> bool:
+        """Never: it is a matter of seconds."""
+        return False
+
+    def ended(self, event: Ended) -> None:
+        """Note which test pictures are right."""
+        if event.measurement.status == "finished":
+            self._known.record.add_tested(
+                self._key, event.job.replicate, event.measurement.test_correct
+            )
+
+
+def costs_in_pool(pool: Pool, index: int) -> dict[str, int]:
+    """The exact costs of one candidate of the pool, by name."""
+    return {name: int(values[index]) for name, values in pool.costs.items()}
