@@ -81,15 +81,18 @@ def _share_at(trace: Trace, epochs: int) -> float:
 def _print(name: str, methods: dict[str, dict[str, object]], seeds_count: int) -> None:
     print(f"\n{name}: epochs to {SHARE:.0%} of the exhaustive front's hypervolume")
     ours = methods["rungs, random"]["median_epochs"]
+    is_ours_known = methods["rungs, random"]["reached_count"] > seeds_count // 2
     print(
         f"{'method':26} {'median':>8} {'reached':>8} {'rungs/it':>9}  share at 1000 … 6000 epochs"
     )
     for method, row in methods.items():
         mark = " " if row["reached_count"] > seeds_count // 2 else "+"
         shares = " ".join(f"{share:.4f}" for share in row["share_at"].values())
+        ratio = f"{ours / row['median_epochs']:.2f}" if is_ours_known else "unknown"
+        ratio = "<" + ratio if is_ours_known and mark == "+" else ratio
         print(
             f"{method:26} {row['median_epochs']:7.0f}{mark} {row['reached_count']:4}/{seeds_count}"
-            f" {ours / row['median_epochs']:9.2f}  {shares}"
+            f" {ratio:>9}  {shares}"
         )
         print(f"{'':26} {' '.join(str(epochs) for epochs in row['epochs'])}", flush=True)
 
