@@ -105,7 +105,7 @@ def test_a_broken_study_is_one_line_and_not_the_end(run):
 
 
 def test_the_space_of_a_sweep_is_counted_from_its_description(run, toy_keys):
-    plain = {"family": "squeezenet", "metaparameters": {"freq": {"values": [1, 2, 3]}}}
+    plain = {"schema": 1, "family": "squeezenet", "metaparameters": {"freq": {"values": [1, 2, 3]}}}
     dump_yaml({"space": {"name": "x", **plain}}, Path("results/toy/study.yaml"))
     (entry,) = json.loads(run("studies", "--json").stdout)
     assert (entry["space_size"], entry["data"], entry["kind"]) == (3, None, "sweep")
