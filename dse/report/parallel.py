@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LEAST_CANDIDATES_COUNT = 2
 _MOST_STEPS_COUNT = 8
+_MOST_NAMES_COUNT = 6
+_LINE_DOWN = -0.045
 _FAN = 0.035
 _COLOURS = "viridis"  # even in lightness, and told apart by the colour-blind
 _STRIP_WIDTH = 0.05
@@ -114,7 +116,7 @@ def _thinned(ticks: tuple[tuple[float, str], ...], most: int = 16) -> tuple[tupl
 
 def _size_axis(summary: pd.DataFrame, size: str) -> _Axis:
     sizes = np.maximum(summary[size].to_numpy(dtype=float), 1)
-    name, unit = SIZES[size]
+    name, unit = f"{SIZES[size][0]} (log)", SIZES[size][1]
     low, high = float(sizes.min()), float(sizes.max())
     if low == high:
         return _Axis(name, np.full(len(sizes), 0.5), ((0.5, short_count(low, unit)),), False)
@@ -201,13 +203,10 @@ def _draw_axes(axes: Axes, axes_of: Sequence[_Axis]) -> None:
                 zorder=6,
                 path_effects=[withStroke(linewidth=2.5, foreground="white")],
             )
-    axes.set_xticks(
-        np.arange(len(axes_of)),
-        [
-            f"{axis.name}\n(logarithmic)" if at == last - 1 else axis.name
-            for at, axis in enumerate(axes_of)
-        ],
-    )
+    axes.set_xticks(np.arange(len(axes_of)), [axis.name for axis in axes_of])
+    if len(axes_of) > _MOST_NAMES_COUNT:  # they stand close: every second name one line down
+        for label in axes.get_xticklabels()[1::2]:
+            label.set_y(_LINE_DOWN)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     axes.tick_params(axis="x", length=0, labelcolor=INK, labelsize=8, color=GREY)

@@ -142,7 +142,8 @@ def callout(found: Found, answer: Answer, size: str) -> str:
         what = "" if size == "params_count" else " parameters"
         lines.append(f"{times}{what} than {answer.reference.name}")
     if not answer.found:
-        lines.append(f"not proven: {100 * found.difference:+.2f} points")
+        difference, least = 100 * found.difference, 100 * found.difference_low
+        lines.append(f"not proven: {difference:+.2f} points, surely only {least:+.2f}")
     return "\n".join(lines)
 
 

@@ -140,7 +140,7 @@ def test_where_nothing_qualified_the_nearest_is_hollow(study, as_answer):
     figure = drawn(search_front_figure, study(small_search()), as_answer(not_found()))
     (star,) = lines_of(figure, "nothing qualified; the nearest")
     assert star.get_markerfacecolor() == "white"
-    assert "not proven: -1.00 points" in words_of(figure)
+    assert "not proven: -1.00 points, surely only -2.00" in words_of(figure)
 
 
 def test_a_number_as_reference_has_no_band(study, as_answer):
@@ -206,7 +206,7 @@ def test_parallel_coordinates_by_their_artists(study, as_answer):
     assert by_name["e"].get_ydata() == pytest.approx([1, 1, 1, 3 / 8])
     assert by_name["a"].get_linewidth() > 2 * by_name["c"].get_linewidth()
     names = [label.get_text() for label in axes.get_xticklabels()]
-    assert names == ["squeeze_ratio", "bypass", "parameters\n(logarithmic)", "accuracy, %"]
+    assert names == ["squeeze_ratio", "bypass", "parameters (log)", "accuracy, %"]
     ticks = [text.get_text() for text in axes.texts]
     assert ticks[:4] == ["0.125", "0.5", "none", "x"]
 
@@ -235,6 +235,14 @@ def many_values(count=60):
     return [*rows, failed, unmeasured]
 
 
+def wide(table):
+    """The same with as many metaparameters as a search over everything varies."""
+    trials = table.trials.copy()
+    for at, name in enumerate(("incr_e", "stem_filters", "fire_modules", "dropout", "pct_3x3")):
+        trials.insert(1, name, [(at + row) % 3 for row in range(len(trials))])
+    return StudyTable("wide", trials, INFO)
+
+
 @pytest.mark.parametrize("size", ["params_count", "weight_bytes"])
 def test_no_text_is_clipped_and_no_two_texts_overlap(study, as_answer, size):
     one = [search_row("a", 0, {9: 0.7}, ended_s=4)]
@@ -242,6 +250,7 @@ def test_no_text_is_clipped_and_no_two_texts_overlap(study, as_answer, size):
         study(small_search()),
         study(big_search(), "a_name_that_is_rather_long_" * 6),
         study(many_values(), "many"),
+        wide(study(big_search(), "wide")),
         study(one, "one"),
         study([search_row("a", 0, {1: 0.7}, ended_s=4)], "stopped"),
         study([], "empty"),
