@@ -1,8 +1,9 @@
-"""The answer of a search as one document, `answer.json`, and how it is come by."""
+"""The answer of a search as one document, `answer.json`: what was found, and what it rests on."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,11 @@ import numpy as np
 
 from dse.comparison import Comparison, Correctness, compare
 from dse.files import replacing
-from dse.search.finals import Decision, choose_finalists, steering_noise
+from dse.search.finals import Decision
 from dse.search.known import Known
 from dse.search.reference import Reference
 from dse.search.study import storage_errors
-from dse.search.trials import REUSED, SearchTrial
+from dse.search.trials import FINALS, REUSED, SearchTrial
 from dse.training import unpack_bits
 
 if TYPE_CHECKING:
@@ -23,7 +24,186 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 ANSWER_NAME = "answer.json"
-TWO_SIDED = 0.975
-"""Confidence of each end of a 95% interval."""
+_EACH_END = 0.975  # confidence of either end of a 95% interval
 
-__all__ = ["ANSWER_NAME", "answer_document", "choose_finalists", "steering_noise", "write_answer"]
+
+def answer_document(
+    search: Search, known: Known, finalists: list[SearchTrial], decision: Decision
+) -> dict[str, Any]:
+    """What was decided, as plain data.
+
+    `difference` and `difference_low` are the claim's: on the judging half of the validation
+    pictures, with fresh replicates. Accuracies are over all validation pictures.
+
+    Args:
+        search: what was looked for.
+        known: what is measured.
+        finalists: trials of the search that went to the finals.
+        decision: of the race between them.
+    """
+    counts = [len(_fresh(search, known, trial)) for trial in finalists]
+
+    def of(index: int | None) -> dict[str, Any] | None:
+        if index is None:
+            return None
+        return _found(search, known, finalists[index], decision.comparisons[index])
+
+    return {
+        "schema": SCHEMA,
+        "study": search.name,
+        "found": decision.answer is not None,
+        "reference": _reference(known.reference),
+        "margin": search.margin,
+        "confidence": search.confidence,
+        "objectives": list(search.objectives),
+        "judging_pictures": int(known.judging.sum()),
+        "answer": of(decision.answer),
+        "nearest": of(decision.nearest),
+        "finalists": [
+            {
+                "candidate": trial.candidate.key,
+                "params_count": trial.costs["params_count"],
+                "steering_accuracy": known.steering_accuracy(trial, search.recipe.epochs),
+                **_difference(comparison),
+                "seeds_count": count,
+                "verdict": reason,
+            }
+            for trial, comparison, count, reason in zip(
+                finalists, decision.comparisons, counts, decision.reasons, strict=True
+            )
+        ],
+        "cost": _cost(known),
+        "tested_count": known.record.tested_count,
+    }
+
+
+def write_answer(directory: Path, document: Mapping[str, Any]) -> Path:
+    """Write `answer.json`.
+
+    Raises:
+        StudyError: the folder cannot be written.
+    """
+    path = directory / ANSWER_NAME
+    text = json.dumps(document, indent=2, allow_nan=False)
+    with storage_errors(directory), replacing(path) as file:
+        file.write(f"{text}\n".encode())
+    return path
+
+
+def _found(
+    search: Search, known: Known, trial: SearchTrial, comparison: Comparison | None
+) -> dict[str, Any]:
+    fresh = _fresh(search, known, trial)
+    full = search.recipe.epochs
+    reference = known.reference
+    validation = np.stack([known.right(t.rungs[full]) for t in fresh or [trial]])
+    params_count = trial.costs["params_count"]
+    has_size = reference.costs is not None
+    return {
+        "candidate": trial.candidate.key,
+        "metaparameters": trial.candidate.metaparameters,
+        **trial.costs,
+        "times_fewer": reference.costs["params_count"] / params_count  # type: ignore[index]
+        if has_size
+        else None,
+        **_difference(comparison),
+        "p_value": comparison.p_value if comparison else None,
+        "validation_accuracy": float(validation.mean()),
+        **_ends("validation", validation),
+        **_test(known, trial, search),
+        "seeds_count": len(fresh),
+        "seeds": [
+            {
+                "replicate": t.replicate,
+                "validation_accuracy": t.rungs[full].validation_accuracy,
+                "weights": f"weights/{t.candidate.key}-seed{t.replicate}.safetensors",
+            }
+            for t in fresh
+        ],
+    }
+
+
+def _test(known: Known, trial: SearchTrial, search: Search) -> dict[str, Any]:
+    """Accuracy on the test pictures and how it stands to the reference's; None where untouched."""
+    count = len(known.dataset.test)
+    tested = known.record.tested(trial.candidate.key)
+    if not tested:
+        return dict.fromkeys(("test_accuracy", "test_low", "test_high"))
+    right = np.stack([unpack_bits(text, count) for text in tested.values()])
+    plain: dict[str, Any] = {"test_accuracy": float(right.mean()), **_ends("test", right)}
+    reference = known.reference.on_test()
+    if reference is not None:
+        held = compare(right, reference, margin=search.margin, confidence=search.confidence)
+        plain |= {
+            "test_difference": held.difference,
+            "test_difference_low": _number(held.lower),
+            "test_p_value": held.p_value,
+        }
+    return plain
+
+
+def _reference(reference: Reference) -> dict[str, Any]:
+    costs = reference.costs or {}
+    seeds = [float(replicate.validation.mean()) for replicate in reference.replicates]
+    ends: dict[str, float | None] = {"low": None, "high": None}
+    if reference.replicates:
+        whole = np.stack([replicate.validation for replicate in reference.replicates])
+        low, high = _ends("", whole).values()
+        ends = {"low": low, "high": high}
+    return {
+        "name": reference.name,
+        "params_count": costs.get("params_count"),
+        "validation_accuracy": reference.validation_accuracy,
+        "seeds_count": len(reference.replicates),
+        **ends,
+        "test_accuracy": reference.test_accuracy,
+        "seeds": seeds,
+        "epochs": reference.recipe.epochs if reference.recipe else None,
+        "train_s": sum(replicate.train_s for replicate in reference.replicates),
+    }
+
+
+def _cost(known: Known) -> dict[str, Any]:
+    record = known.record
+    own = [trial for trial in record.trials.values() if trial.stage != REUSED]
+    full = record.full_epochs
+    stopped = [t for t in own if t.rungs and not t.is_failed and t.epochs < full]
+    return {
+        "wall_s": record.spent_s,
+        "epochs": record.spent_epochs,
+        "trained_epochs_stopped": sum(trial.epochs for trial in stopped),
+        "trials": len(own),
+        "finished": sum(t.epochs >= full and not t.is_failed for t in own),
+        "stopped": len(stopped),
+        "failed": sum(trial.is_failed for trial in own),
+        "finals": sum(trial.stage == FINALS for trial in own),
+        "reused": len(record.trials) - len(own),
+    }
+
+
+def _fresh(search: Search, known: Known, trial: SearchTrial) -> list[SearchTrial]:
+    """The candidate's replicates that judge, in order."""
+    keys = [(trial.candidate.key, replicate) for replicate in range(1, search.seeds + 1)]
+    trials = [known.record.trials[key] for key in keys if key in known.record.trials]
+    return [t for t in trials if not t.is_failed and search.recipe.epochs in t.rungs]
+
+
+def _difference(comparison: Comparison | None) -> dict[str, Any]:
+    return {
+        "difference": comparison.difference if comparison else None,
+        "difference_low": _number(comparison.lower) if comparison else None,
+    }
+
+
+def _ends(name: str, right: Correctness) -> dict[str, float | None]:
+    """The ends of an accuracy's 95% interval, over pictures and seeds; None where unknown."""
+    held = compare(right, 0.0, confidence=_EACH_END)
+    low, high = _number(held.lower), _number(held.upper)
+    return {
+        f"{name}_low": None if low is None else max(0.0, low),
+        f"{name}_high": None if high is None else min(1.0, high),
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -193,7 +193,10 @@ class Executor:
         for number in range(count):
             if number not in self._workers:
                 self._start(number)
-        while count and not source.is_over():
+        while count:
+            if source.is_over():
+                self._give_up()
+                return
             idle = [w for w in self._workers.values() if w.ready and w.job is None]
             for worker in idle:
                 job = self._next_job(worker, repeated, source)
@@ -213,6 +216,14 @@ class Executor:
                             yield Ended(event.job, event.worker, _lost(event, tries))
                         else:
                             repeated.append(event.job)
+
+    def _give_up(self) -> None:
+        """End the workers that are training; `serve` starts others when it is called again."""
+        for worker in [w for w in self._workers.values() if w.job is not None]:
+            worker.process.kill()
+            self._selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
+            self._close(worker)
+            del self._workers[worker.number]
 
     def _next_job(self, worker: _Worker, repeated: deque[Job], source: JobSource) -> Job | None:
         if repeated:

@@ -277,7 +277,8 @@ def _plain(
     dataset: Dataset,
     plan: ReferencePlan,
 ) -> dict[str, Any]:
-    assert reference.candidate and reference.recipe
+    assert reference.candidate
+    assert reference.recipe
     assert reference.costs
     return {
         "schema": SCHEMA,

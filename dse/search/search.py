@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from dse.config import space_to_plain
 from dse.data import Dataset
@@ -20,7 +20,7 @@ from dse.errors import StudyError
 from dse.search.answer import answer_document, write_answer
 from dse.search.budget import Budget
 from dse.search.executor import Executor
-from dse.search.finals import LEAST_SEEDS, MOST_FINALISTS, Decision
+from dse.search.finals import LEAST_SEEDS, MOST_FINALISTS
 from dse.search.jobs import Ended, Event, Setup
 from dse.search.known import Known
 from dse.search.reference import Reference
@@ -191,10 +191,9 @@ def run_search(
         run = _Run(search, known, setup, on_event)
         try:
             with Executor(setup, workers_count, record.directory / "logs") as executor:
-                decision = run.stages(executor)
+                document = run.stages(executor)
         finally:
             trials_path = record.write_table()
-        document = answer_document(search, known, decision)
         return SearchResult(
             record.directory,
             trials_path,
@@ -211,6 +210,7 @@ class Clock:
     _started: float = field(default_factory=time.monotonic)
 
     def __call__(self) -> float:
+        """Seconds so far."""
         return self.spent_s + time.monotonic() - self._started
 
 
@@ -222,22 +222,21 @@ class _Run:
         self.clock = Clock(known.record.spent_s)
         known.clock = self.clock
 
-    def stages(self, executor: Executor) -> Decision | None:
-        """All of them; the decision, or None where nothing was trained in full."""
+    def stages(self, executor: Executor) -> dict[str, Any]:
+        """All of them; the answer as plain data."""
         search, known = self.search, self.known
         first = SearchStage(search, known, self.clock)
         self._serve(executor, "search", first)
         first.close()
         if not known.full():
             self._nothing_in_full()
-            return None
         finals = FinalsStage(search, known, self.clock)
         self._serve(executor, "finals", finals)
         decision = finals.decision()
         if decision.answer is not None:
             key = finals.finalists[decision.answer].candidate.key
             self._serve(executor, "test", TestStage(known, key))
-        return decision
+        return answer_document(search, known, finals.finalists, decision)
 
     def _serve(self, executor: Executor, name: str, stage: Stage) -> None:
         self.on_event(StageBegun(name, self.known))
@@ -250,7 +249,7 @@ class _Run:
                     written = time.monotonic()
             self.on_event(event)
 
-    def _nothing_in_full(self) -> None:
+    def _nothing_in_full(self) -> NoReturn:
         record = self.known.record
         failed = [t for t in record.searched if t.is_failed]
         if failed and len(failed) == len(record.searched):

@@ -209,7 +209,7 @@ class FinalsStage:
 
     def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
         """The replicate that is wanted most, of those that nobody trains."""
-        for index, replicate in next_seeds(self._known_finalists(), self._reference, **self._rule):
+        for index, replicate in self._wanted():
             trial = self.finalists[index]
             key = (trial.candidate.key, replicate)
             if key not in self._known.running and self._is_affordable(trial):
@@ -226,19 +226,29 @@ class FinalsStage:
         """Add the replicate."""
         costs = next(t.costs for t in self.finalists if t.candidate == event.job.candidate)
         self._known.running.discard(event.job.key)
-        self._known.record.add_whole(
-            event.job, costs, [event.measurement], FINALS, self._clock()
-        )
+        self._known.record.add_whole(event.job, costs, [event.measurement], FINALS, self._clock())
 
     def decision(self) -> Decision:
         """What the race came to."""
         self._known.running.clear()
-        return decide(self._known_finalists(), self._reference, **self._rule)
-
-    @property
-    def _rule(self) -> dict[str, float | int]:
         search = self._search
-        return {"margin": search.margin, "confidence": search.confidence, "seeds": search.seeds}
+        return decide(
+            self._known_finalists(),
+            self._reference,
+            margin=search.margin,
+            confidence=search.confidence,
+            seeds=search.seeds,
+        )
+
+    def _wanted(self) -> list[tuple[int, int]]:
+        search = self._search
+        return next_seeds(
+            self._known_finalists(),
+            self._reference,
+            margin=search.margin,
+            confidence=search.confidence,
+            seeds=search.seeds,
+        )
 
     def _known_finalists(self) -> list[Finalist]:
         return [known_finalist(self._known, trial, self._search) for trial in self.finalists]

@@ -111,7 +111,7 @@ def _opened(
             "somebody published?); nothing is overwritten: choose another --study name or "
             "--results folder"
         )
-    with _locked(directory / ".lock"), _opened_storage(directory / "study.db") as storage:
+    with _locked(directory / ".lock"), opened_storage(directory / "study.db") as storage:
         study = _open_optuna_study(directory, storage, definition)
         yield make(directory, study, storage)
 
@@ -253,7 +253,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _opened_storage(path: Path) -> Iterator[Any]:
+def opened_storage(path: Path) -> Iterator[Any]:
     """Optuna's storage in this file, which is whole again (no WAL beside it) when it is closed."""
     import optuna
 
@@ -303,10 +303,10 @@ def _open_optuna_study(directory: Path, storage: Any, definition: Definition) ->
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(["validation_accuracy", *definition.objectives])
         study.set_user_attr(DEFINITION, definition.to_plain())  # last: whoever sees it sees all
-    elif differences := list(_differences("", _bare(definition.to_plain()), _bare(held))):
+    elif differing := list(differences("", _bare(definition.to_plain()), _bare(held))):
         raise StudyMismatchError(
             f"{directory} holds another study; nothing was changed. It differs in:\n"
-            + "\n".join(f"  {line}" for line in differences)
+            + "\n".join(f"  {line}" for line in differing)
             + "\nchoose another --study name, or repeat the command that made it"
         )
     return study
@@ -318,12 +318,12 @@ def _bare(definition: Mapping[str, Any]) -> dict[str, Any]:
     return {**definition, "space": space, "study": None}
 
 
-def _differences(path: str, wanted: Any, held: Any) -> Iterator[str]:
+def differences(path: str, wanted: Any, held: Any) -> Iterator[str]:
     """Lines that say where two plain structures differ."""
     if isinstance(wanted, Mapping) and isinstance(held, Mapping):
         for name in dict.fromkeys([*wanted, *held]):
             inner = f"{path}.{name}" if path else str(name)
-            yield from _differences(inner, wanted.get(name), held.get(name))
+            yield from differences(inner, wanted.get(name), held.get(name))
     elif _plain(wanted) != _plain(held):
         yield f"{path}: {_plain(wanted)} asked for, {_plain(held)} in the study"
 

@@ -98,13 +98,13 @@ class SearchRecord:
         self._objectives, self.full_epochs = tuple(objectives), full_epochs
         self.trials: dict[tuple[str, int], SearchTrial] = {}
         for trial in study.get_trials(deepcopy=False):
-            if (read := _read(trial)) is not None:
+            if (read := read_trial(trial)) is not None:
                 self.trials[read.key] = read
 
     @property
     def searched(self) -> list[SearchTrial]:
         """Trials that belong to the search itself, in the order in which they were asked for."""
-        return [trial for trial in self.trials.values() if trial.stage != FINALS]
+        return [t for t in self.trials.values() if t.stage != FINALS and t.replicate == 0]
 
     @property
     def spent_s(self) -> float:
@@ -223,7 +223,7 @@ class SearchRecord:
             trial_id = self._storage.create_new_trial(
                 self._study._study_id, template_trial=template
             )
-            trial = _read(self._storage.get_trial(trial_id))
+            trial = read_trial(self._storage.get_trial(trial_id))
         assert trial is not None
         self.trials[trial.key] = trial
         return trial
@@ -293,7 +293,7 @@ def _curve(trial: SearchTrial) -> Iterator[str]:
             yield f"{epochs}:{measured.validation_accuracy:.4f}"
 
 
-def _read(trial: Any) -> SearchTrial | None:
+def read_trial(trial: Any) -> SearchTrial | None:
     """A trial of Optuna's, or None where it is none of a search."""
     attributes = trial.user_attrs
     if (asked := attributes.get(ASKED)) is None:
