@@ -127,16 +127,17 @@ def reference_recipe(
 ) -> Recipe:
     """How a reference is trained: the data's own recipe, and what AlexNet needs instead.
 
-    AlexNet has no batch norm, so it takes smaller steps, and several times the epochs to come
-    to its best: a reference that is stopped early would be no opponent.
+    AlexNet has no batch norm, so it takes smaller steps, and more epochs to come to its best: a
+    reference that is stopped early would be no opponent.
     """
     recipe = default_recipe(source, input_shape, train_count)
     if candidate.family != "alexnet":
         return recipe
     if source == "digits":
-        return replace(recipe, learning_rate=0.001, epochs=40)
-    rate = 0.05 * recipe.batch_size / 128
-    return replace(recipe, learning_rate=rate, epochs=2 * recipe.epochs)
+        return replace(recipe, learning_rate=0.001, epochs=2 * recipe.epochs)
+    return replace(
+        recipe, learning_rate=0.5 * recipe.learning_rate, epochs=recipe.epochs * 3 // 2
+    )
 
 
 @dataclass(frozen=True)
