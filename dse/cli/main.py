@@ -30,6 +30,7 @@ from dse.cli import (
     plot,
     predict,
     schema,
+    search,
     spaces,
     studies,
     sweep,
@@ -39,6 +40,7 @@ from dse.errors import ConfigError, DseError, UsageError
 
 COMMANDS = {
     "sweep": sweep,
+    "search": search,
     "spaces": spaces,
     "check": check,
     "describe": describe,

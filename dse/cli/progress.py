@@ -39,11 +39,19 @@ class SweepProgress:
         epochs: of each job.
         seeds: of each candidate; a job is named by its seed where there are several.
         work: expected seconds of a job, for the time left.
+        name: of a candidate where nothing varies; its key unless that is given.
     """
 
     def __init__(
-        self, varying: Sequence[str], *, epochs: int, seeds: int, work: Callable[[Job], float]
+        self,
+        varying: Sequence[str],
+        *,
+        epochs: int,
+        seeds: int,
+        work: Callable[[Job], float],
+        name: str = "",
     ) -> None:
+        self._fixed_name = name
         self._varying, self._epochs, self._seeds, self._work = varying, epochs, seeds, work
         self._pending: dict[Job, float] = {}  # job: share of its epochs that are done
         self._total_work, self._count, self._recorded, self._begun = 0.0, 0, 0, False
@@ -134,7 +142,7 @@ class SweepProgress:
     def _name(self, job: Job) -> str:
         values: Mapping[str, object] = job.candidate.metaparameters
         parts = [f"{name} {cell(values[name])}" for name in self._varying]
-        parts = parts or [job.candidate.key]
+        parts = parts or [self._fixed_name or job.candidate.key]
         return ", ".join(parts + ([f"seed {job.replicate}"] if self._seeds > 1 else []))
 
     def _say(self, line: str) -> None:

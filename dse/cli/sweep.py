@@ -112,10 +112,10 @@ def command(
     for warning in description.warnings:
         note(f"note: {warning}")
     sweep = Sweep(
-        name=_study_name(f"{space.name}-{description.name}" if study is None else study),
+        name=study_name(f"{space.name}-{description.name}" if study is None else study),
         space=space,
         survey=survey(space, description.input_shape, len(description.classes)),
-        recipe=_recipe(spec, description.input_shape, description.train_count, changes),
+        recipe=data_recipe(spec, description.input_shape, description.train_count, changes),
         seeds=seeds,
         study_seed=study_seed,
     )
@@ -135,7 +135,7 @@ def command(
         if warning not in description.warnings:  # broken pictures show when they are decoded
             note(f"note: {warning}")
     # Broken pictures are left out by now, and the recipe follows the number of the others.
-    recipe = _recipe(spec, dataset.input_shape, len(dataset.train), changes)
+    recipe = data_recipe(spec, dataset.input_shape, len(dataset.train), changes)
     sweep = replace(sweep, recipe=recipe)
     check_plots_directory(plots)
     result = _run(sweep, dataset, workers_count, results, retry_failed)
@@ -144,7 +144,7 @@ def command(
         raise typer.Exit(1)
 
 
-def _study_name(name: str) -> str:
+def study_name(name: str) -> str:
     """The name as a folder's name.
 
     Raises:
@@ -160,26 +160,33 @@ def _study_name(name: str) -> str:
     return name
 
 
-def _recipe(spec: DataSpec, input_shape: Shape, train_count: int, changes: Sequence[str]) -> Recipe:
+def data_recipe(
+    spec: DataSpec, input_shape: Shape, train_count: int, changes: Sequence[str]
+) -> Recipe:
     """The default recipe of the data with what the command line changes."""
     from dse.training import default_recipe, recipe_from_texts
 
     return recipe_from_texts(default_recipe(spec.source, input_shape, train_count), changes)
 
 
+def end_like_ctrl_c() -> None:
+    """Have a terminal that closes, or a `kill`, end a run as Ctrl-C does."""
+    import signal
+
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup has it ignored
+            signal.signal(ending, signal.default_int_handler)
+
+
 def _run(
     sweep: Sweep, dataset: Dataset, workers_count: int, results: Path, retry_failed: bool
 ) -> SweepResult:
-    import signal
-
     from dse.cli.progress import SweepProgress
     from dse.data.spec import cache_root
     from dse.search.estimate import job_s
     from dse.search.sweep import run_sweep
 
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup has it ignored
-            signal.signal(ending, signal.default_int_handler)
+    end_like_ctrl_c()
     count = len(dataset.train)
     progress = SweepProgress(
         sweep.space.varying,

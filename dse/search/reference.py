@@ -135,9 +135,7 @@ def reference_recipe(
         return recipe
     if source == "digits":
         return replace(recipe, learning_rate=0.001, epochs=2 * recipe.epochs)
-    return replace(
-        recipe, learning_rate=0.5 * recipe.learning_rate, epochs=recipe.epochs * 3 // 2
-    )
+    return replace(recipe, learning_rate=0.5 * recipe.learning_rate, epochs=recipe.epochs * 3 // 2)
 
 
 @dataclass(frozen=True)

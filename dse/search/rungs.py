@@ -107,6 +107,15 @@ def make_ladder(epochs: int, *, factor: int = 3, first: int | None = None) -> La
     return Ladder(tuple(rungs))
 
 
+LEAST_STEPS = 100
+"""Optimizer steps before the lowest rung: earlier, batch norms have not settled."""
+
+
+def first_rung(recipe_epochs: int, steps_per_epoch: int) -> int:
+    """Fewest epochs that hold `LEAST_STEPS` optimizer steps, at most `recipe_epochs`."""
+    return min(recipe_epochs, -(-LEAST_STEPS // max(1, steps_per_epoch)))
+
+
 def shortfalls(sizes: Floats, accuracies: Floats) -> Floats:
     """How far each accuracy lies below the best among candidates of that size or smaller.
 

@@ -99,8 +99,13 @@ def recipe_from_plain(values: dict[str, Any]) -> Recipe:
     return Recipe(**values)
 
 
-def recipe_from_texts(recipe: Recipe, texts: Sequence[str]) -> Recipe:
+def recipe_from_texts(recipe: Recipe, texts: Sequence[str], *, option: str = "--recipe") -> Recipe:
     """`recipe` with `key=value` settings applied, as the command line gives them.
+
+    Args:
+        recipe: what is changed.
+        texts: the settings.
+        option: what messages call the option that gave them.
 
     Raises:
         ConfigError: every text that is no setting, unknown name and bad value, one line each.
@@ -111,13 +116,13 @@ def recipe_from_texts(recipe: Recipe, texts: Sequence[str]) -> Recipe:
     for text in texts:
         name, _, value = text.partition("=")
         if name not in kinds:
-            problems.append(f"--recipe {text}: {name} is no part of a recipe{nearest(name, kinds)}")
+            problems.append(f"{option} {text}: {name} is no part of a recipe{nearest(name, kinds)}")
             continue
         try:
             changes[name] = _read(value.strip(), kinds[name])
         except ValueError:
             wanted = {bool: "true or false", int: "a whole number", float: "a number"}
-            problems.append(f"--recipe {text}: {name} must be {wanted[kinds[name]]}")
+            problems.append(f"{option} {text}: {name} must be {wanted[kinds[name]]}")
     if problems:
         raise ConfigError(problems)
     return replace(recipe, **changes)

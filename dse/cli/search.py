@@ -1,0 +1,363 @@
+"""`dse search`: the smallest candidate of a space that reaches a reference's accuracy."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dse.cli.options import (
+    DataText,
+    ImageSize,
+    JsonFlag,
+    PlotsDirectory,
+    ResultsDirectory,
+    SettingTexts,
+    TrainImages,
+)
+from dse.cli.search_views import show_answer, show_search_plan
+from dse.cli.sweep import data_recipe, end_like_ctrl_c, study_name
+from dse.cli.sweep_views import check_plots_directory
+from dse.cli.tables import note, percent
+from dse.errors import UsageError
+
+if TYPE_CHECKING:
+    from dse.architecture import Candidate
+    from dse.data import Dataset
+    from dse.search.reference import Reference, ReferencePlan
+    from dse.search.search import Search, SearchResult
+
+EXAMPLES = """
+\b
+Examples:
+  dse search squeezenet.yaml --reference alexnet
+  dse search squeezenet.yaml --data folder:pictures --reference alexnet --budget 60m
+  dse search squeezenet.yaml --reference 0.95 --objective params_count --objective macs
+  dse search squeezenet.yaml --reference alexnet --reuse squeeze_ratio-digits
+
+Interrupt it whenever you like: the same command goes on where it stopped.
+"""
+
+
+def command(
+    space_name: Annotated[
+        str,
+        typer.Argument(metavar="SPACE", help="A search space: a path or a name of `dse spaces`."),
+    ],
+    data: DataText = "digits",
+    reference: Annotated[
+        str,
+        typer.Option(
+            "--reference",
+            metavar="WHAT",
+            help="What to reach: alexnet, another preset, or an accuracy such as 0.803.",
+        ),
+    ] = "alexnet",
+    budget: Annotated[
+        str,
+        typer.Option(
+            "--budget",
+            metavar="AMOUNT",
+            help="What search and finals may spend: 60m, 1.5h, 500epochs; or 40trials, the "
+            "candidates to ask for.",
+        ),
+    ] = "24trials",
+    margin: Annotated[
+        str,
+        typer.Option(
+            "--margin",
+            metavar="SHARE",
+            help="How far below the reference still counts as its level: 0.005 or 0.5%.",
+        ),
+    ] = "0",
+    confidence: Annotated[
+        float, typer.Option("--confidence", metavar="SHARE", help="Of the claim.")
+    ] = 0.95,
+    objectives: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--objective",
+            metavar="COST",
+            help="What is to be small: params_count (the default), macs, weight_bytes or "
+            "peak_activation_bytes; repeatable, the first is what the answer is smallest in.",
+        ),
+    ] = None,
+    sampler: Annotated[
+        str, typer.Option("--sampler", metavar="NAME", help="tpe, nsga2, gp or random.")
+    ] = "tpe",
+    finalists: Annotated[
+        int,
+        typer.Option("--finalists", metavar="N", min=1, max=50, help="Candidates in the finals."),
+    ] = 5,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds", metavar="N", min=3, max=100, help="Fresh seeds of each finalist; at least 3."
+        ),
+    ] = 3,
+    reuse: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reuse", metavar="STUDY", help="Bring in a study's finished trials; repeatable."
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", metavar="N", min=1, help="Full fidelity: the highest rung."),
+    ] = None,
+    recipe_texts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--recipe", metavar="KEY=VALUE", help="Change the candidates' recipe; repeatable."
+        ),
+    ] = None,
+    reference_texts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference-recipe",
+            metavar="KEY=VALUE",
+            help="Change the reference's recipe; repeatable.",
+        ),
+    ] = None,
+    reference_seeds: Annotated[
+        int,
+        typer.Option(
+            "--reference-seeds", metavar="N", min=1, max=100, help="Trainings of the reference."
+        ),
+    ] = 3,
+    settings: SettingTexts = None,
+    image_size: ImageSize = None,
+    train_images: TrainImages = None,
+    study: Annotated[
+        str | None,
+        typer.Option("--study", metavar="NAME", help="Name of the study; default: SPACE-DATA."),
+    ] = None,
+    study_seed: Annotated[
+        int,
+        typer.Option(
+            "--study-seed", metavar="N", min=0, max=2**32 - 1, help="Source of all random draws."
+        ),
+    ] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", metavar="N", min=1, help="Processes; default: one a core, or one a GPU."
+        ),
+    ] = None,
+    results: ResultsDirectory = Path("results"),
+    plots: PlotsDirectory = Path("plots"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show space, rungs and time; train nothing.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Find the fewest parameters at a reference's accuracy; report it with its uncertainty."""
+    from dse.cli.progress import DataProgress
+    from dse.config import apply_settings, find_space, load_space
+    from dse.data import describe_data, parse_data, prepare_data
+    from dse.search.budget import parse_budget
+    from dse.search.executor import default_workers
+    from dse.search.reference import ReferencePlan, parse_reference, reference_recipe
+    from dse.search.rungs import first_rung, make_ladder
+    from dse.search.samplers import make_sampler
+    from dse.search.search import Search
+    from dse.space.pool import make_pool
+    from dse.training import check_fits, recipe_from_texts
+
+    space = apply_settings(load_space(find_space(space_name)), settings or ())
+    chosen = _objectives(objectives)
+    wanted = parse_reference(reference)
+    allowed, accepted, sure = parse_budget(budget), _margin(margin), _confidence(confidence)
+    changes = [*([f"epochs={epochs}"] if epochs else []), *(recipe_texts or ())]
+    spec = parse_data(data, image_size=image_size, train_limit=train_images)
+    with DataProgress() as progress:
+        description = describe_data(spec, progress=progress)
+    for warning in description.warnings:
+        note(f"note: {warning}")
+    pool = make_pool(space, description.input_shape, len(description.classes), seed=study_seed)
+    make_sampler(sampler, pool)
+
+    def planned(input_shape: tuple[int, int, int], train_count: int) -> Search:
+        recipe = data_recipe(spec, input_shape, train_count, changes)
+        return Search(
+            name=study_name(f"{space.name}-{description.name}" if study is None else study),
+            pool=pool,
+            recipe=recipe,
+            ladder=make_ladder(
+                recipe.epochs, first=first_rung(recipe.epochs, train_count // recipe.batch_size)
+            ),
+            budget=allowed,
+            sampler=sampler,
+            objectives=chosen,
+            study_seed=study_seed,
+            margin=accepted,
+            confidence=sure,
+            finalists=finalists,
+            seeds=seeds,
+        )
+
+    def opponent(input_shape: tuple[int, int, int], train_count: int) -> ReferencePlan | None:
+        if isinstance(wanted, float):
+            return None
+        recipe = reference_recipe(wanted, spec.source, input_shape, train_count)
+        return ReferencePlan(
+            reference,
+            wanted,
+            recipe_from_texts(recipe, reference_texts or (), option="--reference-recipe"),
+            seeds=reference_seeds,
+            study_seed=study_seed,
+        )
+
+    workers_count = workers or default_workers()
+    search = planned(description.input_shape, description.train_count)
+    check_fits(
+        search.recipe,
+        description.name,
+        input_shape=description.input_shape,
+        train_count=description.train_count,
+    )
+    if dry_run:
+        plan = opponent(description.input_shape, description.train_count)
+        show_search_plan(search, plan, description, workers_count, as_json)
+        return
+    with DataProgress() as progress:
+        dataset = prepare_data(spec, progress=progress)
+    for warning in dataset.warnings:
+        if warning not in description.warnings:  # broken pictures show when they are decoded
+            note(f"note: {warning}")
+    # Broken pictures are left out by now, and the recipe follows the number of the others.
+    search = planned(dataset.input_shape, len(dataset.train))
+    plan = opponent(dataset.input_shape, len(dataset.train))
+    check_plots_directory(plots)
+    end_like_ctrl_c()
+    held = _reference(wanted, reference, plan, dataset, results, workers_count)
+    result = _run(search, held, dataset, workers_count, results, reuse or ())
+    show_answer(search, result, plots, as_json)
+
+
+def _objectives(names: Sequence[str] | None) -> tuple[str, ...]:
+    from dse.architecture import OBJECTIVES, nearest
+
+    chosen = tuple(dict.fromkeys(names or ("params_count",)))
+    for name in chosen:
+        if name not in OBJECTIVES:
+            raise UsageError(f"--objective {name}: no such cost{nearest(name, list(OBJECTIVES))}")
+    return chosen
+
+
+def _margin(text: str) -> float:
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise UsageError(
+            f"--margin {text}: must be a fraction from 0 to below 1, or percent: 0.005 or 0.5%"
+        )
+    return value
+
+
+def _confidence(value: float) -> float:
+    if not 0.5 <= value < 1:
+        raise UsageError(
+            f"--confidence {value:g}: must be a fraction from 0.5 to below 1, such as 0.95"
+        )
+    return value
+
+
+def _reference(
+    wanted: Candidate | float,
+    name: str,
+    plan: ReferencePlan | None,
+    dataset: Dataset,
+    results: Path,
+    workers_count: int,
+) -> Reference:
+    """The number, the network as it was measured before, or the network trained now."""
+    from dse.cli.progress import SweepProgress
+    from dse.data.spec import cache_root
+    from dse.search.reference import Reference, held_reference, measure_reference
+
+    if isinstance(wanted, float):
+        return Reference(name, accuracy=wanted)
+    assert plan is not None
+    held = held_reference(plan, dataset, results)
+    if held is None:
+        note(
+            f"reference {name}: {plan.seeds} seeds of {plan.recipe.epochs} epochs; measured once "
+            "for these pictures and this recipe"
+        )
+        progress = SweepProgress(
+            (),
+            epochs=plan.recipe.epochs,
+            seeds=plan.seeds,
+            work=lambda job: 1.0,
+            name=f"reference {name}",
+        )
+        directory = plan.directory(results, dataset.name, dataset.fingerprint)
+        with progress:
+            try:
+                held = measure_reference(
+                    plan,
+                    dataset,
+                    results=results,
+                    workers_count=workers_count,
+                    compile_cache=cache_root() / "compiled",
+                    command=shlex.join(["dse", *sys.argv[1:]]),
+                    on_event=progress,
+                )
+            except KeyboardInterrupt:
+                progress.interrupted(directory)
+                raise
+    assert held.costs is not None
+    note(
+        f"reference {name}: {held.costs['params_count']:,} parameters, "
+        f"{percent(held.validation_accuracy)} right in validation, mean of "
+        f"{len(held.replicates)} seeds ({held.path})"
+    )
+    return held
+
+
+def _run(
+    search: Search,
+    reference: Reference,
+    dataset: Dataset,
+    workers_count: int,
+    results: Path,
+    reuse: Sequence[str],
+) -> SearchResult:
+    from dse.cli.search_progress import SearchProgress
+    from dse.data.spec import cache_root
+    from dse.search.search import run_search
+
+    pool = search.pool
+    of = f" of {pool.space_count:,}" if pool.space_count else ""
+    drawn = "" if pool.is_whole else " (drawn from the space)"
+    note(
+        f"study {search.name}: {len(pool):,} feasible candidates{of}{drawn}, budget "
+        f"{search.budget}, rungs of {', '.join(map(str, search.ladder.epochs))} epochs of "
+        f"{len(dataset.train):,} pictures ({dataset.name}), {workers_count} workers"
+    )
+    progress = SearchProgress(search, pool.varying)
+    with progress:
+        try:
+            return run_search(
+                search,
+                reference,
+                dataset,
+                results=results,
+                workers_count=workers_count,
+                reuse=[
+                    results / name if (results / name).is_dir() else Path(name) for name in reuse
+                ],
+                compile_cache=cache_root() / "compiled",
+                command=shlex.join(["dse", *sys.argv[1:]]),
+                on_event=progress,
+            )
+        except KeyboardInterrupt:
+            progress.interrupted(results / search.name)
+            raise
