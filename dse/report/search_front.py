@@ -156,12 +156,12 @@ def _what(answer: Answer | None, size_name: str) -> str:
 
 
 def _sides(answer: Answer | None) -> str:
-    """What the star and the reference are measured on, and the points are not."""
+    """What the accuracies are measured on, and the claim is not."""
     if answer is None:
         return ""
     return (
-        "points: the validation pictures that steer the search; reference and star: those that "
-        "judge it, as in answer.json"
+        "accuracies: over all validation pictures; the claim: over the half of them that judges, "
+        "with fresh seeds"
     )
 
 
