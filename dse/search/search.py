@@ -28,7 +28,7 @@ from dse.search.reuse import bring_in
 from dse.search.rungs import Ladder
 from dse.search.stages import FinalsStage, SearchStage, Stage, TestStage
 from dse.search.study import Definition, open_record, write_description
-from dse.search.sweep import TABLE_EVERY_S, data_facts, make_directories
+from dse.search.sweep import TABLE_EVERY_S, data_facts, drop_checkpoint, make_directories
 from dse.search.trials import SearchRecord
 from dse.space.pool import Pool
 from dse.training import Recipe, check_fits
@@ -244,6 +244,8 @@ class _Run:
         for event in executor.serve(stage):
             if isinstance(event, Ended):
                 stage.ended(event)
+                if self.known.record.is_over(event.job.key):
+                    drop_checkpoint(self.setup, event.job)
                 if time.monotonic() - written > TABLE_EVERY_S:
                     self.known.record.write_table()
                     written = time.monotonic()
