@@ -136,7 +136,9 @@ class SearchStage:
 
     def _begun(self) -> SearchTrial | None:
         for trial in self._record.searched:
-            if not trial.rungs and trial.key not in self._known.running and self._fits(trial.costs):
+            if trial.rungs or trial.key in self._known.running:
+                continue
+            if self._fits(trial.costs, 0, self._search.ladder.epochs[0]):
                 return trial
         return None
 
@@ -156,7 +158,10 @@ class SearchStage:
         # The same question gets the same answer, whenever and however often it is asked.
         rng = np.random.default_rng([self._search.study_seed, len(asked)])
         index = self._sampler.ask(pool, self._known.history(), self._known.pool_sizes, rng)
-        if index is None or not self._fits(costs := costs_in_pool(pool, index)):
+        if index is None:
+            return None
+        costs = costs_in_pool(pool, index)
+        if not self._fits(costs, 0, self._search.ladder.epochs[0]):
             return None
         return self._record.ask(pool.candidate(index), costs)
 
@@ -173,24 +178,38 @@ class SearchStage:
         """Whether the search's own part of the budget reaches to the trial's next rung."""
         if self._is_full(trial) or trial.is_failed or not trial.rungs:
             return False
-        return self._fits(trial.costs, self._next_epochs(trial) - trial.epochs)
+        return self._fits(trial.costs, trial.epochs, self._next_epochs(trial))
 
-    def _fits(self, costs: Mapping[str, Any], epochs: int | None = None) -> bool:
-        """Whether the search's own part of the budget reaches to so many epochs, or a first rung.
+    def _fits(self, costs: Mapping[str, Any], start: int, stop: int) -> bool:
+        """Whether the search's own part of the budget reaches from these epochs to those.
 
+        While no candidate is at full fidelity, what takes the furthest one there is kept back.
         The first candidate of all fits whatever time it may take: it shows the pace.
         """
         budget = self._search.budget
-        if epochs is None:
-            epochs = self._search.ladder.epochs[0]
         if budget.kind == "trials":
             return True
+        kept_back = self._search.ladder.epochs[-1] - max(stop, self._furthest_epochs())
+        epochs, limit = stop - start, SEARCH_SHARE * self._amount
         if budget.kind == "epochs":
-            return self._spent_epochs() + epochs <= SEARCH_SHARE * self._amount
+            return self._spent_epochs() + epochs + kept_back <= limit
         if not self._pace.is_measured:
             return True
         expected_s = self._pace.epochs_s(costs["macs"], epochs)
-        return self._clock() + expected_s < SEARCH_SHARE * self._amount
+        if kept_back:
+            expected_s += self._pace.epochs_s(costs["macs"], kept_back)
+        return self._clock() + expected_s < limit
+
+    def _furthest_epochs(self) -> int:
+        """Of the candidate that was trained, or is being trained, the longest."""
+        return max(
+            (
+                trial.epochs + self._running_epochs.get(trial.key, 0)
+                for trial in self._record.searched
+                if not trial.is_failed
+            ),
+            default=0,
+        )
 
     def _spent_epochs(self) -> int:
         return self._record.spent_epochs + sum(self._running_epochs.values())
