@@ -17,6 +17,7 @@ from dse.cli.tables import cell, note, percent
 from dse.pareto import hypervolume
 from dse.search.jobs import Ended, EpochDone, Job, Started, WorkerLost
 from dse.search.search import Opened, SearchEvent, StageBegun
+from dse.search.trials import LATENCY
 
 if TYPE_CHECKING:
     from dse.search.known import Known
@@ -114,8 +115,8 @@ class SearchProgress:
         best = known.best()
         if best is not None:
             accuracy = known.steering_accuracy(best, full)
-            size = best.costs[self._search.objectives[0]]
-            parts.append(f"best {size:,} {_noun(self._search.objectives[0])} at {accuracy:.1%}")
+            name = self._search.objectives[0]
+            parts.append(f"best {_size_text(name, best.costs[name])} at {accuracy:.1%}")
         parts.append(f"hypervolume {self._hypervolume():.1f}")
         return ", ".join([*parts, *self._left()])
 
@@ -130,7 +131,7 @@ class SearchProgress:
         accuracies = [known.steering_accuracy(t, self._search.recipe.epochs) for t in trials]
         points = np.column_stack([np.log10(sizes), -100 * np.array(accuracies)])
         chance = -100.0 / len(known.dataset.classes)
-        worst = np.log10(known.pool_sizes.max(axis=0) * 1.1)
+        worst = np.log10(sizes.max(axis=0) * 1.1)
         return hypervolume(points, [*worst, chance])
 
     def _left(self) -> list[str]:
@@ -200,8 +201,11 @@ class SearchProgress:
             note(line)
 
 
-def _noun(objective: str) -> str:
-    return {"params_count": "parameters", "macs": "MACs"}.get(objective, objective)
+def _size_text(objective: str, value: float) -> str:
+    if objective == LATENCY:
+        return f"{1000 * value:.3g} ms"
+    nouns = {"params_count": "parameters", "macs": "MACs", "weight_bytes": "bytes of weights"}
+    return f"{value:,} {nouns.get(objective, 'bytes of activations')}"
 
 
 class _Display:
