@@ -135,7 +135,9 @@ def command(
     train_images: TrainImages = None,
     study: Annotated[
         str | None,
-        typer.Option("--study", metavar="NAME", help="Name of the study; default: SPACE-DATA."),
+        typer.Option(
+            "--study", metavar="NAME", help="Name of the study; default: SPACE-DATA-search."
+        ),
     ] = None,
     study_seed: Annotated[
         int,
@@ -185,7 +187,7 @@ def command(
     def planned(input_shape: tuple[int, int, int], train_count: int) -> Search:
         recipe = data_recipe(spec, input_shape, train_count, changes)
         return Search(
-            name=study_name(f"{space.name}-{description.name}" if study is None else study),
+            name=study_name(f"{space.name}-{description.name}-search" if study is None else study),
             pool=pool,
             recipe=recipe,
             ladder=make_ladder(

@@ -212,25 +212,25 @@ class _Display:
     """One line a running candidate, one for the whole."""
 
     def __init__(self) -> None:
-        from rich.console import Console
+        from rich.console import Console, Group
+        from rich.live import Live
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.table import Column
 
         console = Console(stderr=True)
+        # The name of a candidate may be longer than the line: it comes last, and is cut.
+        name = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TextColumn("epochs"),
+            TextColumn("{task.description}", table_column=name),
             console=console,
-            transient=True,
+            expand=True,
         )
-        self._text = ""
         self._running: dict[int, Any] = {}
-        self._state = Progress(TextColumn("{task.description}"), console=console, transient=True)
+        self._state = Progress(TextColumn("{task.description}"), console=console)
         self._state_task = self._state.add_task("")
-        from rich.console import Group
-        from rich.live import Live
-
         self._live = Live(
             Group(self._progress, self._state),
             console=console,
