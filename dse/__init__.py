@@ -18,8 +18,10 @@ _HOMES = {
     "dse.networks": ("build_network", "load_weights", "save_weights"),
     "dse.pareto": ("dominates", "front", "hypervolume"),
     "dse.report": ("StudyTable", "plot_accuracy_against_size", "read_trials", "summarise"),
+    "dse.search.search": ("Search", "run_search"),
     "dse.search.sweep": ("Sweep", "run_sweep"),
     "dse.space": ("SearchSpace", "suggest", "survey"),
+    "dse.space.pool": ("Pool", "make_pool"),
     "dse.training": ("Measurement", "Recipe", "default_recipe"),
     "dse.training.loop": ("Seed", "Trainer"),
 }

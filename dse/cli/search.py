@@ -82,8 +82,9 @@ def command(
         typer.Option(
             "--objective",
             metavar="COST",
-            help="What is to be small: params_count (the default), macs, weight_bytes or "
-            "peak_activation_bytes; repeatable, the first is what the answer is smallest in.",
+            help="What is to be small: params_count (the default), macs, weight_bytes, "
+            "peak_activation_bytes or the measured latency_s; repeatable, the first is what the "
+            "answer is smallest in.",
         ),
     ] = None,
     sampler: Annotated[
@@ -134,7 +135,9 @@ def command(
     train_images: TrainImages = None,
     study: Annotated[
         str | None,
-        typer.Option("--study", metavar="NAME", help="Name of the study; default: SPACE-DATA."),
+        typer.Option(
+            "--study", metavar="NAME", help="Name of the study; default: SPACE-DATA-search."
+        ),
     ] = None,
     study_seed: Annotated[
         int,
@@ -184,7 +187,7 @@ def command(
     def planned(input_shape: tuple[int, int, int], train_count: int) -> Search:
         recipe = data_recipe(spec, input_shape, train_count, changes)
         return Search(
-            name=study_name(f"{space.name}-{description.name}" if study is None else study),
+            name=study_name(f"{space.name}-{description.name}-search" if study is None else study),
             pool=pool,
             recipe=recipe,
             ladder=make_ladder(
@@ -241,11 +244,13 @@ def command(
 
 def _objectives(names: Sequence[str] | None) -> tuple[str, ...]:
     from dse.architecture import OBJECTIVES, nearest
+    from dse.search.trials import LATENCY
 
+    known = [*OBJECTIVES, LATENCY]
     chosen = tuple(dict.fromkeys(names or ("params_count",)))
     for name in chosen:
-        if name not in OBJECTIVES:
-            raise UsageError(f"--objective {name}: no such cost{nearest(name, list(OBJECTIVES))}")
+        if name not in known:
+            raise UsageError(f"--objective {name}: no such cost{nearest(name, known)}")
     return chosen
 
 

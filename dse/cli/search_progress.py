@@ -17,6 +17,7 @@ from dse.cli.tables import cell, note, percent
 from dse.pareto import hypervolume
 from dse.search.jobs import Ended, EpochDone, Job, Started, WorkerLost
 from dse.search.search import Opened, SearchEvent, StageBegun
+from dse.search.trials import LATENCY
 
 if TYPE_CHECKING:
     from dse.search.known import Known
@@ -114,8 +115,8 @@ class SearchProgress:
         best = known.best()
         if best is not None:
             accuracy = known.steering_accuracy(best, full)
-            size = best.costs[self._search.objectives[0]]
-            parts.append(f"best {size:,} {_noun(self._search.objectives[0])} at {accuracy:.1%}")
+            name = self._search.objectives[0]
+            parts.append(f"best {_size_text(name, best.costs[name])} at {accuracy:.1%}")
         parts.append(f"hypervolume {self._hypervolume():.1f}")
         return ", ".join([*parts, *self._left()])
 
@@ -130,7 +131,7 @@ class SearchProgress:
         accuracies = [known.steering_accuracy(t, self._search.recipe.epochs) for t in trials]
         points = np.column_stack([np.log10(sizes), -100 * np.array(accuracies)])
         chance = -100.0 / len(known.dataset.classes)
-        worst = np.log10(known.pool_sizes.max(axis=0) * 1.1)
+        worst = np.log10(sizes.max(axis=0) * 1.1)
         return hypervolume(points, [*worst, chance])
 
     def _left(self) -> list[str]:
@@ -202,33 +203,36 @@ class SearchProgress:
             note(line)
 
 
-def _noun(objective: str) -> str:
-    return {"params_count": "parameters", "macs": "MACs"}.get(objective, objective)
+def _size_text(objective: str, value: float) -> str:
+    if objective == LATENCY:
+        return f"{1000 * value:.3g} ms"
+    nouns = {"params_count": "parameters", "macs": "MACs", "weight_bytes": "bytes of weights"}
+    return f"{value:,} {nouns.get(objective, 'bytes of activations')}"
 
 
 class _Display:
     """One line a running candidate, one for the whole."""
 
     def __init__(self) -> None:
-        from rich.console import Console
+        from rich.console import Console, Group
+        from rich.live import Live
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.table import Column
 
         console = Console(stderr=True)
+        # The name of a candidate may be longer than the line: it comes last, and is cut.
+        name = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TextColumn("epochs"),
+            TextColumn("{task.description}", table_column=name),
             console=console,
-            transient=True,
+            expand=True,
         )
-        self._text = ""
         self._running: dict[int, Any] = {}
-        self._state = Progress(TextColumn("{task.description}"), console=console, transient=True)
+        self._state = Progress(TextColumn("{task.description}"), console=console)
         self._state_task = self._state.add_task("")
-        from rich.console import Group
-        from rich.live import Live
-
         self._live = Live(
             Group(self._progress, self._state),
             console=console,

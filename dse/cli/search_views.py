@@ -37,7 +37,7 @@ def show_search_plan(
     pool, count = search.pool, description.train_count
     macs = sorted(int(value) for value in pool.costs["macs"])
     full_s = train_s(macs[len(macs) // 2], search.recipe, count) + COMPILE_S
-    sizes = {name: pool.costs[name] for name in search.objectives}
+    sizes = {name: pool.costs[name] for name in search.objectives if name in pool.costs}
     facts: dict[str, Any] = {
         "study": search.name,
         "data": description.name,
@@ -87,13 +87,15 @@ def show_answer(search: Search, result: SearchResult, plots: Path, as_json: bool
     Raises:
         StudyError: a picture cannot be written.
     """
+    from dse.report import SIZE_COLUMNS
     from dse.report.answers import read_answer
     from dse.report.search_plots import plot_search
     from dse.report.studies import open_study
 
     study = open_study(result.directory.parent, result.directory.name)
     answer = read_answer(result.answer_path)
-    drawn = plot_search(study, answer, plots, size=search.objectives[0])
+    size = next((name for name in search.objectives if name in SIZE_COLUMNS), "params_count")
+    drawn = plot_search(study, answer, plots, size=size)
     document = result.document
     if as_json:
         print_json({**document, "plots": [str(path) for path in drawn.paths]})

@@ -76,12 +76,14 @@ class Job:
         replicate: with the study's seed, the source of all noise.
         epochs: where to stop and measure, a rung; None for the recipe's end.
         task: `train`, or `test`: score the test pictures with the weights that are there.
+        times_it: measure the latency of one picture too.
     """
 
     candidate: Candidate
     replicate: int
     epochs: int | None = None
     task: Literal["train", "test"] = "train"
+    times_it: bool = False
 
     @property
     def key(self) -> tuple[str, int]:
@@ -101,13 +103,14 @@ class Job:
             "replicate": self.replicate,
             "epochs": self.epochs,
             "task": self.task,
+            "times_it": self.times_it,
         }
 
 
 def job_from_plain(values: dict[str, Any]) -> Job:
     """The inverse of `Job.to_plain`."""
     candidate = make_candidate(values["family"], values["metaparameters"])
-    return Job(candidate, values["replicate"], values["epochs"], values["task"])
+    return Job(candidate, values["replicate"], values["epochs"], values["task"], values["times_it"])
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dse.search.halves import judging_half
 from dse.search.reference import Reference
 from dse.search.rungs import Ladder, Standings
 from dse.search.samplers import History
-from dse.search.trials import SearchRecord, SearchTrial
+from dse.search.trials import LATENCY, SearchRecord, SearchTrial
 from dse.space.pool import Pool
 from dse.training import Measurement, unpack_bits
 
@@ -45,7 +45,9 @@ class Known:
         self.pool, self.ladder, self.objectives = pool, ladder, tuple(objectives)
         self.record, self.dataset, self.reference = record, dataset, reference
         self.judging = judging_half(len(dataset.validation))
-        self.pool_sizes: Floats = np.column_stack([pool.costs[n] for n in objectives]).astype(float)
+        # Latency is measured, so of the pool it is not known: MACs stand for it there.
+        columns = [pool.costs["macs" if n == LATENCY else n] for n in objectives]
+        self.pool_sizes: Floats = np.column_stack(columns).astype(float)
         self.running: set[tuple[str, int]] = set()
         self.clock: Callable[[], float] = lambda: record.spent_s
         self._indices: dict[str, int] = {}
@@ -70,8 +72,8 @@ class Known:
         return float(np.mean(self.reference.on(~self.judging)))
 
     def sizes(self, trials: Sequence[SearchTrial]) -> Floats:
-        """Float array (trial, objective)."""
-        rows = [[float(trial.costs[name]) for name in self.objectives] for trial in trials]
+        """Float array (trial, objective); NaN where a latency is not measured yet."""
+        rows = [[float(t.costs.get(name, np.nan)) for name in self.objectives] for t in trials]
         return np.array(rows).reshape(len(rows), len(self.objectives))
 
     def full(self) -> list[SearchTrial]:

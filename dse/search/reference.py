@@ -28,7 +28,7 @@ from dse.search.study import CORRECT, storage_errors
 from dse.search.sweep import Begun, Sweep, run_sweep
 from dse.space import Fixed, SearchSpace, survey
 from dse.statistics import wilson_interval
-from dse.training import Recipe, default_recipe, unpack_bits
+from dse.training import Recipe, default_recipe, pack_bits, unpack_bits
 
 SCHEMA = 1
 FOLDER, FILE_NAME = "references", "reference.json"
@@ -169,11 +169,13 @@ def held_reference(plan: ReferencePlan, dataset: Dataset, results: Path) -> Refe
     Raises:
         StudyError: the file is damaged.
     """
-    path = plan.directory(results, dataset.name, dataset.fingerprint) / FILE_NAME
-    if not path.is_file():
-        return None
-    reference = _read(path, plan, dataset)
+    reference = _held(plan, dataset, results)
     return reference if reference and len(reference.replicates) >= plan.seeds else None
+
+
+def _held(plan: ReferencePlan, dataset: Dataset, results: Path) -> Reference | None:
+    path = plan.directory(results, dataset.name, dataset.fingerprint) / FILE_NAME
+    return _read(path, plan, dataset) if path.is_file() else None
 
 
 def measure_reference(
@@ -188,11 +190,15 @@ def measure_reference(
 ) -> Reference:
     """Train the reference, or go on with it; write its file.
 
+    Replicates that the file holds already are not trained again, wherever they were trained.
+
     Raises:
         StudyError: it does not train (a run fails, or no better than chance).
         ConfigError: it cannot be built for these pictures.
     """
     directory = plan.directory(results, dataset.name, dataset.fingerprint)
+    held = _held(plan, dataset, results)
+    known = held.replicates if held else ()
     values = {name: Fixed(value) for name, value in plan.candidate.values}
     space = SearchSpace(directory.name, plan.candidate.family, dict(values))
     try:
@@ -206,6 +212,7 @@ def measure_reference(
         plan.recipe,
         plan.seeds,
         plan.study_seed,
+        frozenset(replicate.replicate for replicate in known),
     )
     attributes: dict[tuple[str, int], Mapping[str, Any]] = {}
     run_sweep(
@@ -218,20 +225,18 @@ def measure_reference(
         on_event=on_event,
         on_recorded=attributes.update,
     )
-    replicates = [
-        _trained(plan, attributes[job.key], job, dataset) for job in sweep.jobs[: plan.seeds]
-    ]
+    trained = [_trained(plan, attributes[job.key], job, dataset) for job in sweep.jobs]
     reference = Reference(
         plan.name,
         candidate=plan.candidate,
         costs={name: getattr(sweep.costs[plan.candidate], name) for name in OBJECTIVES},
         recipe=plan.recipe,
-        replicates=tuple(replicates),
+        replicates=tuple(sorted((*known, *trained), key=lambda r: r.replicate)),
         path=directory / FILE_NAME,
     )
     _check_learned(reference, dataset)
     with storage_errors(directory), replacing(directory / FILE_NAME) as file:
-        file.write(json.dumps(_plain(reference, attributes, dataset, plan), indent=1).encode())
+        file.write(json.dumps(_plain(reference, dataset, plan), indent=1).encode())
         file.write(b"\n")
     return reference
 
@@ -271,12 +276,7 @@ def _check_learned(reference: Reference, dataset: Dataset) -> None:
             )
 
 
-def _plain(
-    reference: Reference,
-    attributes: Mapping[tuple[str, int], Mapping[str, Any]],
-    dataset: Dataset,
-    plan: ReferencePlan,
-) -> dict[str, Any]:
+def _plain(reference: Reference, dataset: Dataset, plan: ReferencePlan) -> dict[str, Any]:
     assert reference.candidate
     assert reference.recipe
     assert reference.costs
@@ -298,11 +298,10 @@ def _plain(
                 "train_s": r.train_s,
                 "validation_accuracy": float(r.validation.mean()),
                 "test_accuracy": float(r.test.mean()),
-                "validation_correct": recorded["validation"],
-                "test_correct": recorded["test"],
+                "validation_correct": pack_bits(r.validation),
+                "test_correct": pack_bits(r.test),
             }
             for r in reference.replicates
-            for recorded in [attributes[reference.candidate.key, r.replicate][CORRECT]]
         ],
     }
 

@@ -20,7 +20,7 @@ from dse.search.study import (
     opened_storage,
     storage_errors,
 )
-from dse.search.trials import REUSED, SearchRecord, read_trial
+from dse.search.trials import LATENCY, REUSED, SearchRecord, read_trial
 from dse.space.pool import Pool
 from dse.training import Measurement
 
@@ -49,6 +49,11 @@ def bring_in(
         StudyMismatchError: a study was trained differently; says what differs.
     """
     count, left_out = 0, []
+    if LATENCY in definition.objectives and studies:
+        raise StudyMismatchError(
+            "--reuse does not go with --objective latency_s: a latency is measured on the machine "
+            "and at the time of its search"
+        )
     for directory in studies:
         outside = unknown = 0
         for job, measured in _finished(directory, definition):

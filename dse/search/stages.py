@@ -22,7 +22,7 @@ from dse.search.jobs import Ended, Job
 from dse.search.known import Known
 from dse.search.rungs import next_promotion, stop_reason, top_up
 from dse.search.samplers import make_sampler
-from dse.search.trials import FINALS, SearchTrial
+from dse.search.trials import FINALS, LATENCY, SearchTrial
 from dse.space.pool import Pool
 from dse.training import Recipe
 
@@ -106,7 +106,8 @@ class SearchStage:
         epochs = self._next_epochs(trial)
         self._known.running.add(trial.key)
         self._running_epochs[trial.key] = epochs - trial.epochs
-        return Job(trial.candidate, trial.replicate, epochs)
+        times_it = LATENCY in self._search.objectives and not trial.rungs
+        return Job(trial.candidate, trial.replicate, epochs, times_it=times_it)
 
     def is_over(self) -> bool:
         """When the time of the search is up."""

@@ -370,6 +370,7 @@ def costs_of(cost: Cost) -> dict[str, int]:
 def row_of(job: Job, costs: Mapping[str, int], measurement: Measurement) -> dict[str, Any]:
     """A row of `trials.csv`."""
     measured = measurement.to_plain()
+    del measured["latency_s"]  # a cost, where it counts
     for name in correct_of(measurement):
         del measured[f"{name}_correct"]
     return {

@@ -44,6 +44,7 @@ class Sweep:
         recipe: how each is trained.
         seeds: replicates of each candidate.
         study_seed: with the replicate, the source of all noise.
+        skipped: replicates below `seeds` that are known from elsewhere.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Sweep:
     recipe: Recipe
     seeds: int = 1
     study_seed: int = 0
+    skipped: frozenset[int] = frozenset()
 
     @cached_property
     def jobs(self) -> tuple[Job, ...]:
@@ -60,6 +62,7 @@ class Sweep:
             Job(candidate, replicate)
             for candidate, _ in self.survey.feasible
             for replicate in range(self.seeds)
+            if replicate not in self.skipped
         )
 
     @cached_property

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dse.architecture import Candidate, make_candidate
+from dse.architecture import OBJECTIVES, Candidate, make_candidate
 from dse.search.jobs import Job
 from dse.search.study import distributions_of, row_of, storage_errors, write_rows
 from dse.space import SearchSpace, scalar
@@ -23,6 +23,9 @@ ASKED = "dse:asked"
 RUNG = "dse:rung:"
 STOPPED = "dse:stopped"
 TESTED = "dse:tested"
+
+LATENCY = "latency_s"
+"""The one cost that is measured and not counted."""
 
 SEARCH, FINALS, REUSED = "search", "finals", "reused"
 
@@ -145,6 +148,7 @@ class SearchRecord:
             plain = {"measurement": measurement.to_plain(), "ended_s": round(ended_s, 3)}
             self._storage.set_trial_user_attr(trial.trial_id, f"{RUNG}{epochs}", plain)
         trial.rungs[epochs] = measurement
+        trial.costs |= _measured_costs(measurement)
         trial.ended_s.append(round(ended_s, 3))
         self._end_if_over(trial)
 
@@ -284,7 +288,8 @@ class SearchRecord:
     def _row(self, trial: SearchTrial) -> dict[str, Any]:
         latest = trial.latest
         assert latest is not None
-        row = row_of(Job(trial.candidate, trial.replicate), trial.costs, latest)
+        costs = {name: trial.costs.get(name, "") for name in (*OBJECTIVES, *self._objectives)}
+        row = row_of(Job(trial.candidate, trial.replicate), costs, latest)
         if latest.status == "finished" and trial.epochs < self.full_epochs:
             row["status"] = "stopped"
             row["reason"] = trial.stopped or "the search had not come to an end"
@@ -307,16 +312,24 @@ def read_trial(trial: Any) -> SearchTrial | None:
     if (asked := attributes.get(ASKED)) is None:
         return None
     names = sorted((n for n in attributes if n.startswith(RUNG)), key=_epochs)
+    rungs = {_epochs(name): Measurement(**attributes[name]["measurement"]) for name in names}
+    costs = dict(asked["costs"])
+    for measurement in rungs.values():
+        costs |= _measured_costs(measurement)
     return SearchTrial(
         make_candidate(asked["family"], asked["metaparameters"]),
         asked["replicate"],
-        dict(asked["costs"]),
+        costs,
         asked["stage"],
         trial._trial_id,
-        {_epochs(name): Measurement(**attributes[name]["measurement"]) for name in names},
+        rungs,
         [attributes[name]["ended_s"] for name in names],
         attributes.get(STOPPED, ""),
     )
+
+
+def _measured_costs(measurement: Measurement) -> dict[str, float]:
+    return {} if measurement.latency_s is None else {LATENCY: measurement.latency_s}
 
 
 def _epochs(name: str) -> int:

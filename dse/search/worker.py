@@ -17,6 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from dse.errors import DivergenceError, DseError
 from dse.preprocessing import trained_preprocessing
 from dse.search.jobs import Job, Setup, job_from_plain, setup_from_plain
 from dse.training import Measurement, pack_bits
+from dse.training.latency import measure_latency
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -56,6 +58,8 @@ class Evaluator:
             if job.task == "test":
                 return self._test(job, trainer)
             measurement = self._train(job, trainer, on_epoch)
+            if job.times_it:
+                measurement = replace(measurement, latency_s=self._latency_s(job))
         except DivergenceError as error:
             return Measurement(
                 status="failed", reason=str(error), epochs=error.epochs, train_s=error.train_s
@@ -112,6 +116,10 @@ class Evaluator:
         return Measurement(
             status="finished", test_accuracy=float(correct.mean()), test_correct=pack_bits(correct)
         )
+
+    def _latency_s(self, job: Job) -> float:
+        shape, classes = self.dataset.input_shape, self.dataset.classes
+        return measure_latency(job.candidate, shape, len(classes)).median_s
 
     def _checkpoint(self, job: Job) -> tuple[Path | None, dict[str, str]]:
         """Where the job's run is kept, and what it is of."""

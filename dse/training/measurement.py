@@ -23,6 +23,7 @@ class Measurement:
         train_s: seconds spent in training steps, compilation aside.
         compile_s: seconds spent on compilation (or on reading it from the cache).
         images_per_s: training pictures a second.
+        latency_s: seconds for one picture on one CPU thread; None where it was not measured.
         validation_correct, test_correct: which pictures are right, as `pack_bits` writes it;
             empty where they were not scored.
     """
@@ -36,6 +37,7 @@ class Measurement:
     train_s: float = 0.0
     compile_s: float = 0.0
     images_per_s: float = 0.0
+    latency_s: float | None = None
     validation_correct: str = ""
     test_correct: str = ""
 

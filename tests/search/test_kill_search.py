@@ -1,0 +1,94 @@
+"""Real searches on digits that are killed at random moments, and continued."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.search.processes import finish, kill_a_worker_after, kill_driver_after, rows
+
+SEARCH = [
+    *("search", "squeezenet.yaml", "--reference", "0.5", "--study", "s", "--margin", "10%"),
+    *("--set", "fire_modules=2", "--epochs", "9", "--budget", "8trials", "--finalists", "2"),
+    *("--recipe", "batch_size=16"),
+]
+ONE, TWO = [*SEARCH, "--workers", "1"], [*SEARCH, "--workers", "2"]
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    return rows(folder / "s" / "trials.csv")
+
+
+def answer(folder: Path) -> dict[str, object]:
+    """What was found, without times."""
+    document = json.loads((folder / "s" / "answer.json").read_text())
+    del document["cost"]["wall_s"]
+    return document
+
+
+def by_key(found: list[dict[str, str]]) -> dict[tuple[str, str], dict[str, str]]:
+    keyed = {(row["candidate"], row["seed"]): row for row in found}
+    assert len(keyed) == len(found), "a candidate and seed stands there twice"
+    return keyed
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    finish(ONE, folder)
+    found = table(folder)
+    assert {row["stage"] for row in found} == {"search", "finals"}
+    assert {row["status"] for row in found} == {"finished", "stopped"}
+    assert answer(folder)["found"]
+    return folder
+
+
+def check_alike(folder: Path, undisturbed: Path) -> None:
+    """Whatever was trained in both is the same: accuracies, curve and epochs."""
+    known = by_key(table(undisturbed))
+    for key, row in by_key(table(folder)).items():
+        other = known.get(key)
+        if other is None:
+            continue
+        shared = dict(p.split(":") for p in row["curve"].split())
+        for epochs, accuracy in (part.split(":") for part in other["curve"].split()):
+            assert shared.get(epochs, accuracy) == accuracy
+    assert len([r for r in table(folder) if r["stage"] == "search"]) == 8
+
+
+def test_a_search_killed_once_ends_with_the_same_trials(undisturbed, tmp_path):
+    kill_driver_after(ONE, tmp_path, 12)
+    finish(ONE, tmp_path)
+    assert table(tmp_path) == table(undisturbed)
+    assert answer(tmp_path) == answer(undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(10))
+def test_searches_with_one_worker_killed_at_random_moments(undisturbed, tmp_path, number):
+    rng = random.Random(number)
+    while kill_driver_after(ONE, tmp_path, rng.uniform(1, 30)) and rng.random() < 0.6:
+        pass
+    finish(ONE, tmp_path)
+    assert table(tmp_path) == table(undisturbed)
+    assert answer(tmp_path) == answer(undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(10))
+def test_workers_of_a_search_killed_at_random_moments(undisturbed, tmp_path, number):
+    kill_a_worker_after(TWO, tmp_path, random.Random(number).uniform(3, 25))
+    check_alike(tmp_path, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(10))
+def test_drivers_of_two_workers_killed_at_random_moments(undisturbed, tmp_path, number):
+    rng = random.Random(100 + number)
+    while kill_driver_after(TWO, tmp_path, rng.uniform(1, 20)) and rng.random() < 0.5:
+        pass
+    finish(TWO, tmp_path)
+    check_alike(tmp_path, undisturbed)
