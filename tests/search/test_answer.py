@@ -148,7 +148,7 @@ def test_finalists_without_a_fresh_seed_have_no_difference(tmp_path, in_process,
     result, _ = run(search("16trials", confidence=0.99999), tmp_path)
     found = document(result)
     known = {f["candidate"]: f["seeds_count"] for f in found["finalists"]}
-    assert sorted(known.values()) == [0, 3]
+    assert sorted(known.values()) == [0, 2], "a clear loser after two of three seeds"
     answer = read_answer(result.answer_path)
     for finalist in answer.finalists:
         assert (finalist.difference is None) == (known[finalist.candidate] == 0)
