@@ -19,6 +19,10 @@ metaparameters:
   incr_e: 8
   squeeze_ratio: {{values: {RATIOS}}}
 """
+WORDS = [
+    *("--set", "squeeze_ratio=0.5", "--set", "bypass={values: [none, simple]}"),
+    *("--set", "norm={values: [none, batch]}", "--set", "pools={values: [[conv1], [fire2]]}"),
+]
 FOLDER = Path("results/toy-digits-search")
 
 
@@ -158,7 +162,7 @@ def test_ctrl_c_says_the_best_so_far_and_how_to_go_on(search, monkeypatch):
         result = search()
         assert result.exit_code == 130
         assert "nothing has reached reference 0.7: 70.00% yet" in result.stderr
-        assert "0 done, 1 running, 1 stopped so far" in result.stderr
+        assert "0 done, 1 running, 0 stopped so far" in result.stderr
         assert result.stderr.splitlines()[-2:] == [
             "the same command goes on from here",
             "interrupted",
@@ -206,6 +210,14 @@ def test_more_budget_goes_on(search):
     refused = search("--sampler", "random")
     assert refused.exit_code == 1
     assert "search.sampler: random asked for, tpe in the study" in refused.stderr
+
+
+def test_lists_of_layers_are_words_in_the_answer(search):
+    result = search("--set", "pools={values: [[conv1], [conv1, fire2]]}", reference="0.3")
+    assert result.exit_code == 0, result.output
+    pools = read_answer(FOLDER / "answer.json").answer.metaparameters["pools"]
+    assert pools in ("conv1", "conv1 fire2")
+    assert f"pools {pools}" in " ".join(result.stdout.split())
 
 
 def test_several_objectives(search):
@@ -269,16 +281,20 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(run):
         (["--reference", "alexnt"], 1, "--reference alexnt: there is no such network; did you"),
         (["--reference", "80"], 1, "--reference 80: an accuracy is a fraction between 0 and 1"),
         (["--sampler", "tpee"], 1, "there is no sampler 'tpee'; did you mean tpe?"),
-        (["--sampler", "gp", "--set", "pools={values: [[conv1], [fire2]]}"], 1, "gp"),
-        (["--reference-recipe", "epoch=1"], 1, "--reference-recipe epoch=1: epoch is no part of"),
+        (["--sampler", "gp", *WORDS], 1, "toy varies only bypass, norm, pools, by lists of words"),
+        (
+            ["--reference", "alexnet", "--reference-recipe", "epoch=1"],
+            1,
+            "--reference-recipe epoch=1: epoch is no part of",
+        ),
         (["--recipe", "batch_size=5000"], 1, "fewer than one batch of 5000"),
         (["--seeds", "2"], 2, "--seeds"),
         (["--study", "a/b"], 2, "must be a plain name"),
         (["--set", "squeeze_ratio={range: [2, 1]}"], 1, "squeeze_ratio"),
     ],
 )
-def test_wrong_flags_are_told_before_anything_is_made(run, arguments, status, message):
-    result = run("search", "toy.yaml", *arguments)
+def test_wrong_flags_are_told_before_anything_is_made(run, fake_worker, arguments, status, message):
+    result = run("search", "toy.yaml", "--reference", "0.7", "--budget", "2trials", *arguments)
     assert result.exit_code == status, result.output
     assert message in result.stderr
     assert "Traceback" not in result.output
@@ -287,7 +303,7 @@ def test_wrong_flags_are_told_before_anything_is_made(run, arguments, status, me
 
 def test_a_limit_that_leaves_nothing_shows_the_smallest_possible(run):
     with Path("toy.yaml").open("a") as file:
-        file.write("limits:\n  params_count: 10\n")
+        file.write("limits:\n  params_count: {max: 10}\n")
     result = run("search", "toy.yaml", "--dry-run")
     assert result.exit_code == 1
     assert f"{params_count(0.125):,}" in result.stderr
