@@ -141,8 +141,10 @@ class SearchProgress:
             return [f"{duration(max(0.0, budget.amount - known.clock()))} left"]
         if budget.kind == "epochs":
             return [f"{max(0, int(budget.amount) - known.record.spent_epochs):,} epochs left"]
-        asked = sum(trial.stage == "search" for trial in known.record.searched)
-        return [f"{max(0, int(budget.amount) - asked)} candidates to ask for"]
+        searched = known.record.searched
+        asked = sum(trial.stage == "search" for trial in searched)
+        left = min(int(budget.amount) - asked, len(known.pool) - len(searched))
+        return [f"{max(0, left)} candidates to ask for"]
 
     def _reached(self) -> str:
         assert self._known is not None

@@ -169,8 +169,8 @@ def _facts(search: Search, document: Mapping[str, Any]) -> dict[str, object]:
         names = search.pool.varying
         facts["network"] = ", ".join(f"{name} {cell(values[name])}" for name in names)
         facts["validation"] = _with_ends(found, "validation") + ", mean of its seeds"
-        if found["seeds"]:
-            facts["weights"] = found["seeds"][0]["weights"]
+        if weights := [seed["weights"] for seed in found["seeds"] if seed["weights"]]:
+            facts["weights"] = weights[0]
     facts["cost"] = (
         f"{cost['trials']} trials ({cost['finished']} in full, {cost['stopped']} stopped early, "
         f"{cost['failed']} failed), {cost['epochs']:,} epochs, {duration(cost['wall_s'])}"

@@ -49,8 +49,10 @@ class Found:
         metaparameters: by name.
         params_count: and the other sizes: exact, of the candidate.
         times_fewer: the reference's parameters divided by its own; None for a number.
-        difference: its validation accuracy less the reference's.
-        difference_low: lower bound of it at the stated confidence.
+        difference: its accuracy less the reference's on the pictures that judge; None where
+            no fresh seed of it was trained.
+        difference_low: lower bound of it at the stated confidence; None where one seed tells
+            nothing of it.
         validation_accuracy: mean over its seeds, with the ends of the 95% interval, which are
             None where one seed tells nothing of them.
         test_accuracy: measured once, with the ends of its interval; None where it was not.
@@ -63,8 +65,8 @@ class Found:
     weight_bytes: int
     peak_activation_bytes: int
     times_fewer: float | None
-    difference: float
-    difference_low: float
+    difference: float | None
+    difference_low: float | None
     validation_accuracy: float
     validation_low: float | None
     validation_high: float | None
@@ -76,12 +78,12 @@ class Found:
 
 @dataclass(frozen=True)
 class Finalist:
-    """A candidate of the finals, with what was said of it at their end."""
+    """A candidate of the finals, with what was said of it at their end; None as in `Found`."""
 
     candidate: str
     params_count: int
-    difference: float
-    difference_low: float
+    difference: float | None
+    difference_low: float | None
     seeds_count: int
     verdict: str
 
@@ -293,8 +295,8 @@ def _found(top: _Fields, name: str) -> Found | None:
         weight_bytes=fields.take("weight_bytes", _COUNT),
         peak_activation_bytes=fields.take("peak_activation_bytes", _COUNT),
         times_fewer=fields.take("times_fewer", _or_null(_POSITIVE)),
-        difference=fields.take("difference", _NUMBER),
-        difference_low=fields.take("difference_low", _NUMBER),
+        difference=fields.take("difference", _or_null(_NUMBER)),
+        difference_low=fields.take("difference_low", _or_null(_NUMBER)),
         validation_accuracy=fields.take("validation_accuracy", _SHARE),
         validation_low=fields.take("validation_low", _or_null(_NUMBER)),
         validation_high=fields.take("validation_high", _or_null(_NUMBER)),
@@ -309,8 +311,8 @@ def _finalist(fields: _Fields) -> Finalist:
     return Finalist(
         candidate=fields.take("candidate", _NAME),
         params_count=fields.take("params_count", _COUNT),
-        difference=fields.take("difference", _NUMBER),
-        difference_low=fields.take("difference_low", _NUMBER),
+        difference=fields.take("difference", _or_null(_NUMBER)),
+        difference_low=fields.take("difference_low", _or_null(_NUMBER)),
         seeds_count=fields.take("seeds_count", _COUNT),
         verdict=fields.take("verdict", _TEXT),
     )

@@ -142,9 +142,16 @@ def callout(found: Found, answer: Answer, size: str) -> str:
         what = "" if size == "params_count" else " parameters"
         lines.append(f"{times}{what} than {answer.reference.name}")
     if not answer.found:
-        difference, least = 100 * found.difference, 100 * found.difference_low
-        lines.append(f"not proven: {difference:+.2f} points, surely only {least:+.2f}")
+        lines.append(f"not proven: {_shortfall_text(found)}")
     return "\n".join(lines)
+
+
+def _shortfall_text(found: Found) -> str:
+    if found.difference is None:
+        return "no fresh seed was trained"
+    if found.difference_low is None:
+        return f"{100 * found.difference:+.2f} points, of one seed"
+    return f"{100 * found.difference:+.2f} points, surely only {100 * found.difference_low:+.2f}"
 
 
 def _what(answer: Answer | None, size_name: str) -> str:

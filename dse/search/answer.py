@@ -13,6 +13,7 @@ import numpy as np
 from dse.comparison import Comparison, Correctness, compare
 from dse.files import replacing
 from dse.search.finals import Decision
+from dse.search.jobs import Job
 from dse.search.known import Known
 from dse.search.reference import Reference
 from dse.search.study import storage_errors
@@ -116,11 +117,17 @@ def _found(
             {
                 "replicate": t.replicate,
                 "validation_accuracy": t.rungs[full].validation_accuracy,
-                "weights": f"weights/{t.candidate.key}-seed{t.replicate}.safetensors",
+                "weights": _weights(t),
             }
             for t in fresh
         ],
     }
+
+
+def _weights(trial: SearchTrial) -> str | None:
+    """Where the weights of a trial are; None where another study holds them."""
+    name = Job(trial.candidate, trial.replicate).weights_name
+    return None if trial.stage == REUSED else f"weights/{name}"
 
 
 def _test(known: Known, trial: SearchTrial, search: Search) -> dict[str, Any]:

@@ -52,11 +52,9 @@ def parse_budget(text: str) -> Budget:
             f"the budget is {text!r}, but must be a time, trials or epochs: 90s, 60m, 1.5h, "
             "40trials, 500epochs"
         )
-    amount = float(match[1])
-    if unit in _UNITS_S:
-        budget = Budget("time", amount * _UNITS_S[unit])
-    else:
-        budget = Budget(kinds[unit], float(math.floor(amount)))
-    if budget.amount <= 0 or not math.isfinite(budget.amount):
-        raise ConfigError(f"the budget is {text!r}, but must be above 0")
-    return budget
+    amount = float(match[1]) * _UNITS_S.get(unit, 1.0)
+    if not 0 < amount < math.inf or (unit in kinds and amount < 1):
+        raise ConfigError(f"the budget is {text!r}, but must be finite and above 0")
+    if unit in kinds:
+        return Budget(kinds[unit], float(math.floor(amount)))
+    return Budget("time", amount)

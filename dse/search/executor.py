@@ -185,7 +185,10 @@ class Executor:
         Raises:
             StudyError: as in `run`.
         """
-        repeated: deque[Job] = deque()
+        first = None if source.is_over() else source.next_job("", frozenset())
+        if first is None:  # no worker is started for nothing
+            return
+        waiting = deque([first])  # for the first that is idle, as are jobs of those that died
         attempts: Counter[Job] = Counter()
         count = (
             self.workers_count if most_workers is None else min(self.workers_count, most_workers)
@@ -193,13 +196,13 @@ class Executor:
         for number in range(count):
             if number not in self._workers:
                 self._start(number)
-        while count:
+        while True:
             if source.is_over():
                 self._give_up()
                 return
             idle = [w for w in self._workers.values() if w.ready and w.job is None]
             for worker in idle:
-                job = self._next_job(worker, repeated, source)
+                job = self._next_job(worker, waiting, source)
                 if job is not None:
                     worker.job, worker.candidate_key = job, job.candidate.key
                     self._write(worker, job.to_plain())
@@ -215,7 +218,7 @@ class Executor:
                         if (tries := attempts[event.job]) >= ATTEMPTS:
                             yield Ended(event.job, event.worker, _lost(event, tries))
                         else:
-                            repeated.append(event.job)
+                            waiting.append(event.job)
 
     def _give_up(self) -> None:
         """End the workers that are training; `serve` starts others when it is called again."""
@@ -225,9 +228,9 @@ class Executor:
             self._close(worker)
             del self._workers[worker.number]
 
-    def _next_job(self, worker: _Worker, repeated: deque[Job], source: JobSource) -> Job | None:
-        if repeated:
-            return repeated.popleft()
+    def _next_job(self, worker: _Worker, waiting: deque[Job], source: JobSource) -> Job | None:
+        if waiting:
+            return waiting.popleft()
         elsewhere = {w.candidate_key for w in self._workers.values() if w is not worker}
         return source.next_job(worker.candidate_key, elsewhere)
 

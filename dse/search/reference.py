@@ -157,9 +157,10 @@ class ReferencePlan:
     study_seed: int = 0
 
     def directory(self, results: Path, data_name: str, fingerprint: str) -> Path:
-        """Where it is kept: another recipe or other pictures give another folder."""
+        """Where it is kept: another recipe, other pictures or another seed give another folder."""
         key = f"{fingerprint[:6]}{self.recipe.key[:6]}"
-        return results / FOLDER / f"{self.name}-{data_name}-{key}"
+        seed = f"-seed{self.study_seed}" if self.study_seed else ""
+        return results / FOLDER / f"{self.name}-{data_name}-{key}{seed}"
 
 
 def held_reference(plan: ReferencePlan, dataset: Dataset, results: Path) -> Reference | None:

@@ -8,6 +8,7 @@ that was interrupted in any way goes on as it would have.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +27,9 @@ from dse.search.known import Known
 from dse.search.reference import Reference
 from dse.search.reuse import bring_in
 from dse.search.rungs import Ladder
-from dse.search.stages import FinalsStage, SearchStage, Stage, TestStage
+from dse.search.stages import SEARCH_SHARE, FinalsStage, SearchStage, Stage, TestStage
 from dse.search.study import Definition, open_record, write_description
-from dse.search.sweep import TABLE_EVERY_S, data_facts, make_directories
+from dse.search.sweep import TABLE_EVERY_S, data_facts, drop_checkpoint, make_directories
 from dse.search.trials import SearchRecord
 from dse.space.pool import Pool
 from dse.training import Recipe, check_fits
@@ -244,6 +245,8 @@ class _Run:
         for event in executor.serve(stage):
             if isinstance(event, Ended):
                 stage.ended(event)
+                if self.known.record.is_over(event.job.key):
+                    drop_checkpoint(self.setup, event.job)
                 if time.monotonic() - written > TABLE_EVERY_S:
                     self.known.record.write_table()
                     written = time.monotonic()
@@ -259,9 +262,12 @@ class _Run:
                 f"all {len(failed)} candidates failed; the last: {latest.reason}; the reasons "
                 f"are in {record.directory / 'trials.csv'}"
             )
+        full = self.search.recipe.epochs
+        is_epochs = self.search.budget.kind == "epochs"
+        least = f" (at least {math.ceil(full / SEARCH_SHARE)} epochs)" if is_epochs else ""
         raise StudyError(
             f"the budget of {self.search.budget} is too small: no candidate was trained in full "
-            f"({self.search.recipe.epochs} epochs), {len(record.searched)} were begun; what was "
-            "trained is kept: the same command with a larger --budget goes on, or take fewer "
-            "--epochs in a new --study"
+            f"({full} epochs), {len(record.searched)} were begun; what was trained is kept: the "
+            f"same command with a larger --budget{least} goes on, or take fewer --epochs in a new "
+            "--study"
         )

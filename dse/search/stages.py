@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -56,6 +56,11 @@ class _Pace:
         self._known, self._recipe = known, recipe
         self._train_count = len(known.dataset.train)
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether anything was trained yet."""
+        return bool(self._factors())
+
     def epochs_s(self, macs: float, epochs: int) -> float:
         """Seconds for so many epochs of a network, compilation included."""
         return COMPILE_S + self._factor() * self._guess(macs, epochs)
@@ -64,12 +69,15 @@ class _Pace:
         return train_s(macs, replace(self._recipe, epochs=epochs), self._train_count)
 
     def _factor(self) -> float:
-        factors = [
+        factors = self._factors()
+        return median(factors) if factors else 1.0
+
+    def _factors(self) -> list[float]:
+        return [
             latest.train_s / self._guess(trial.costs["macs"], latest.epochs)
             for trial in list(self._known.record.trials.values())[-20:]
             if (latest := trial.latest) and latest.epochs and latest.train_s
         ]
-        return median(factors) if factors else 1.0
 
 
 class SearchStage:
@@ -129,7 +137,9 @@ class SearchStage:
 
     def _begun(self) -> SearchTrial | None:
         for trial in self._record.searched:
-            if not trial.rungs and not trial.stopped and trial.key not in self._known.running:
+            if trial.rungs or trial.key in self._known.running:
+                continue
+            if self._fits(trial.costs, 0, self._search.ladder.epochs[0]):
                 return trial
         return None
 
@@ -151,7 +161,10 @@ class SearchStage:
         index = self._sampler.ask(pool, self._known.history(), self._known.pool_sizes, rng)
         if index is None:
             return None
-        return self._record.ask(pool.candidate(index), costs_in_pool(pool, index))
+        costs = costs_in_pool(pool, index)
+        if not self._fits(costs, 0, self._search.ladder.epochs[0]):
+            return None
+        return self._record.ask(pool.candidate(index), costs)
 
     def _may_ask(self, asked_count: int) -> bool:
         budget, first = self._search.budget, self._search.ladder.epochs[0]
@@ -166,14 +179,38 @@ class SearchStage:
         """Whether the search's own part of the budget reaches to the trial's next rung."""
         if self._is_full(trial) or trial.is_failed or not trial.rungs:
             return False
-        epochs = self._next_epochs(trial) - trial.epochs
+        return self._fits(trial.costs, trial.epochs, self._next_epochs(trial))
+
+    def _fits(self, costs: Mapping[str, Any], start: int, stop: int) -> bool:
+        """Whether the search's own part of the budget reaches from these epochs to those.
+
+        While no candidate is at full fidelity, what takes the furthest one there is kept back.
+        The first candidate of all fits whatever time it may take: it shows the pace.
+        """
         budget = self._search.budget
         if budget.kind == "trials":
             return True
+        kept_back = self._search.ladder.epochs[-1] - max(stop, self._furthest_epochs())
+        epochs, limit = stop - start, SEARCH_SHARE * self._amount
         if budget.kind == "epochs":
-            return self._spent_epochs() + epochs <= SEARCH_SHARE * self._amount
-        expected_s = self._pace.epochs_s(trial.costs["macs"], epochs)
-        return self._clock() + expected_s < SEARCH_SHARE * self._amount
+            return self._spent_epochs() + epochs + kept_back <= limit
+        if not self._pace.is_measured:
+            return True
+        expected_s = self._pace.epochs_s(costs["macs"], epochs)
+        if kept_back:
+            expected_s += self._pace.epochs_s(costs["macs"], kept_back)
+        return self._clock() + expected_s < limit
+
+    def _furthest_epochs(self) -> int:
+        """Of the candidate that was trained, or is being trained, the longest."""
+        return max(
+            (
+                trial.epochs + self._running_epochs.get(trial.key, 0)
+                for trial in self._record.searched
+                if not trial.is_failed
+            ),
+            default=0,
+        )
 
     def _spent_epochs(self) -> int:
         return self._record.spent_epochs + sum(self._running_epochs.values())

@@ -304,6 +304,8 @@ def _open_optuna_study(directory: Path, storage: Any, definition: Definition) ->
             study.set_metric_names(["validation_accuracy", *definition.objectives])
         study.set_user_attr(DEFINITION, definition.to_plain())  # last: whoever sees it sees all
     elif differing := list(differences("", _bare(definition.to_plain()), _bare(held))):
+        if differing[0].startswith("kind:"):  # what follows from it says nothing more
+            differing = [line for line in differing if not line.startswith("search.")]
         raise StudyMismatchError(
             f"{directory} holds another study; nothing was changed. It differs in:\n"
             + "\n".join(f"  {line}" for line in differing)
@@ -315,7 +317,7 @@ def _open_optuna_study(directory: Path, storage: Any, definition: Definition) ->
 def _bare(definition: Mapping[str, Any]) -> dict[str, Any]:
     """A definition without its name and the words about it: they may change at any time."""
     space = {key: value for key, value in definition["space"].items() if key != "description"}
-    return {**definition, "space": space, "study": None}
+    return {"kind": "sweep", "search": {}, **definition, "space": space, "study": None}
 
 
 def differences(path: str, wanted: Any, held: Any) -> Iterator[str]:

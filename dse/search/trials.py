@@ -100,9 +100,13 @@ class SearchRecord:
         self._distributions = distributions_of(space)
         self._objectives, self.full_epochs = tuple(objectives), full_epochs
         self.trials: dict[tuple[str, int], SearchTrial] = {}
+        running = []
         for trial in study.get_trials(deepcopy=False):
             if (read := read_trial(trial)) is not None:
                 self.trials[read.key] = read
+                running += [] if trial.state.is_finished() else [read]
+        for read in running:  # killed between a result and the end that follows from it
+            self._end_if_over(read)
 
     @property
     def searched(self) -> list[SearchTrial]:
@@ -148,6 +152,11 @@ class SearchRecord:
         trial.ended_s.append(round(ended_s, 3))
         self._end_if_over(trial)
 
+    def is_over(self, key: tuple[str, int]) -> bool:
+        """Whether a trial was trained in full or failed."""
+        trial = self.trials[key]
+        return trial.is_failed or trial.epochs >= self.full_epochs
+
     def add_whole(
         self,
         job: Job,
@@ -177,12 +186,10 @@ class SearchRecord:
         Raises:
             StudyError: the record cannot be written.
         """
-        from optuna.trial import TrialState
-
         with storage_errors(self.directory):
             self._storage.set_trial_user_attr(trial.trial_id, STOPPED, reason)
-            self._storage.set_trial_state_values(trial.trial_id, TrialState.PRUNED)
         trial.stopped = reason
+        self._end_if_over(trial)
 
     def go_on(self, trial: SearchTrial) -> SearchTrial:
         """Take up a stopped trial, as a new one of Optuna's that holds its rungs.
@@ -194,10 +201,7 @@ class SearchRecord:
             f"{RUNG}{epochs}": {"measurement": measured.to_plain(), "ended_s": ended_s}
             for (epochs, measured), ended_s in zip(trial.rungs.items(), trial.ended_s, strict=True)
         }
-        place = list(self.trials)
-        again = self._begin(trial.candidate, trial.replicate, trial.costs, trial.stage, attributes)
-        self.trials = {key: self.trials[key] for key in place}
-        return again
+        return self._begin(trial.candidate, trial.replicate, trial.costs, trial.stage, attributes)
 
     def _begin(
         self,
@@ -236,15 +240,19 @@ class SearchRecord:
         from optuna.trial import TrialState
 
         latest = trial.latest
-        if latest is None or (latest.status == "finished" and trial.epochs < self.full_epochs):
+        values: list[float] | None = None
+        if trial.stopped:
+            state = TrialState.PRUNED
+        elif latest is None or not self.is_over(trial.key):
             return
-        with storage_errors(self.directory):
-            if latest.status == "failed":
-                self._storage.set_trial_state_values(trial.trial_id, TrialState.FAIL)
-                return
+        elif latest.status == "failed":
+            state = TrialState.FAIL
+        else:
             assert latest.validation_accuracy is not None
+            state = TrialState.COMPLETE
             values = [latest.validation_accuracy, *(trial.costs[n] for n in self._objectives)]
-            self._storage.set_trial_state_values(trial.trial_id, TrialState.COMPLETE, values)
+        with storage_errors(self.directory):
+            self._storage.set_trial_state_values(trial.trial_id, state, values)
 
     def tested(self, key: str) -> Mapping[str, Any]:
         """What is noted of the test of a candidate: right pictures by replicate."""

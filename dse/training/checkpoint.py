@@ -61,7 +61,7 @@ def load_run(path: Path, state_shape: TrainState, about: Mapping[str, str]) -> R
             return None
         state = jax.tree.unflatten(jax.tree.structure(state_shape), leaves)
         return Run(state, int(facts["epochs"]), float(facts["loss"]), float(facts["train_s"]))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, OverflowError):
         return None
 
 

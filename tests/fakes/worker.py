@@ -2,7 +2,10 @@
 
 DSE_FAKE_DEATHS: a folder; a job dies once for each file `<squeeze_ratio>-<replicate>-*` in it
 (and takes the file with it). DSE_FAKE_LAST: `<squeeze_ratio>-<replicate>`; die behind the answer
-to that job. DSE_FAKE_SILENT: die before being ready.
+to that job. DSE_FAKE_SILENT: die before being ready. DSE_FAKE_WAIT_S: how long every job takes.
+
+Jobs of a search, of a reference and, where DSE_FAKE_CLOSED_FORM is set, of any sweep are
+answered by `closed_form.py`, whose knobs stand there.
 """
 
 from __future__ import annotations
@@ -11,32 +14,43 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.fakes.closed_form import answer, name_of
 
 
 def main() -> None:
     if os.environ.get("DSE_FAKE_SILENT"):
         sys.stderr.write("no such device\n")
         sys.exit(3)
-    json.loads(sys.stdin.readline())
+    setup = json.loads(sys.stdin.readline())
     say({"type": "ready"})
     for line in sys.stdin:
         job = json.loads(line)
-        ratio, replicate = job["metaparameters"]["squeeze_ratio"], job["replicate"]
+        name, replicate = name_of(job), job["replicate"]
         if deaths := os.environ.get("DSE_FAKE_DEATHS"):
-            for path in sorted(Path(deaths).glob(f"{ratio}-{replicate}-*"))[:1]:
+            for path in sorted(Path(deaths).glob(f"{name}-{replicate}-*"))[:1]:
                 path.unlink()
                 os.kill(os.getpid(), signal.SIGKILL)
-        say({"type": "epoch", "epochs": 1, "loss": 0.5})
+        if job["task"] == "train":
+            say({"type": "epoch", "epochs": 1, "loss": 0.5})
         if os.environ.get("DSE_FAKE_FATAL"):
             say({"type": "fatal", "message": "the disk is full"})
             return
-        say({"type": "ended", "measurement": measurement(ratio, replicate)})
-        if os.environ.get("DSE_FAKE_LAST") == f"{ratio}-{replicate}":
+        time.sleep(float(os.environ.get("DSE_FAKE_WAIT_S", "0")))
+        say({"type": "ended", "measurement": measurement(setup, job)})
+        if os.environ.get("DSE_FAKE_LAST") == f"{name}-{replicate}":
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def measurement(ratio: float, replicate: int) -> dict[str, object]:
+def measurement(setup: dict[str, object], job: dict[str, object]) -> dict[str, object]:
+    is_closed = os.environ.get("DSE_FAKE_CLOSED_FORM") or not setup["scores_test"]
+    if is_closed or name_of(job) == "network":
+        return answer(setup, job)
+    ratio, replicate = float(name_of(job)), job["replicate"]
     if ratio == 1.0:
         return {"status": "failed", "reason": "the loss became nan at step 7"}
     return {
