@@ -9,6 +9,7 @@ import pytest
 from dse.architecture import build, cost, make_candidate
 from dse.report import read_trials
 from dse.report.answers import read_answer
+from dse.report.search_plots import SearchPictures
 
 RATIOS = [k / 8 for k in range(1, 9)]
 SPACE = f"""\
@@ -39,8 +40,19 @@ def _space(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def search(run, fake_worker):
-    """`dse search toy.yaml` with one worker and a small budget against a number."""
+def pictures() -> None:
+    """Named by tests whose searches draw their pictures, which takes a second."""
+
+
+@pytest.fixture
+def search(run, fake_worker, fast_records, monkeypatch, request):
+    """`dse search toy.yaml` with one worker and a small budget against a number.
+
+    Pictures are drawn for tests that name `pictures` alone.
+    """
+    if "pictures" not in request.fixturenames:
+        drawn = SearchPictures((), ())
+        monkeypatch.setattr("dse.report.search_plots.plot_search", lambda *_, **__: drawn)
 
     def search_it(*args, budget: str = "8trials", reference: str = "0.7"):
         options = ("--workers", "1", "--budget", budget, "--reference", reference)
@@ -56,7 +68,7 @@ def jobs(monkeypatch) -> Path:
     return path
 
 
-def test_it_ends_with_the_answer_and_its_uncertainty(search):
+def test_it_ends_with_the_answer_and_its_uncertainty(search, pictures):
     result = search()
     assert result.exit_code == 0, result.output
     document = json.loads((FOLDER / "answer.json").read_text())
@@ -99,7 +111,7 @@ def test_progress_in_plain_lines(search):
     )
 
 
-def test_json_is_the_only_thing_on_stdout(search):
+def test_json_is_the_only_thing_on_stdout(search, pictures):
     document = json.loads(search("--json").stdout)
     plots = document.pop("plots")
     assert document == json.loads((FOLDER / "answer.json").read_text())
@@ -179,7 +191,7 @@ def test_ctrl_c_says_the_best_so_far_and_how_to_go_on(search, monkeypatch):
     assert undisturbed.stdout == whole.stdout
 
 
-def test_nothing_qualifies_and_the_nearest_is_shown(search):
+def test_nothing_qualifies_and_the_nearest_is_shown(search, pictures):
     result = search(reference="0.95")
     assert result.exit_code == 0, result.output
     said = " ".join(result.stdout.split())

@@ -2,8 +2,9 @@
 
 A candidate's ceiling rises with its squeeze ratio (but every third ratio in sixteenths is bad
 for its size), and its accuracy rises with the epochs: `ceiling * (1 - 2**-epochs / 2)`. Of n
-pictures round(accuracy * n) are right, which ones turns with the replicate. Knobs are
-environment variables, so that they reach worker processes:
+pictures round(accuracy * n) are right, which ones turns with the replicate. A latency is a
+millisecond times the squeeze ratio. Knobs are environment variables, so that they reach worker
+processes:
 
 DSE_FAKE_CEILINGS: JSON, ceiling by squeeze ratio ("network" for one without), in place of the
 formula's. DSE_FAKE_FAILS: JSON, by squeeze ratio the epochs at which training fails.
@@ -80,6 +81,7 @@ def answer(setup: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
         "train_s": 2.0 * epochs,
         "compile_s": 1.0,
         "images_per_s": 100.0,
+        **({"latency_s": 0.001 * float(name)} if job.get("times_it") else {}),
         **(of_test if setup["scores_test"] else {}),
     }
 

@@ -10,6 +10,11 @@ from tests.search.searching import InProcess
 RATIOS = (0.25, 0.5, 1.0)
 
 
+@pytest.fixture(autouse=True)
+def _fast(fast_records: None) -> None:
+    pass
+
+
 @pytest.fixture
 def space() -> SearchSpace:
     """Three candidates: squeeze_ratio 0.25, 0.5 and 1."""

@@ -55,7 +55,11 @@ def until(trainer, run, epochs: int):
 def trainer(request, quarters):
     values = {"base_e": 4, "incr_e": 2, "fire_modules": 1, "norm": "batch", "dropout": 0.5}
     architecture = build(make_candidate("squeezenet", values), (8, 8, 2), 4)
-    return Trainer(architecture, quarters, RECIPES[request.param])
+    jax.config.update("jax_disable_most_optimizations", True)  # it would compile for ten seconds
+    try:
+        return Trainer(architecture, quarters, RECIPES[request.param])
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
