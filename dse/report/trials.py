@@ -141,7 +141,7 @@ _KINDS = {
     **dict.fromkeys(("train_loss", "epochs", "train_s", "compile_s", "images_per_s"), _REAL),
 }
 _SEARCH_KINDS = dict(zip(SEARCH_COLUMNS, (_STAGE, _CURVE, _TIME), strict=True))
-_ALL_KINDS = _KINDS | _SEARCH_KINDS
+_ALL_KINDS = _KINDS | _SEARCH_KINDS | {"latency_s": _TIME}
 
 
 def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -281,11 +281,15 @@ def _first_open(
 
 
 def _described(standings: Standings, row: int, rung: int, objectives: tuple[str, ...]) -> str:
-    sizes = ", ".join(
-        f"{value:,.0f} {_NAMES.get(name, name)}"
-        for name, value in zip(objectives, standings.sizes[row], strict=True)
-    )
+    values = zip(objectives, standings.sizes[row], strict=True)
+    sizes = ", ".join(_size_text(name, value) for name, value in values)
     return f"{standings.accuracies[row, rung]:.2%} with {sizes}"
+
+
+def _size_text(objective: str, value: float) -> str:
+    if objective == "latency_s":
+        return f"{1000 * value:.3g} ms"
+    return f"{value:,.0f} {_NAMES.get(objective, objective)}"
 
 
 _NAMES = {
