@@ -40,21 +40,21 @@ def jobs_log(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    "budget",
+    ("budget", "kinds"),
     [
-        "2trials",
-        "36epochs",  # which end in the middle of the finals
-        pytest.param("6trials", marks=pytest.mark.slow),
-        pytest.param("100epochs", marks=pytest.mark.slow),
+        ("2trials", (Opened, StageBegun, Started)),
+        ("36epochs", (Ended,)),  # which end in the middle of the finals
+        pytest.param("6trials", (Opened, StageBegun, Started, Ended), marks=pytest.mark.slow),
+        pytest.param("100epochs", (Opened, StageBegun, Started, Ended), marks=pytest.mark.slow),
     ],
 )
-def test_killed_at_any_event_it_ends_as_if_it_had_not_been(tmp_path, in_process, budget):
+def test_killed_at_any_event_it_ends_as_if_it_had_not_been(tmp_path, in_process, budget, kinds):
     wanted = search(budget, finalists=2)
     moments: list[str] = []
 
     def keep(event) -> None:  # what a process that is killed at this moment leaves behind
         moments.append(type(event).__name__)
-        if not isinstance(event, EpochDone):  # which leaves what Started does
+        if isinstance(event, kinds):  # EpochDone leaves what Started does
             shutil.copytree(tmp_path / "results", tmp_path / f"{len(moments)}" / "results")
 
     run(wanted, tmp_path, on_event=keep)
@@ -244,3 +244,25 @@ def test_in_process_is_what_a_worker_is(tmp_path, fake_worker, monkeypatch):
     run(search("4trials"), tmp_path)
     assert table(tmp_path / "results") == table(tmp_path / "worker" / "results")
     assert answer(tmp_path / "results") == answer(tmp_path / "worker" / "results")
+
+
+def test_a_latency_is_measured_once_and_counts_as_a_size(tmp_path, in_process, monkeypatch):
+    monkeypatch.setenv("DSE_FAKE_FAILS", json.dumps({"0.5": 1}))
+    wanted = search("8trials", objectives=("latency_s", "params_count"), finalists=2)
+    result, events = run(wanted, tmp_path)
+    timed = [event.job for event in events if isinstance(event, Ended) and event.job.times_it]
+    assert len({job.key for job in timed}) == len(timed) == 8
+    assert {job.epochs for job in timed} == {1}
+    frame = read_trials(result.trials_path)
+    failed = frame["status"] == "failed"
+    assert failed.sum() == frame["latency_s"].isna().sum() == 1
+    measured = frame[~failed]
+    assert measured["latency_s"].tolist() == (0.001 * measured["squeeze_ratio"]).tolist()
+    stopped = frame[frame["status"] == "stopped"]
+    assert stopped["reason"].str.contains(" ms, [0-9,]+ parameters").all()
+    assert len(stopped) > 0
+    again, events = run(wanted, tmp_path)
+    assert ended(events) == []
+    assert again.document == result.document
+    ratio = result.document["answer"]["metaparameters"]["squeeze_ratio"]
+    assert result.document["answer"]["latency_s"] == 0.001 * ratio
