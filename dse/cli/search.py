@@ -223,8 +223,8 @@ def command(
         input_shape=description.input_shape,
         train_count=description.train_count,
     )
+    plan = opponent(description.input_shape, description.train_count)
     if dry_run:
-        plan = opponent(description.input_shape, description.train_count)
         show_search_plan(search, plan, description, workers_count, as_json)
         return
     with DataProgress() as progress:

@@ -18,6 +18,7 @@ from dse.search.known import Known
 from dse.search.reference import Reference
 from dse.search.study import storage_errors
 from dse.search.trials import FINALS, REUSED, SearchTrial
+from dse.space import scalar
 from dse.training import unpack_bits
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _found(
     has_size = reference.costs is not None
     return {
         "candidate": trial.candidate.key,
-        "metaparameters": trial.candidate.metaparameters,
+        "metaparameters": {n: scalar(value) for n, value in trial.candidate.metaparameters.items()},
         **trial.costs,
         "times_fewer": reference.costs["params_count"] / params_count  # type: ignore[index]
         if has_size

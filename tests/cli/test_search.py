@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from dse.architecture import build, cost, make_candidate
+from dse.report import read_trials
+from dse.report.answers import read_answer
+
+RATIOS = [k / 8 for k in range(1, 9)]
+SPACE = f"""\
+schema: 1
+family: squeezenet
+metaparameters:
+  base_e: 8
+  incr_e: 8
+  squeeze_ratio: {{values: {RATIOS}}}
+"""
+WORDS = [
+    *("--set", "squeeze_ratio=0.5", "--set", "bypass={values: [none, simple]}"),
+    *("--set", "norm={values: [none, batch]}", "--set", "pools={values: [[conv1], [fire2]]}"),
+]
+FOLDER = Path("results/toy-digits-search")
+
+
+def params_count(ratio: float) -> int:
+    values = {"base_e": 8, "incr_e": 8, "squeeze_ratio": ratio}
+    return cost(build(make_candidate("squeezenet", values), (8, 8, 1), 10)).params_count
+
+
+@pytest.fixture(autouse=True)
+def _space(tmp_path, monkeypatch):
+    monkeypatch.setenv("DSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DSE_FAKE_PICTURES", "359,359")
+    Path("toy.yaml").write_text(SPACE)
+
+
+@pytest.fixture
+def search(run, fake_worker):
+    """`dse search toy.yaml` with one worker and a small budget against a number."""
+
+    def search_it(*args, budget: str = "8trials", reference: str = "0.7"):
+        options = ("--workers", "1", "--budget", budget, "--reference", reference)
+        return run("search", "toy.yaml", *options, *args)
+
+    return search_it
+
+
+def jobs(monkeypatch) -> Path:
+    path = Path("jobs").resolve()
+    path.touch()
+    monkeypatch.setenv("DSE_FAKE_LOG", str(path))
+    return path
+
+
+def test_it_ends_with_the_answer_and_its_uncertainty(search):
+    result = search()
+    assert result.exit_code == 0, result.output
+    document = json.loads((FOLDER / "answer.json").read_text())
+    answer = document["answer"]
+    ratio = answer["metaparameters"]["squeeze_ratio"]
+    assert answer["params_count"] == params_count(ratio)
+    said = " ".join(result.stdout.split())
+    assert f"{answer['candidate']}, {params_count(ratio):,} parameters" in said
+    assert "not below 0.7 by more than 0.00% at 95% confidence" in said
+    assert f"(p = {answer['p_value']:.4f}, " in said
+    assert f"squeeze_ratio {ratio:g}" in said
+    assert f"{100 * answer['validation_low']:.2f} to {100 * answer['validation_high']:.2f}" in said
+    assert f"weights/{answer['candidate']}-seed1.safetensors" in said
+    frame = read_trials(FOLDER / "trials.csv")
+    cost_ = document["cost"]
+    assert (
+        f"{len(frame)} trials ({cost_['finished']} in full, {cost_['stopped']} stopped early, 0 "
+        f"failed), {frame['epochs'].sum():,.0f} epochs"
+    ) in said
+    for path in (FOLDER / "trials.csv", FOLDER / "answer.json"):
+        assert f"written: {path}" in result.stderr
+    drawn = [line for line in result.stderr.splitlines() if line.startswith("written: plots/")]
+    assert drawn
+    assert all(Path(line.removeprefix("written: ")).stat().st_size > 100 for line in drawn)
+
+
+def test_progress_in_plain_lines(search):
+    lines = search(budget="2trials").stderr.splitlines()
+    frame = read_trials(FOLDER / "trials.csv")
+    first = frame.iloc[0]
+    epochs, _, accuracy = first["curve"].split()[0].partition(":")
+    begin = lines.index("searching")
+    assert lines[begin + 1] == (
+        f"squeeze_ratio {first['squeeze_ratio']:g}: {float(accuracy):.2%} right in validation "
+        f"after {epochs} epochs"
+    )
+    assert "finals: more seeds for the candidates around the reference" in lines
+    assert "study toy-digits-search: 8 feasible candidates of 8, budget 2 trials" in "\n".join(
+        lines
+    )
+
+
+def test_json_is_the_only_thing_on_stdout(search):
+    document = json.loads(search("--json").stdout)
+    plots = document.pop("plots")
+    assert document == json.loads((FOLDER / "answer.json").read_text())
+    assert all(Path(path).is_file() for path in plots)
+    assert read_answer(FOLDER / "answer.json").study == "toy-digits-search"
+
+
+def test_the_same_command_again_trains_nothing_and_says_the_same(search, monkeypatch):
+    log = jobs(monkeypatch)
+    first = search()
+    trained = log.read_text()
+    assert trained.count('"task": "test"') == 3
+    monkeypatch.setenv("DSE_FAKE_SILENT", "1")  # no worker could start
+    again = search()
+    assert again.exit_code == 0, again.output
+    assert again.stdout == first.stdout
+    assert log.read_text() == trained
+    count = len(read_trials(FOLDER / "trials.csv"))
+    assert f"{count} trials are in the record; going on from there" in again.stderr
+
+
+def test_a_reference_network_is_trained_once(search, monkeypatch):
+    log = jobs(monkeypatch)
+    first = search(reference="alexnet")
+    assert first.exit_code == 0, first.output
+    assert "reference alexnet: 3 seeds of 30 epochs; measured once" in first.stderr
+    assert "[3/3] reference alexnet, seed 2: 79.94% right in validation" in first.stderr
+    references = [line for line in log.read_text().splitlines() if '"alexnet"' in line]
+    assert len(references) == 3
+    document = json.loads((FOLDER / "answer.json").read_text())
+    size = document["reference"]["params_count"]
+    assert document["answer"]["times_fewer"] == size / document["answer"]["params_count"]
+    times = f"{size / document['answer']['params_count']:.1f} times fewer than alexnet"
+    assert times in " ".join(first.stdout.split())
+    other = search("--study", "other", reference="alexnet")
+    assert other.exit_code == 0, other.output
+    assert "measured once" not in other.stderr
+    assert "right in validation, mean of 3 seeds (results/references/alexnet-digits-" in (
+        other.stderr
+    )
+    assert len([x for x in log.read_text().splitlines() if '"alexnet"' in x]) == 3
+    seeded = search("--study-seed", "1", "--study", "seeded", reference="alexnet")
+    assert seeded.exit_code == 0, seeded.output
+
+
+def test_ctrl_c_says_the_best_so_far_and_how_to_go_on(search, monkeypatch):
+    from dse.search import search as module
+
+    class Interrupted(module.Executor):
+        after = 1
+
+        def serve(self, source, **options):
+            for number, event in enumerate(super().serve(source, **options)):
+                if number == self.after:
+                    raise KeyboardInterrupt
+                yield event
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "Executor", Interrupted)
+        result = search()
+        assert result.exit_code == 130
+        assert "nothing has reached reference 0.7: 70.00% yet" in result.stderr
+        assert "0 done, 1 running, 0 stopped so far" in result.stderr
+        assert result.stderr.splitlines()[-2:] == [
+            "the same command goes on from here",
+            "interrupted",
+        ]
+        Interrupted.after = 40
+        result = search()
+    assert result.exit_code == 130
+    assert "best so far, not yet confirmed: " in result.stderr
+    assert "all of it is kept in results/toy-digits-search" in result.stderr
+    assert result.stdout == ""
+    whole = search()
+    assert whole.exit_code == 0
+    undisturbed = search("--study", "undisturbed")
+    assert undisturbed.stdout == whole.stdout
+
+
+def test_nothing_qualifies_and_the_nearest_is_shown(search):
+    result = search(reference="0.95")
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stdout.split())
+    assert "none: no candidate is shown to be at the level of 0.95 at 95% confidence" in said
+    assert "nearest" in said
+    assert "in test" not in said
+    document = json.loads((FOLDER / "answer.json").read_text())
+    assert document["found"] is False
+    assert document["tested_count"] == 0
+
+
+def test_a_budget_too_small_names_itself(search):
+    result = search(budget="5epochs")
+    assert result.exit_code == 1
+    assert "error: the budget of 5 epochs is too small: no candidate was trained in full (15 " in (
+        result.stderr
+    )
+    assert "Traceback" not in result.output
+    assert not (FOLDER / "answer.json").exists()
+
+
+def test_more_budget_goes_on(search):
+    search(budget="2trials")
+    before = len(read_trials(FOLDER / "trials.csv"))
+    result = search(budget="6trials")
+    assert result.exit_code == 0
+    assert len(read_trials(FOLDER / "trials.csv")) > before
+    refused = search("--sampler", "random")
+    assert refused.exit_code == 1
+    assert "search.sampler: random asked for, tpe in the study" in refused.stderr
+
+
+def test_lists_of_layers_are_words_in_the_answer(search):
+    result = search("--set", "pools={values: [[conv1], [conv1, fire2]]}", reference="0.3")
+    assert result.exit_code == 0, result.output
+    pools = read_answer(FOLDER / "answer.json").answer.metaparameters["pools"]
+    assert pools in ("conv1", "conv1 fire2")
+    assert f"pools {pools}" in " ".join(result.stdout.split())
+
+
+def test_several_objectives(search):
+    result = search("--objective", "macs", "--objective", "params_count", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["objectives"] == ["macs", "params_count"]
+
+
+def test_a_sweep_is_reused(run, search, monkeypatch):
+    monkeypatch.setenv("DSE_FAKE_CLOSED_FORM", "1")
+    assert run("sweep", "toy.yaml", "--workers", "1").exit_code == 0
+    log = jobs(monkeypatch)
+    result = search("--reuse", "toy-digits")
+    assert result.exit_code == 0, result.output
+    assert "8 finished trials brought in from other studies" in result.stderr
+    assert all(json.loads(line)["replicate"] > 0 for line in log.read_text().splitlines())
+    missing = search("--reuse", "nowhere", "--study", "b")
+    assert missing.exit_code == 1
+    assert "error: --reuse nowhere: there is no study.db; only studies whose record" in (
+        missing.stderr
+    )
+
+
+def test_a_dry_run_shows_the_plan_and_leaves_nothing(run):
+    arguments = ("search", "toy.yaml", "--dry-run", "--workers", "2")
+    document = json.loads(run(*arguments, "--json").stdout)
+    assert document["study"] == "toy-digits-search"
+    assert (document["space_size"], document["feasible_count"]) == (8, 8)
+    assert document["sizes"] == {
+        "params_count": {"min": params_count(0.125), "max": params_count(1.0)}
+    }
+    # 1079 pictures in batches of 32 are 33 steps: 100 of them take 4 epochs.
+    assert document["rungs"] == [5, 15]
+    assert document["recipe"]["epochs"] == 15
+    assert document["reference"]["name"] == "alexnet"
+    assert document["reference"]["recipe"]["epochs"] == 30
+    assert document["budget"] == "20 trials"
+    text = " ".join(run(*arguments).stdout.split())
+    assert "8 feasible candidates of 8" in text
+    assert f"{params_count(0.125):,} to {params_count(1.0):,}" in text
+    assert "rungs 5, 15 epochs" in text
+    assert "20 trials, sampler tpe, 2 workers" in text
+    assert os.listdir() == ["toy.yaml"]
+    number = run(*arguments, "--reference", "0.9", "--budget", "90m", "--json")
+    assert json.loads(number.stdout)["reference"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--objective", "param_count"], 2, "--objective param_count: no such cost; did you mean"),
+        (["--margin", "-0.1"], 2, "--margin -0.1: must be a fraction from 0 to below 1"),
+        (["--margin", "x%"], 2, "--margin x%: must be a fraction"),
+        (["--margin", "100%"], 2, "--margin 100%: must be a fraction"),
+        (["--margin", "nan"], 2, "--margin nan: must be a fraction"),
+        (["--confidence", "95"], 2, "--confidence 95: must be a fraction from 0.5 to below 1"),
+        (["--confidence", "nan"], 2, "--confidence nan: must be a fraction"),
+        (["--confidence", "0.2"], 2, "--confidence 0.2: must be a fraction"),
+        (["--budget", "soon"], 1, "the budget is 'soon', but must be a time, trials or epochs"),
+        (["--budget", "0h"], 1, "the budget is '0h', but must be finite and above 0"),
+        (["--reference", "alexnt"], 1, "--reference alexnt: there is no such network; did you"),
+        (["--reference", "80"], 1, "--reference 80: an accuracy is a fraction between 0 and 1"),
+        (["--sampler", "tpee"], 1, "there is no sampler 'tpee'; did you mean tpe?"),
+        (["--sampler", "gp", *WORDS], 1, "toy varies only bypass, norm, pools, by lists of words"),
+        (
+            ["--reference", "alexnet", "--reference-recipe", "epoch=1"],
+            1,
+            "--reference-recipe epoch=1: epoch is no part of",
+        ),
+        (["--recipe", "batch_size=5000"], 1, "fewer than one batch of 5000"),
+        (["--seeds", "2"], 2, "--seeds"),
+        (["--study", "a/b"], 2, "must be a plain name"),
+        (["--set", "squeeze_ratio={range: [2, 1]}"], 1, "squeeze_ratio"),
+    ],
+)
+def test_wrong_flags_are_told_before_anything_is_made(run, fake_worker, arguments, status, message):
+    result = run("search", "toy.yaml", "--reference", "0.7", "--budget", "2trials", *arguments)
+    assert result.exit_code == status, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert os.listdir() == ["toy.yaml"]
+
+
+def test_a_limit_that_leaves_nothing_shows_the_smallest_possible(run):
+    with Path("toy.yaml").open("a") as file:
+        file.write("limits:\n  params_count: {max: 10}\n")
+    result = run("search", "toy.yaml", "--dry-run")
+    assert result.exit_code == 1
+    assert f"{params_count(0.125):,}" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_plot_folder_that_cannot_be_is_refused_before_training(run):
+    Path("plots").write_text("a file")
+    result = run("search", "toy.yaml")
+    assert result.exit_code == 1
+    assert "--plots plots is a file, but must be a folder" in result.stderr
+    assert not Path("results").exists()

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dse.errors import StudyError, StudyMismatchError
+from dse.report.trials import read_trials
+from dse.search.jobs import Ended
+from dse.search.search import Opened, run_search
+from dse.search.sweep import Sweep, run_sweep
+from dse.space import Categorical, Fixed, SearchSpace, survey
+from dse.space.pool import make_pool
+from tests.search.searching import (
+    NUMBER,
+    RATIOS,
+    RECIPE,
+    dataset,
+    document,
+    ended,
+    run,
+    search,
+)
+
+SWEPT = (0.25, 0.5, 0.75, 1.0)
+
+
+def space_of(ratios) -> SearchSpace:
+    domains = {"base_e": Fixed(16), "incr_e": Fixed(16), "squeeze_ratio": Categorical(ratios)}
+    return SearchSpace("swept", "squeezenet", domains)
+
+
+@pytest.fixture
+def sweep(tmp_path, fake_worker, monkeypatch):
+    """Run a sweep of candidates by the closed form; gives the study's folder."""
+
+    def run_it(ratios=SWEPT, *, seeds: int = 1, study_seed: int = 0, data=None, **changes) -> Path:
+        monkeypatch.setenv("DSE_FAKE_CLOSED_FORM", "1")
+        space = space_of(ratios)
+        recipe = dataclasses.replace(RECIPE, **changes)
+        swept = Sweep("swept", space, survey(space, (8, 8, 1), 10), recipe, seeds, study_seed)
+        pictures = data or dataset(tmp_path)
+        result = run_sweep(swept, pictures, results=tmp_path / "results", workers_count=1)
+        return result.directory
+
+    return run_it
+
+
+def opened(events) -> Opened:
+    return next(event for event in events if isinstance(event, Opened))
+
+
+def test_a_sweep_is_brought_in_and_its_candidates_are_known(tmp_path, sweep):
+    swept = sweep()
+    result, events = run(search("6trials"), tmp_path, reuse=[swept])
+    assert opened(events).reused_count == 4
+    assert opened(events).left_out == ()
+    searched = [(ratio, epochs) for ratio, replicate, epochs, _ in ended(events) if not replicate]
+    assert not {ratio for ratio, _ in searched} & set(SWEPT), "a reused one was trained again"
+    assert len({ratio for ratio, _ in searched}) == 6, "reused ones count as asked for"
+    frame = read_trials(result.trials_path)
+    reused = frame[frame["stage"] == "reused"]
+    assert reused["squeeze_ratio"].tolist() == list(SWEPT)
+    table = read_trials(swept / "trials.csv")
+    assert reused["validation_accuracy"].tolist() == table["validation_accuracy"].tolist()
+    assert reused["params_count"].tolist() == table["params_count"].tolist()
+    cost = document(result)["cost"]
+    assert cost["reused"] == 4
+    assert cost["epochs"] == frame[frame["stage"] != "reused"]["epochs"].sum()
+
+
+def test_reused_trials_are_brought_in_once(tmp_path, sweep):
+    swept = sweep()
+    first, _ = run(search("3trials"), tmp_path, reuse=[swept])
+    again, events = run(search("3trials"), tmp_path, reuse=[swept, swept])
+    assert opened(events).reused_count == 0
+    assert not [event for event in events if isinstance(event, Ended)]
+    assert document(again) == document(first)
+    without, _ = run(search("3trials"), tmp_path)
+    assert document(without) == document(first), "once brought in, they stay"
+
+
+def test_a_space_that_was_swept_whole_needs_only_finals(tmp_path, sweep):
+    swept = sweep(RATIOS)
+    result, events = run(search("16trials"), tmp_path, reuse=[swept])
+    assert all(replicate > 0 for _, replicate, _, _ in ended(events))
+    assert document(result)["found"] is True
+
+
+def test_more_seeds_of_a_sweep_are_fresh_ones(tmp_path, sweep, fake_worker):
+    swept = sweep(RATIOS, seeds=4)
+    result, events = run(search("16trials"), tmp_path, reuse=[swept])
+    assert not [job for job in ended(events) if job[3] == "train"]
+    found = document(result)
+    assert found["answer"]["seeds_count"] == 3
+    assert {seed["weights"] for seed in found["answer"]["seeds"]} == {None}
+    assert found["cost"]["epochs"] == 0
+
+
+def test_a_search_is_brought_in(tmp_path, fake_worker):
+    first, _ = run(search("8trials"), tmp_path)
+    frame = read_trials(first.trials_path)
+    whole = frame[frame["status"] == "finished"]
+    assert (frame["status"] == "stopped").any()
+    other = dataclasses.replace(search("2trials"), name="second", sampler="tpe")
+    result, events = run(other, tmp_path, reuse=[first.directory])
+    assert opened(events).reused_count == len(whole)
+    reused = read_trials(result.trials_path).query("stage == 'reused'")
+    columns = ["candidate", "seed", "validation_accuracy", "params_count", "epochs"]
+    assert reused[columns].values.tolist() == whole[columns].values.tolist()
+
+
+def test_what_was_reused_may_be_reused(tmp_path, sweep):
+    swept = sweep()
+    first, _ = run(search("1trials"), tmp_path, reuse=[swept])
+    other = dataclasses.replace(search("1trials"), name="second")
+    _, events = run(other, tmp_path, reuse=[first.directory])
+    assert opened(events).reused_count >= 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"learning_rate": 0.05}, "recipe.learning_rate: 0.1 asked for, 0.05 in the study"),
+        ({"epochs": 3}, "recipe.epochs: 9 asked for, 3 in the study"),
+        ({"study_seed": 7}, "study_seed: 0 asked for, 7 in the study"),
+    ],
+)
+def test_what_was_trained_differently_is_refused(tmp_path, sweep, changes, difference):
+    swept = sweep((0.5,), **changes)
+    with pytest.raises(StudyMismatchError) as error:
+        run(search(), tmp_path, reuse=[swept])
+    lines = str(error.value).splitlines()
+    assert lines[0].startswith(f"--reuse {swept}: its candidates were not trained as this")
+    assert lines[1:-1] == [f"  {difference}"]
+
+
+def test_other_pictures_are_refused_but_not_another_name_of_theirs(tmp_path, sweep):
+    pictures = dataclasses.replace(dataset(tmp_path), name="moved")
+    swept = sweep((0.5,), data=pictures)
+    _, events = run(search("1trials"), tmp_path, reuse=[swept])
+    assert opened(events).reused_count == 1
+    other = dataclasses.replace(dataset(tmp_path), fingerprint="e" * 32)
+    with pytest.raises(StudyMismatchError, match=r"data\.fingerprint: e+ asked for, f+ in the"):
+        run(search("1trials"), tmp_path / "b", reuse=[swept], dataset=other)
+
+
+def test_what_is_outside_the_space_is_left_out_and_told(tmp_path, sweep):
+    swept = sweep()
+    smaller = make_pool(space_of((0.25, 0.3125, 0.375, 0.4375)), (8, 8, 1), 10)
+    _, events = run(search("2trials", pool=smaller), tmp_path, reuse=[swept])
+    assert opened(events).reused_count == 1
+    assert opened(events).left_out == (f"{swept}: 3 finished trials are outside this space",)
+
+
+def test_trials_that_do_not_say_which_pictures_were_right_are_left_out(
+    tmp_path, sweep, monkeypatch
+):
+    from dse.search import study
+
+    # As an older version of dse recorded them.
+    monkeypatch.setattr(study, "correct_of", lambda _: {"validation": "", "test": ""})
+    swept = sweep()
+    monkeypatch.undo()
+    monkeypatch.setattr("dse.search.executor.WORKER_COMMAND", _worker())
+    _, events = run(search("1trials"), tmp_path, reuse=[swept])
+    assert opened(events).reused_count == 0
+    (line,) = opened(events).left_out
+    assert line.startswith(f"{swept}: 4 finished trials do not say which pictures were right")
+
+
+def _worker():
+    from tests import fakes
+
+    return fakes.WORKER
+
+
+def test_failed_ones_are_not_brought_in(tmp_path, sweep, monkeypatch):
+    monkeypatch.setenv("DSE_FAKE_FAILS", '{"0.5": 2}')
+    swept = sweep()
+    _, events = run(search("1trials"), tmp_path, reuse=[swept])
+    assert opened(events).reused_count == 3
+
+
+def test_a_folder_that_is_no_study_is_refused(tmp_path, in_process):
+    with pytest.raises(StudyError, match=r"--reuse .*nowhere: there is no study\.db; only studies"):
+        run(search(), tmp_path, reuse=[tmp_path / "nowhere"])
+
+
+def test_a_record_that_is_none_is_refused(tmp_path, in_process):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "study.db").write_bytes(b"not a database at all, certainly" * 100)
+    with pytest.raises(StudyError, match="file is not a database"):
+        run(search(), tmp_path, reuse=[tmp_path / "other"])
+    (tmp_path / "other" / "study.db").write_bytes(b"")
+    with pytest.raises(StudyError, match=r"its study\.db holds 0 studies"):
+        run(search(), tmp_path, reuse=[tmp_path / "other"])
+
+
+def test_a_sweep_and_a_search_of_one_name_are_told_apart(tmp_path, sweep):
+    swept = sweep()
+    before = (swept / "trials.csv").read_bytes()
+    named = dataclasses.replace(
+        search(), name="swept", pool=make_pool(space_of(SWEPT), (8, 8, 1), 10)
+    )
+    with pytest.raises(StudyMismatchError) as error:
+        run(named, tmp_path)
+    lines = str(error.value).splitlines()
+    assert lines[1:-1] == ["  kind: search asked for, sweep in the study"]
+    assert (swept / "trials.csv").read_bytes() == before
+    result = run_search(
+        dataclasses.replace(named, name="found"),
+        NUMBER,
+        dataset(tmp_path),
+        results=tmp_path / "results",
+        workers_count=1,
+    )
+    space = dataclasses.replace(space_of(SWEPT))
+    sweep_of_it = Sweep("found", space, survey(space, (8, 8, 1), 10), RECIPE)
+    with pytest.raises(StudyMismatchError) as error:
+        run_sweep(sweep_of_it, dataset(tmp_path), results=tmp_path / "results", workers_count=1)
+    lines = str(error.value).splitlines()
+    assert lines[1:-1] == ["  kind: sweep asked for, search in the study"]
+    assert np.isfinite(read_trials(result.trials_path)["ended_s"]).all()
