@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +12,10 @@ from numpy.typing import NDArray
 from benchmarks.surface import FULL_EPOCHS, Floats, Surface
 from dse.pareto import front, hypervolume
 from dse.search.rungs import Ladder, Standings, next_promotion, top_up
+from dse.search.samplers import History, Sampler
+from dse.search.stages import ASKING_SHARE
 
 Ints = NDArray[np.intp]
-Sampler = Callable[[Surface, Ints, Floats, Ints, np.random.Generator], "int | None"]
-"""(surface, indices asked, accuracy at the highest rung, that rung, rng) to a new index."""
 
 
 @dataclass(frozen=True)
@@ -68,47 +67,40 @@ class Judge:
         return hypervolume(self._points[found], self._reference) / self._exhaustive
 
 
-def uniform(
-    surface: Surface, indices: Ints, accuracies: Floats, rungs: Ints, rng: np.random.Generator
-) -> int | None:
-    """Any candidate that was not asked yet, each with the same chance."""
-    unseen = np.setdiff1d(np.arange(len(surface)), indices)
-    return int(rng.choice(unseen)) if len(unseen) else None
-
-
-def run_rungs(
+def run_ours(
     surface: Surface, seed: int, budget: int, *, ladder: Ladder, sampler: Sampler
 ) -> Trace:
-    """One worker: promote whom the rungs say, else ask; at the budget's end nothing is left over.
+    """The search with one worker, as its driver does it: promote whom the rungs say, else ask.
 
+    After `ASKING_SHARE` of the budget nothing is asked; the fronts are trained on to the top.
     A ladder of one rung is the same search without stopping.
     """
-    measured, sizes = surface.measured(ladder.epochs, seed), surface.params_counts[:, None] * 1.0
-    rungs = np.full(len(surface), -1)
-    asked: list[int] = []
-    accuracies = np.full((len(surface), len(ladder.epochs)), np.nan)
-    judge, spent = Judge(surface), 0
+    pool, measured = surface.pool, surface.measured(ladder.epochs, seed)
+    sizes = pool.costs["params_count"][:, None].astype(np.float64)
+    rungs = np.full(len(pool), -1)
+    accuracies = np.full((len(pool), len(ladder.epochs)), np.nan)
+    asked, spent, judge = np.empty(0, dtype=np.intp), 0, Judge(surface)
     steps: list[tuple[int, float]] = []
-    while spent < budget:
-        indices = np.array(asked, dtype=np.intp)
-        standings = Standings(
-            sizes[indices], accuracies[indices], np.ones(len(indices), dtype=np.bool_)
-        )
+    while True:
+        standings = Standings(sizes[asked], accuracies[asked], np.ones(len(asked), dtype=np.bool_))
         row = next_promotion(ladder, standings)
+        if row is None and spent + ladder.epochs[0] <= ASKING_SHARE * budget:
+            highest = rungs[asked]
+            history = History(asked, accuracies[asked, highest], highest)
+            rng = np.random.default_rng([seed, len(asked)])
+            new = sampler.ask(pool, history, sizes, rng)
+            if new is not None:
+                asked, row = np.append(asked, new), len(asked)
         if row is None:
-            highest = rungs[indices]
-            rng = np.random.default_rng((seed, len(asked)))
-            new = sampler(surface, indices, accuracies[indices, highest], highest, rng)
-            if new is None:
-                row = top_up(ladder, standings)
-                if row is None:
-                    break
-            else:
-                asked.append(new)
-        index = asked[-1] if row is None else asked[row]
-        rungs[index] += 1
-        rung = rungs[index]
-        spent += ladder.epochs[rung] - (ladder.epochs[rung - 1] if rung else 0)
+            row = top_up(ladder, standings)
+        if row is None:
+            break
+        index = asked[row]
+        rung = rungs[index] + 1
+        epochs = ladder.epochs[rung] - (ladder.epochs[rung - 1] if rung else 0)
+        if spent + epochs > budget:
+            break
+        rungs[index], spent = rung, spent + epochs
         accuracies[index, rung] = measured[index, rung]
         if rung == len(ladder.epochs) - 1:
             top = np.flatnonzero(rungs == rung)
@@ -130,8 +122,9 @@ def run_optuna(surface: Surface, seed: int, budget: int) -> tuple[Trace, Trace]:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     measured = surface.measured([FULL_EPOCHS], seed)[:, 0]
-    place = {tuple(levels): index for index, levels in enumerate(surface.levels.tolist())}
-    choices = {name: surface.space.domains[name].values() for name in surface.space.varying}
+    pool = surface.pool
+    place = {tuple(levels): index for index, levels in enumerate(pool.levels.tolist())}
+    choices = dict(zip(pool.varying, map(tuple, pool.choices), strict=True))
     judge, seen, trained_count = Judge(surface), [], 0
     paid: list[tuple[int, float]] = []
     free: list[tuple[int, float]] = []

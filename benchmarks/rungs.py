@@ -1,11 +1,17 @@
-"""Epochs that the rungs need for 98% of the exhaustive front, against Optuna without stopping.
+"""Epochs that a search needs for 98% of the exhaustive front's hypervolume, against Optuna.
 
-    python benchmarks/rungs.py [--seeds 20] [--first-seed 0] [--json FILE] [--budget EPOCHS]
+    python benchmarks/rungs.py --json results/benchmarks/rungs.json
 
 No training: accuracies come from the closed forms in `benchmarks/surface.py`. The found front
 is made of the candidates measured in full that no other measured one dominates; it is judged
-by their true accuracies, so lucky noise does not count. A method that does not keep 98% by
-the end of its budget is counted with its budget, which is a lower bound ("+").
+by their true accuracies, so lucky noise does not count. What counts are the epochs spent when
+the share is at least 98% and stays there to the end of the run. A run that does not get there
+is counted with all its epochs, marked "+": it needs more than that.
+
+Optuna's TPE trains every trial in full and asks for the same candidates again and again, so it
+is counted twice: every trial paid for, and repeated ones answered from a record at no cost.
+Ours is the search with its samplers and rungs, one worker; without stopping it is the same
+search on one rung.
 """
 
 from __future__ import annotations
@@ -18,108 +24,157 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.methods import Trace, run_optuna, run_rungs, uniform
+from benchmarks.methods import Trace, run_optuna, run_ours
 from benchmarks.surface import EASY, FULL_EPOCHS, HARD, Surface, make_surface
 from dse.search.rungs import Ladder, make_ladder
+from dse.search.samplers import DEFAULT_SAMPLER, SAMPLERS
 
 SHARE = 0.98
-METHODS: dict[str, Callable[[Surface, int, int], dict[str, Trace]]] = {
-    "rungs": lambda surface, seed, budget: {
-        "rungs, random": run_rungs(
-            surface, seed, budget, ladder=make_ladder(FULL_EPOCHS), sampler=uniform
-        )
-    },
-    "full": lambda surface, seed, budget: {
-        "no stopping, random": run_rungs(
-            surface, seed, budget, ladder=Ladder((FULL_EPOCHS,)), sampler=uniform
-        )
-    },
-    "optuna": lambda surface, seed, budget: dict(
-        zip(
-            ("optuna tpe", "optuna tpe, repeats free"),
-            run_optuna(surface, seed, budget),
-            strict=True,
-        )
-    ),
+SHARES_AT = (500, 1000, 2000, 4000)
+OURS = f"{DEFAULT_SAMPLER} with rungs"
+OPTUNA = ("optuna tpe, every trial paid", "optuna tpe, repeats free")
+Row = dict[str, Any]
+
+
+def ours(surface: Surface, seed: int, budget: int) -> dict[str, Trace]:
+    """The search with rungs and without."""
+    found = {}
+    for name in (DEFAULT_SAMPLER, "random"):
+        sampler = SAMPLERS[name]
+        for label, ladder in (
+            ("with rungs", make_ladder(FULL_EPOCHS)),
+            ("without stopping", Ladder((FULL_EPOCHS,))),
+        ):
+            found[f"{name} {label}"] = run_ours(
+                surface, seed, budget, ladder=ladder, sampler=sampler
+            )
+    return found
+
+
+def optuna_s(surface: Surface, seed: int, budget: int) -> dict[str, Trace]:
+    """Optuna's, counted in both ways."""
+    return dict(zip(OPTUNA, run_optuna(surface, seed, budget), strict=True))
+
+
+GROUPS: dict[str, Callable[[Surface, int, int], dict[str, Trace]]] = {
+    "ours": ours,
+    "optuna": optuna_s,
 }
 
 
-def measure(surface: Surface, seeds: Sequence[int], budget: int) -> dict[str, object]:
-    """Every method on every seed of one surface, as plain data."""
-    found: dict[str, list[Trace]] = {}
-    for seed in seeds:
-        for run in METHODS.values():
-            for name, trace in run(surface, seed, budget).items():
-                found.setdefault(name, []).append(trace)
-    return {name: _plain(traces) for name, traces in found.items()}
-
-
-def _plain(traces: Sequence[Trace]) -> dict[str, object]:
-    reached = [trace.reached(SHARE) for trace in traces]
-    counted = [trace.spent if at is None else at for at, trace in zip(reached, traces, strict=True)]
+def plain(trace: Trace) -> Row:
+    """One run as the document has it."""
     return {
-        "median_epochs": statistics.median(counted),
-        "reached_count": sum(at is not None for at in reached),
-        "epochs": counted,
-        "reached": [at is not None for at in reached],
-        "share_at": {
-            str(epochs): round(statistics.mean(_share_at(trace, epochs) for trace in traces), 4)
-            for epochs in (1000, 2000, 4000, 6000)
-        },
-        "trained_to_each_rung": [list(trace.counts) for trace in traces],
+        "reached": trace.reached(SHARE),
+        "spent": trace.spent,
+        "share_at": {str(epochs): _share_at(trace, epochs) for epochs in SHARES_AT},
+        "last_share": round(float(trace.shares[-1]), 4) if len(trace.shares) else 0.0,
+        "trained_to_each_rung": list(trace.counts),
     }
+
+
+def compared(mine: Sequence[Row], other: Sequence[Row]) -> Row:
+    """Ratios of epochs, seed by seed; of a bound the ratio is one too (`is_bound`).
+
+    A seed counts as at most a quarter only where ours got there: then Optuna's epochs, or the
+    epochs at which it was given up, are at least four times ours.
+    """
+    ratios = [counted(a) / counted(b) for a, b in zip(mine, other, strict=True)]
+    known = [a["reached"] is not None for a in mine]
+    return {
+        "ratios": [round(ratio, 3) for ratio in ratios],
+        "is_bound": [row["reached"] is None for row in other],
+        "median_ratio": round(statistics.median(ratios), 3),
+        "at_most_a_quarter": sum(k and r <= 0.25 for k, r in zip(known, ratios, strict=True)),
+    }
+
+
+def counted(row: Row) -> int:
+    """Epochs to the share, or all that were spent without getting there."""
+    return int(row["spent"] if row["reached"] is None else row["reached"])
 
 
 def _share_at(trace: Trace, epochs: int) -> float:
     until = trace.shares[trace.epochs <= epochs]
-    return float(until[-1]) if len(until) else 0.0
+    return round(float(until[-1]), 4) if len(until) else 0.0
 
 
-def _print(name: str, methods: dict[str, dict[str, object]], seeds_count: int) -> None:
-    print(f"\n{name}: epochs to {SHARE:.0%} of the exhaustive front's hypervolume")
-    ours = methods["rungs, random"]["median_epochs"]
-    is_ours_known = methods["rungs, random"]["reached_count"] > seeds_count // 2
-    print(
-        f"{'method':26} {'median':>8} {'reached':>8} {'rungs/it':>9}  share at 1000 … 6000 epochs"
-    )
-    for method, row in methods.items():
-        mark = " " if row["reached_count"] > seeds_count // 2 else "+"
-        shares = " ".join(f"{share:.4f}" for share in row["share_at"].values())
-        ratio = f"{ours / row['median_epochs']:.2f}" if is_ours_known else "unknown"
-        ratio = "<" + ratio if is_ours_known and mark == "+" else ratio
+def _print(surface: str, methods: dict[str, list[Row]]) -> None:
+    print(f"\n{surface}: epochs to {SHARE:.0%} of the exhaustive front's hypervolume")
+    print(f"{'':30} {'median':>8} {'reached':>8}  share at {SHARES_AT} epochs")
+    for name, rows in methods.items():
+        count = sum(row["reached"] is not None for row in rows)
+        mark = " " if count > len(rows) // 2 else "+"
+        shares = [statistics.mean(r["share_at"][str(at)] for r in rows) for at in SHARES_AT]
+        median = statistics.median(map(counted, rows))
         print(
-            f"{method:26} {row['median_epochs']:7.0f}{mark} {row['reached_count']:4}/{seeds_count}"
-            f" {ratio:>9}  {shares}"
+            f"{name:30} {median:7.0f}{mark} {count:5}/{len(rows)}  "
+            + " ".join(f"{share:.4f}" for share in shares)
         )
-        print(f"{'':26} {' '.join(str(epochs) for epochs in row['epochs'])}", flush=True)
+        print(
+            " " * 31 + " ".join(f"{counted(row)}{'' if row['reached'] else '+'}" for row in rows),
+            flush=True,
+        )
+    for name in OPTUNA:
+        if name in methods and OURS in methods:
+            found = compared(methods[OURS], methods[name])
+            print(
+                f"{OURS} / {name}: median {found['median_ratio']}, at most a quarter on "
+                f"{found['at_most_a_quarter']} of {len(methods[OURS])} seeds, "
+                f"{sum(found['is_bound'])} of them bounds"
+            )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20, help="number of seeds")
     parser.add_argument("--first-seed", type=int, default=0, help="0 reports; 100 is for tuning")
-    parser.add_argument("--budget", type=int, default=6_480, help="epochs for each method")
+    parser.add_argument("--budget", type=int, default=7_200, help="epochs of a search of ours")
+    parser.add_argument("--optuna-budget", type=int, default=16_200, help="epochs of Optuna's")
+    parser.add_argument("--only", choices=GROUPS, help="run one side; the other stays in FILE")
     parser.add_argument("--json", type=Path, help="write the result to this file too")
     options = parser.parse_args(arguments)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    result: dict[str, object] = {
+    budgets = {"ours": options.budget, "optuna": options.optuna_budget}
+    heading: Row = {
         "share": SHARE,
         "seeds": list(seeds),
-        "budget_epochs": options.budget,
+        "budgets_epochs": {},
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "versions": {name: version(name) for name in ("numpy", "optuna")},
-        "surfaces": {},
     }
+    result = _begun(options.json, heading) if options.only else heading | {"surfaces": {}}
+    for group in [options.only] if options.only else GROUPS:
+        result["budgets_epochs"][group] = budgets[group]
     for difficulty in (EASY, HARD):
-        methods = measure(make_surface(difficulty), seeds, options.budget)
-        result["surfaces"][difficulty.name] = methods
-        _print(difficulty.name, methods, options.seeds)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        surface = make_surface(difficulty)
+        methods = result["surfaces"].setdefault(difficulty.name, {})
+        for group in [options.only] if options.only else GROUPS:
+            runs = [GROUPS[group](surface, seed, budgets[group]) for seed in seeds]
+            methods.update({name: [plain(run[name]) for run in runs] for name in runs[0]})
+        _print(difficulty.name, methods)
+        result.setdefault("ratios", {})[difficulty.name] = {
+            name: compared(methods[OURS], methods[name])
+            for name in OPTUNA
+            if name in methods and OURS in methods
+        }
+        if options.json:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def _begun(path: Path | None, heading: Row) -> Row:
+    """What a file holds of the same comparison, or nothing yet."""
+    if path is None or not path.is_file():
+        return heading | {"surfaces": {}}
+    found: Row = json.loads(path.read_text(encoding="utf-8"))
+    if any(found.get(name) != heading[name] for name in ("share", "seeds", "versions")):
+        raise SystemExit(f"{path} is of other seeds or versions: run both sides anew")
+    return found
 
 
 if __name__ == "__main__":

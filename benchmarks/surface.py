@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dse.config import find_space, load_space
-from dse.space import SearchSpace, survey
+from dse.space.pool import Pool, make_pool
 
 Floats = NDArray[np.float64]
 
@@ -68,18 +68,14 @@ class Surface:
     """Every feasible candidate of the space, with its size and its learning curve.
 
     Attributes:
-        space: the search space.
-        rows: the varying metaparameters' values of each candidate.
-        levels: int array (candidate, varying), the place of each value in its domain.
+        pool: the candidates, with their exact costs.
         params_counts: int array (candidate,).
         asymptotes: float array (candidate,), a fraction.
         speeds: float array (candidate,), k in the docstring of this file.
         difficulty: which surface it is.
     """
 
-    space: SearchSpace
-    rows: tuple[tuple[object, ...], ...]
-    levels: NDArray[np.int64]
+    pool: Pool
     params_counts: NDArray[np.int64]
     asymptotes: Floats
     speeds: Floats
@@ -109,30 +105,20 @@ class Surface:
 
 
 def make_surface(difficulty: Difficulty) -> Surface:
-    """The surface of this difficulty; surveys the space, which takes about a second."""
-    space = load_space(find_space(SPACE))
-    feasible = survey(space, INPUT_SHAPE, CLASSES_COUNT).feasible
-    rows = tuple(
-        tuple(candidate.metaparameters[name] for name in space.varying) for candidate, _ in feasible
-    )
-    choices = [space.domains[name].values() for name in space.varying]
-    levels = np.array(
-        [[values.index(value) for values, value in zip(choices, row, strict=True)] for row in rows]
-    )
-    params_counts = np.array([costs.params_count for _, costs in feasible])
-    asymptotes, speeds = _curves(space.varying, rows, levels, params_counts, difficulty)
-    return Surface(space, rows, levels, params_counts, asymptotes, speeds, difficulty)
+    """The surface of this difficulty; costs of all candidates are counted, below a second."""
+    pool = make_pool(load_space(find_space(SPACE)), INPUT_SHAPE, CLASSES_COUNT)
+    params_counts = pool.costs["params_count"]
+    asymptotes, speeds = _curves(pool, difficulty)
+    return Surface(pool, params_counts, asymptotes, speeds, difficulty)
 
 
-def _curves(
-    names: tuple[str, ...],
-    rows: tuple[tuple[object, ...], ...],
-    levels: NDArray[np.int64],
-    params_counts: NDArray[np.int64],
-    difficulty: Difficulty,
-) -> tuple[Floats, Floats]:
+def _curves(pool: Pool, difficulty: Difficulty) -> tuple[Floats, Floats]:
     """Asymptote (a fraction) and speed of each candidate, by the formula of this file."""
-    column = {name: np.array([row[i] for row in rows]) for i, name in enumerate(names)}
+    levels, params_counts = pool.levels, pool.costs["params_count"]
+    column = {
+        name: np.array(list(choices))[levels[:, place]]
+        for place, (name, choices) in enumerate(zip(pool.varying, pool.choices, strict=True))
+    }
     decades = np.log10(params_counts)
     squeeze = column["squeeze_ratio"].astype(np.float64)
     ratio = np.log2(column["base_e"] / column["incr_e"])

@@ -1,11 +1,11 @@
 """Rungs: who is trained on, and who is stopped, when size and accuracy both count.
 
 Fidelity is a ladder of epochs. Sizes are known before training, so a candidate is judged at
-its rung against those of its size or smaller: its *shortfall* is how far its accuracy lies
-below the best of them, 0 on the front of the rung. Whenever a worker is free, the open
-candidate with the least shortfall is promoted from the highest rung that has a place left,
-or a new candidate is asked. Nobody waits for a rung to fill, and a candidate that was passed
-over may be promoted later.
+its rung against those of its size or smaller. Members of a rung's front are promoted first,
+of them the one that adds most hypervolume to those promoted before it; then whoever has the
+least *shortfall*, the distance of its accuracy below the best of its size or smaller. Whenever
+a worker is free, the highest rung that has a place left promotes, or a new candidate is asked.
+Nobody waits for a rung to fill, and a candidate that was passed over may be promoted later.
 
 Source: asynchronous successive halving (Li et al. 2020, "A system for massively parallel
     hyperparameter tuning", algorithm 2) with the ranking by accuracy replaced by one by
@@ -26,6 +26,12 @@ from dse.pareto import front
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
+
+LARGEST_SIZE = 1.1
+"""Bound of the hypervolume: a tenth of the range of log sizes beyond the largest."""
+
+SHARE_POWER = 0.6
+"""Of the ratio of two rungs' epochs; 0.5 to 1 were compared, see docs/decisions/0011."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,12 @@ class Ladder:
             )
 
     def share(self, rung: int) -> float:
-        """Share of a rung's candidates that is promoted: each rung gets about the same epochs."""
-        return self.epochs[rung] / self.epochs[rung + 1]
+        """Share of a rung's candidates that is promoted; about half where epochs treble.
+
+        Were it the ratio of epochs itself, all rungs would cost the same, which suits random
+        asks; a sampler that learns asks fewer bad candidates, so more of them go on.
+        """
+        return (self.epochs[rung] / self.epochs[rung + 1]) ** SHARE_POWER
 
 
 @dataclass(frozen=True)
@@ -142,9 +152,10 @@ def shortfalls(sizes: Floats, accuracies: Floats) -> Floats:
 def next_promotion(ladder: Ladder, standings: Standings) -> int | None:
     """Who is trained on to its next rung, when a worker is free.
 
-    From the highest rung that has one: the open candidate with the least shortfall, as long as
-    those promoted from that rung with no greater shortfall are fewer than its share. Of several
-    on the front, the one whose size is farthest (in logarithms) from those promoted already.
+    From the highest rung that has a place left: the open member of its front that adds most to
+    those promoted before it. Of one size that is hypervolume over (log size, accuracy); of
+    several the distance in log sizes, as hypervolume would take too long. Where all of the
+    front went on, the open candidate with the least shortfall.
 
     Returns:
         Its row, or None: ask a new candidate.
@@ -152,14 +163,15 @@ def next_promotion(ladder: Ladder, standings: Standings) -> int | None:
     Raises:
         ObjectiveError: the standings have another number of rungs than the ladder.
     """
-    for rung, rows, ranked in _rungs(ladder, standings):
+    for rung, rows in _rungs(ladder, standings):
         is_promoted = _is_promoted(standings, rows, rung)
-        chosen = _first_open(standings, rows, ranked, is_promoted)
-        if chosen is None:
+        if is_promoted.sum() >= math.floor(len(rows) * ladder.share(rung) + 1e-9):
             continue
-        ahead = int((is_promoted & (ranked <= ranked[chosen])).sum())
-        if ahead < math.floor(len(rows) * ladder.share(rung) + 1e-9):
-            return int(rows[chosen])
+        chosen = _most_wanted(standings, rows, rung, is_promoted)
+        if chosen is None:
+            chosen = _nearest_to_front(standings, rows, rung, is_promoted)
+        if chosen is not None:
+            return chosen
     return None
 
 
@@ -175,12 +187,32 @@ def top_up(ladder: Ladder, standings: Standings) -> int | None:
     Raises:
         ObjectiveError: the standings have another number of rungs than the ladder.
     """
-    for rung, rows, ranked in _rungs(ladder, standings):
-        is_promoted = _is_promoted(standings, rows, rung)
-        chosen = _first_open(standings, rows, ranked, is_promoted)
-        if chosen is not None and ranked[chosen] < 0:
-            return int(rows[chosen])
+    for rung, rows in _rungs(ladder, standings):
+        chosen = _most_wanted(standings, rows, rung, _is_promoted(standings, rows, rung))
+        if chosen is not None:
+            return chosen
     return None
+
+
+def added_volume(size: Floats, accuracy: Floats, known_size: Floats, known: Floats) -> Floats:
+    """Hypervolume over (size, accuracy) that each candidate alone adds to what is known.
+
+    Args:
+        size: float array (candidate,), in [0, 1].
+        accuracy: float array (candidate,), a fraction.
+        known_size: float array (point,), in [0, 1].
+        known: float array (point,), their accuracies.
+
+    Returns:
+        Float array (candidate,), bounded by accuracy 0 and size `LARGEST_SIZE`.
+    """
+    order = np.argsort(known_size, kind="stable")
+    levels = np.concatenate([[0.0], np.maximum.accumulate(known[order])])
+    starts = np.concatenate([[0.0], known_size[order]])
+    ends = np.append(starts[1:], LARGEST_SIZE)
+    widths = np.maximum(0.0, ends - np.maximum(starts, size[:, None]))
+    added: Floats = (widths * np.maximum(0.0, accuracy[:, None] - levels)).sum(axis=1)
+    return added
 
 
 def stop_reason(
@@ -233,12 +265,8 @@ def stop_reason(
     )
 
 
-def _rungs(ladder: Ladder, standings: Standings) -> Iterator[tuple[int, Rows, Floats]]:
-    """Each rung below the top, highest first: its candidates and their ranks.
-
-    A rank is the shortfall; on the front it is -1, so that a larger candidate of the same
-    accuracy comes behind the front.
-    """
+def _rungs(ladder: Ladder, standings: Standings) -> Iterator[tuple[int, Rows]]:
+    """Each rung below the top, highest first, and its candidates."""
     if standings.accuracies.shape[1] != len(ladder.epochs):
         raise ObjectiveError(
             f"the ladder has {len(ladder.epochs)} rungs, "
@@ -246,12 +274,8 @@ def _rungs(ladder: Ladder, standings: Standings) -> Iterator[tuple[int, Rows, Fl
         )
     for rung in range(len(ladder.epochs) - 2, -1, -1):
         rows = np.flatnonzero(np.isfinite(standings.accuracies[:, rung]))
-        if not len(rows):
-            continue
-        sizes, accuracies = standings.sizes[rows], standings.accuracies[rows, rung]
-        ranked = shortfalls(sizes, accuracies)
-        ranked[front(np.column_stack([sizes, -accuracies]))] = -1.0
-        yield rung, rows, ranked
+        if len(rows):
+            yield rung, rows
 
 
 def _is_promoted(standings: Standings, rows: Rows, rung: int) -> NDArray[np.bool_]:
@@ -259,25 +283,36 @@ def _is_promoted(standings: Standings, rows: Rows, rung: int) -> NDArray[np.bool
     return np.isfinite(standings.accuracies[rows, rung + 1]) | ~standings.is_open[rows]
 
 
-def _first_open(
-    standings: Standings, rows: Rows, ranked: Floats, is_promoted: NDArray[np.bool_]
+def _most_wanted(
+    standings: Standings, rows: Rows, rung: int, is_promoted: NDArray[np.bool_]
 ) -> int | None:
-    """Place in `rows` of the open candidate that ranks first, or None where none is open."""
-    open_ = np.flatnonzero(~is_promoted)
+    """The open member of a rung's front that adds most to the promoted; None: no open one."""
+    accuracies = standings.accuracies[rows, rung]
+    on_front = front(np.column_stack([standings.sizes[rows], -accuracies]))
+    open_ = on_front[~is_promoted[on_front]]
     if not len(open_):
         return None
-    first = open_[ranked[open_] == ranked[open_].min()]
-    if len(first) == 1 or ranked[first[0]] >= 0 or not is_promoted.any():
-        return int(first[0])
     logs = np.log(standings.sizes[rows])
-    # Only what went on from this front covers its part of the range of sizes.
-    others = np.flatnonzero(is_promoted & (ranked < 0))
-    if not len(others):
-        return int(first[0])
-    distances = np.full(len(first), np.inf)
-    for other in others:
-        distances = np.minimum(distances, np.abs(logs[first] - logs[other]).max(axis=1))
-    return int(first[np.argmax(distances)])
+    known = np.flatnonzero(is_promoted)
+    if logs.shape[1] == 1:
+        scaled = (logs[:, 0] - logs.min()) / (np.ptp(logs) or 1.0)
+        wanted = added_volume(scaled[open_], accuracies[open_], scaled[known], accuracies[known])
+    else:
+        wanted = np.full(len(open_), np.inf)
+        # Only what went on from this front covers its part of the range of sizes.
+        for other in np.intersect1d(known, on_front):
+            wanted = np.minimum(wanted, np.abs(logs[open_] - logs[other]).max(axis=1))
+    return int(rows[open_[np.argmax(wanted)]])
+
+
+def _nearest_to_front(
+    standings: Standings, rows: Rows, rung: int, is_promoted: NDArray[np.bool_]
+) -> int | None:
+    """The open candidate of a rung with the least shortfall; None where none is open."""
+    if is_promoted.all():
+        return None
+    short = shortfalls(standings.sizes[rows], standings.accuracies[rows, rung])
+    return int(rows[np.argmin(np.where(is_promoted, np.inf, short))])
 
 
 def _described(standings: Standings, row: int, rung: int, objectives: tuple[str, ...]) -> str:
