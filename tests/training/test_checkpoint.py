@@ -51,7 +51,7 @@ def until(trainer, run, epochs: int):
     return run
 
 
-@pytest.fixture(scope="module", params=["sgd", pytest.param("adamw", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=list(RECIPES))
 def trainer(request, quarters):
     values = {"base_e": 4, "incr_e": 2, "fire_modules": 1, "norm": "batch", "dropout": 0.5}
     architecture = build(make_candidate("squeezenet", values), (8, 8, 2), 4)
