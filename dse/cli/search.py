@@ -65,7 +65,7 @@ def command(
             help="What search and finals may spend: 60m, 1.5h, 500epochs; or 40trials, the "
             "candidates to ask for.",
         ),
-    ] = "20trials",
+    ] = "12trials",
     margin: Annotated[
         str,
         typer.Option(
@@ -93,7 +93,7 @@ def command(
     finalists: Annotated[
         int,
         typer.Option("--finalists", metavar="N", min=1, max=50, help="Candidates in the finals."),
-    ] = 5,
+    ] = 3,
     seeds: Annotated[
         int,
         typer.Option(
