@@ -65,7 +65,7 @@ def command(
             help="What search and finals may spend: 60m, 1.5h, 500epochs; or 40trials, the "
             "candidates to ask for.",
         ),
-    ] = "12trials",
+    ] = "10trials",
     margin: Annotated[
         str,
         typer.Option(
