@@ -118,17 +118,18 @@ def _found(
             {
                 "replicate": t.replicate,
                 "validation_accuracy": t.rungs[full].validation_accuracy,
-                "weights": _weights(t),
+                "weights": _weights(known, t),
             }
             for t in fresh
         ],
     }
 
 
-def _weights(trial: SearchTrial) -> str | None:
-    """Where the weights of a trial are; None where another study holds them."""
-    name = Job(trial.candidate, trial.replicate).weights_name
-    return None if trial.stage == REUSED else f"weights/{name}"
+def _weights(known: Known, trial: SearchTrial) -> str | None:
+    """Where the weights of a trial are; None where it came from another study without them."""
+    name = f"weights/{Job(trial.candidate, trial.replicate).weights_name}"
+    is_here = trial.stage != REUSED or (known.record.directory / name).is_file()
+    return name if is_here else None
 
 
 def _test(known: Known, trial: SearchTrial, search: Search) -> dict[str, Any]:

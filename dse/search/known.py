@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dse.data import Dataset
+from dse.errors import StudyError
 from dse.pareto import front
 from dse.search.halves import judging_half
 from dse.search.reference import Reference
@@ -116,7 +117,12 @@ class Known:
         key = trial.candidate.key
         if key not in self._indices:
             found = self.pool.find(trial.candidate)
-            assert found is not None, "a recorded candidate is one of its pool"
+            if found is None:  # another version of dse drew or counted otherwise
+                raise StudyError(
+                    f"{self.record.directory} holds candidate {key}, which is not among the "
+                    "feasible candidates of its space any more: another version of dse made "
+                    "this study; go on with that one, or choose another --study name"
+                )
             self._indices[key] = found
         return self._indices[key]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from dse.architecture import FAMILIES, OBJECTIVES, make_candidate
 from dse.errors import ConfigError, StudyError, StudyMismatchError
+from dse.files import replacing
 from dse.search.jobs import Job
 from dse.search.study import (
     CORRECT,
@@ -67,6 +69,7 @@ def bring_in(
                 outside += 1
                 continue
             costs = {name: int(pool.costs[name][index]) for name in OBJECTIVES}
+            _copy_weights(job, directory, record.directory)
             record.add_whole(job, costs, [measured], REUSED, record.spent_s)
             count += 1
         if outside:
@@ -77,6 +80,16 @@ def bring_in(
                 "(an older version of dse trained them)"
             )
     return Brought(count, tuple(left_out))
+
+
+def _copy_weights(job: Job, theirs: Path, ours: Path) -> None:
+    """Take the weights along where they are there: an answer's are scored on the test pictures."""
+    source = theirs / "weights" / job.weights_name
+    if source.is_file():
+        with storage_errors(ours), source.open("rb") as read:
+            (ours / "weights").mkdir(exist_ok=True)
+            with replacing(ours / "weights" / job.weights_name) as file:
+                shutil.copyfileobj(read, file)
 
 
 def _finished(directory: Path, definition: Definition) -> Iterator[tuple[Job, Measurement]]:

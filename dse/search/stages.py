@@ -22,7 +22,7 @@ from dse.search.jobs import Ended, Job
 from dse.search.known import Known
 from dse.search.rungs import next_promotion, stop_reason, top_up
 from dse.search.samplers import make_sampler
-from dse.search.trials import FINALS, LATENCY, SearchTrial
+from dse.search.trials import FINALS, LATENCY, REUSED, SearchTrial
 from dse.space.pool import Pool
 from dse.training import Recipe
 
@@ -327,13 +327,21 @@ class TestStage:
 
     def __init__(self, known: Known, candidate_key: str) -> None:
         self._known, self._key = known, candidate_key
-        self._waiting = [
+        weights = known.record.directory / "weights"
+        jobs = [
             Job(trial.candidate, trial.replicate, task="test")
             for trial in known.record.trials.values()
             if trial.candidate.key == candidate_key
             and trial.replicate > 0
             and not trial.is_failed
             and str(trial.replicate) not in known.record.tested(candidate_key)
+        ]
+        # Seeds of another study may have come without their weights.
+        self._waiting = [
+            job
+            for job in jobs
+            if known.record.trials[job.key].stage != REUSED
+            or (weights / job.weights_name).is_file()
         ]
 
     def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:

@@ -99,6 +99,21 @@ def test_more_seeds_of_a_sweep_are_fresh_ones(tmp_path, sweep, fake_worker):
     assert found["cost"]["epochs"] == 0
 
 
+def test_weights_come_along_and_are_scored_on_the_test_pictures(tmp_path, sweep, fake_worker):
+    swept = sweep(RATIOS, seeds=4)
+    for path in swept.glob("trials.csv"):
+        for candidate, seed in zip(*read_trials(path)[["candidate", "seed"]].T.values, strict=True):
+            (swept / "weights" / f"{candidate}-seed{seed}.safetensors").write_text("weights")
+    result, events = run(search("16trials"), tmp_path, reuse=[swept])
+    answer = document(result)["answer"]
+    assert [seed["weights"] for seed in answer["seeds"]] == [
+        f"weights/{answer['candidate']}-seed{replicate}.safetensors" for replicate in (1, 2, 3)
+    ]
+    assert (result.directory / answer["seeds"][0]["weights"]).read_text() == "weights"
+    assert answer["test_accuracy"] is not None
+    assert len([job for job in ended(events) if job[3] == "test"]) == 3
+
+
 def test_a_search_is_brought_in(tmp_path, fake_worker):
     first, _ = run(search("8trials"), tmp_path)
     frame = read_trials(first.trials_path)
