@@ -267,7 +267,7 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(run):
     assert document["recipe"]["epochs"] == 15
     assert document["reference"]["name"] == "alexnet"
     assert document["reference"]["recipe"]["epochs"] == 30
-    assert document["budget"] == "20 trials"
+    assert document["budget"] == "10 trials"
     text = " ".join(run(*arguments).stdout.split())
     assert "8 feasible candidates of 8" in text
     assert f"{params_count(0.125):,} to {params_count(1.0):,}" in text
