@@ -52,6 +52,20 @@ TrainImages = Annotated[
     ),
 ]
 
+StudySeed = Annotated[
+    int,
+    typer.Option(
+        "--study-seed", metavar="N", min=0, max=2**32 - 1, help="Source of all random draws."
+    ),
+]
+
+WorkersCount = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", metavar="N", min=1, help="Processes; default: one a core, or one a GPU."
+    ),
+]
+
 ClassesFile = Annotated[
     Path | None,
     typer.Option(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dse.cli.data import described, prepared
 from dse.cli.options import (
     DataText,
     ImageSize,
@@ -17,7 +18,9 @@ from dse.cli.options import (
     PlotsDirectory,
     ResultsDirectory,
     SettingTexts,
+    StudySeed,
     TrainImages,
+    WorkersCount,
 )
 from dse.cli.search_views import show_answer, show_search_plan
 from dse.cli.sweep import data_recipe, end_like_ctrl_c, study_name
@@ -139,18 +142,8 @@ def command(
             "--study", metavar="NAME", help="Name of the study; default: SPACE-DATA-search."
         ),
     ] = None,
-    study_seed: Annotated[
-        int,
-        typer.Option(
-            "--study-seed", metavar="N", min=0, max=2**32 - 1, help="Source of all random draws."
-        ),
-    ] = 0,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            "--workers", metavar="N", min=1, help="Processes; default: one a core, or one a GPU."
-        ),
-    ] = None,
+    study_seed: StudySeed = 0,
+    workers: WorkersCount = None,
     results: ResultsDirectory = Path("results"),
     plots: PlotsDirectory = Path("plots"),
     dry_run: Annotated[
@@ -159,9 +152,8 @@ def command(
     as_json: JsonFlag = False,
 ) -> None:
     """Find the fewest parameters at a reference's accuracy; report it with its uncertainty."""
-    from dse.cli.progress import DataProgress
     from dse.config import apply_settings, find_space, load_space
-    from dse.data import describe_data, parse_data, prepare_data
+    from dse.data import parse_data
     from dse.search.budget import parse_budget
     from dse.search.executor import default_workers
     from dse.search.reference import ReferencePlan, parse_reference, reference_recipe
@@ -177,10 +169,7 @@ def command(
     allowed, accepted, sure = parse_budget(budget), _margin(margin), _confidence(confidence)
     changes = [*([f"epochs={epochs}"] if epochs else []), *(recipe_texts or ())]
     spec = parse_data(data, image_size=image_size, train_limit=train_images)
-    with DataProgress() as progress:
-        description = describe_data(spec, progress=progress)
-    for warning in description.warnings:
-        note(f"note: {warning}")
+    description = described(spec)
     pool = make_pool(space, description.input_shape, len(description.classes), seed=study_seed)
     make_sampler(sampler, pool)
 
@@ -227,11 +216,7 @@ def command(
     if dry_run:
         show_search_plan(search, plan, description, workers_count, as_json)
         return
-    with DataProgress() as progress:
-        dataset = prepare_data(spec, progress=progress)
-    for warning in dataset.warnings:
-        if warning not in description.warnings:  # broken pictures show when they are decoded
-            note(f"note: {warning}")
+    dataset = prepared(spec, description)
     # Broken pictures are left out by now, and the recipe follows the number of the others.
     search = planned(dataset.input_shape, len(dataset.train))
     plan = opponent(dataset.input_shape, len(dataset.train))

@@ -44,7 +44,6 @@ class SearchProgress:
     def __init__(self, search: Search, varying: Sequence[str]) -> None:
         self._search, self._varying = search, varying
         self._known: Known | None = None
-        self._stage = ""
         self._said_at = time.monotonic()
         self._display = _Display() if sys.stderr.isatty() else None
 
@@ -67,7 +66,6 @@ class SearchProgress:
         if isinstance(event, Opened):
             self._open(event)
         elif isinstance(event, StageBegun):
-            self._stage = event.name
             self._say(_STAGES[event.name])
         elif isinstance(event, Started):
             self._show(event.worker, event.job, 0, None)

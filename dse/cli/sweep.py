@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dse.cli.data import described, prepared
 from dse.cli.options import (
     DataText,
     ImageSize,
@@ -18,7 +19,9 @@ from dse.cli.options import (
     PlotsDirectory,
     ResultsDirectory,
     SettingTexts,
+    StudySeed,
     TrainImages,
+    WorkersCount,
 )
 from dse.cli.sweep_views import check_plots_directory, note_refused, show_plan, show_result
 from dse.cli.tables import note
@@ -73,18 +76,8 @@ def command(
         str | None,
         typer.Option("--study", metavar="NAME", help="Name of the study; default: SPACE-DATA."),
     ] = None,
-    study_seed: Annotated[
-        int,
-        typer.Option(
-            "--study-seed", metavar="N", min=0, max=2**32 - 1, help="Source of all random draws."
-        ),
-    ] = 0,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            "--workers", metavar="N", min=1, help="Processes; default: one a core, or one a GPU."
-        ),
-    ] = None,
+    study_seed: StudySeed = 0,
+    workers: WorkersCount = None,
     results: ResultsDirectory = Path("results"),
     plots: PlotsDirectory = Path("plots"),
     retry_failed: Annotated[
@@ -96,9 +89,8 @@ def command(
     as_json: JsonFlag = False,
 ) -> None:
     """Train every candidate of a finite SPACE; print the table and draw the plot."""
-    from dse.cli.progress import DataProgress
     from dse.config import apply_settings, find_space, load_space
-    from dse.data import describe_data, parse_data, prepare_data
+    from dse.data import parse_data
     from dse.search.executor import default_workers
     from dse.search.sweep import Sweep
     from dse.space import survey
@@ -107,10 +99,7 @@ def command(
     space = apply_settings(load_space(find_space(space_name)), settings or ())
     changes = [*([f"epochs={epochs}"] if epochs else []), *(recipe_texts or ())]
     spec = parse_data(data, image_size=image_size, train_limit=train_images)
-    with DataProgress() as progress:
-        description = describe_data(spec, progress=progress)
-    for warning in description.warnings:
-        note(f"note: {warning}")
+    description = described(spec)
     sweep = Sweep(
         name=study_name(f"{space.name}-{description.name}" if study is None else study),
         space=space,
@@ -129,11 +118,7 @@ def command(
         )
         show_plan(sweep, description, workers_count, as_json)
         return
-    with DataProgress() as progress:
-        dataset = prepare_data(spec, progress=progress)
-    for warning in dataset.warnings:
-        if warning not in description.warnings:  # broken pictures show when they are decoded
-            note(f"note: {warning}")
+    dataset = prepared(spec, description)
     # Broken pictures are left out by now, and the recipe follows the number of the others.
     recipe = data_recipe(spec, dataset.input_shape, len(dataset.train), changes)
     sweep = replace(sweep, recipe=recipe)

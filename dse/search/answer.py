@@ -43,7 +43,7 @@ def answer_document(
         finalists: trials of the search that went to the finals.
         decision: of the race between them.
     """
-    counts = [len(_fresh(search, known, trial)) for trial in finalists]
+    counts = [len(known.finished(known.fresh(trial, search.seeds))) for trial in finalists]
 
     def of(index: int | None) -> dict[str, Any] | None:
         if index is None:
@@ -95,7 +95,7 @@ def write_answer(directory: Path, document: Mapping[str, Any]) -> Path:
 def _found(
     search: Search, known: Known, trial: SearchTrial, comparison: Comparison | None
 ) -> dict[str, Any]:
-    fresh = _fresh(search, known, trial)
+    fresh = known.finished(known.fresh(trial, search.seeds))
     full = search.recipe.epochs
     reference = known.reference
     validation = np.stack([known.right(t.rungs[full]) for t in fresh or [trial]])
@@ -188,13 +188,6 @@ def _cost(known: Known) -> dict[str, Any]:
         "finals": sum(trial.stage == FINALS for trial in own),
         "reused": len(record.trials) - len(own),
     }
-
-
-def _fresh(search: Search, known: Known, trial: SearchTrial) -> list[SearchTrial]:
-    """The candidate's replicates that judge, in order."""
-    keys = [(trial.candidate.key, replicate) for replicate in range(1, search.seeds + 1)]
-    trials = [known.record.trials[key] for key in keys if key in known.record.trials]
-    return [t for t in trials if not t.is_failed and search.recipe.epochs in t.rungs]
 
 
 def _difference(comparison: Comparison | None) -> dict[str, Any]:

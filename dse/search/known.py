@@ -9,7 +9,6 @@ import numpy as np
 
 from dse.data import Dataset
 from dse.errors import StudyError
-from dse.pareto import front
 from dse.search.halves import judging_half
 from dse.search.reference import Reference
 from dse.search.rungs import Ladder, Standings
@@ -77,10 +76,19 @@ class Known:
         rows = [[float(t.costs.get(name, np.nan)) for name in self.objectives] for t in trials]
         return np.array(rows).reshape(len(rows), len(self.objectives))
 
+    def finished(self, trials: Sequence[SearchTrial]) -> list[SearchTrial]:
+        """Those of these trials that finished at full fidelity."""
+        full = self.ladder.epochs[-1]
+        return [trial for trial in trials if full in trial.rungs and not trial.is_failed]
+
     def full(self) -> list[SearchTrial]:
         """Trials of the search that finished at full fidelity."""
-        full = self.ladder.epochs[-1]
-        return [t for t in self.record.searched if full in t.rungs and not t.is_failed]
+        return self.finished(self.record.searched)
+
+    def fresh(self, trial: SearchTrial, seeds: int) -> list[SearchTrial]:
+        """Trials of a candidate's replicates 1 to `seeds`, which judge it; in order."""
+        keys = [(trial.candidate.key, replicate) for replicate in range(1, seeds + 1)]
+        return [self.record.trials[key] for key in keys if key in self.record.trials]
 
     def standings(self, can_go_on: Callable[[SearchTrial], bool]) -> Standings:
         """Where each trial of the search stands, in their order.
@@ -131,12 +139,3 @@ class Known:
         full, reached = self.ladder.epochs[-1], self.reference_steering_accuracy()
         able = [t for t in self.full() if self.steering_accuracy(t, full) >= reached]
         return min(able, key=lambda t: [t.costs[n] for n in self.objectives], default=None)
-
-    def front(self) -> list[SearchTrial]:
-        """The front of what was trained in full, by the first objective, smallest first."""
-        trials, full = self.full(), self.ladder.epochs[-1]
-        if not trials:
-            return []
-        accuracies = [self.steering_accuracy(trial, full) for trial in trials]
-        on_front = front(np.column_stack([self.sizes(trials), -np.array(accuracies)]))
-        return sorted((trials[i] for i in on_front), key=lambda t: t.costs[self.objectives[0]])

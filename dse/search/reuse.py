@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dse.architecture import FAMILIES, OBJECTIVES, make_candidate
+from dse.architecture import FAMILIES, make_candidate
 from dse.errors import ConfigError, StudyError, StudyMismatchError
 from dse.files import replacing
 from dse.search.jobs import Job
@@ -68,7 +68,7 @@ def bring_in(
             if index is None:
                 outside += 1
                 continue
-            costs = {name: int(pool.costs[name][index]) for name in OBJECTIVES}
+            costs = pool.costs_of(index)
             _copy_weights(job, directory, record.directory)
             record.add_whole(job, costs, [measured], REUSED, record.spent_s)
             count += 1

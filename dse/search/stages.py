@@ -23,7 +23,6 @@ from dse.search.known import Known
 from dse.search.rungs import next_promotion, stop_reason, top_up
 from dse.search.samplers import make_sampler
 from dse.search.trials import FINALS, LATENCY, REUSED, SearchTrial
-from dse.space.pool import Pool
 from dse.training import Recipe
 
 if TYPE_CHECKING:
@@ -93,11 +92,13 @@ class SearchStage:
         self._sampler = make_sampler(search.sampler, known.pool)
         self._pace = _Pace(known, search.recipe)
         self._running_epochs: dict[tuple[str, int], int] = {}
-        # Reused trials stand in the record, but this study did not pay for them.
         self._amount = search.budget.amount
+        self._spent = self._furthest = 0
 
     def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
         """A begun candidate, a promotion, a new candidate or a member of a front, in this order."""
+        # Every trial is held against these: counted once, not once for each.
+        self._spent, self._furthest = self._spent_epochs(), self._furthest_epochs()
         trial = self._begun() or self._promotable() or self._asked() or self._left_on_fronts()
         if trial is None:
             return None
@@ -161,7 +162,7 @@ class SearchStage:
         index = self._sampler.ask(pool, self._known.history(), self._known.pool_sizes, rng)
         if index is None:
             return None
-        costs = costs_in_pool(pool, index)
+        costs = pool.costs_of(index)
         if not self._fits(costs, 0, self._search.ladder.epochs[0]):
             return None
         return self._record.ask(pool.candidate(index), costs)
@@ -172,7 +173,7 @@ class SearchStage:
             return asked_count < self._amount
         part = SEARCH_SHARE * ASKING_SHARE * self._amount
         if budget.kind == "epochs":
-            return self._spent_epochs() + first <= part
+            return self._spent + first <= part
         return self._clock() < part
 
     def _is_affordable(self, trial: SearchTrial) -> bool:
@@ -190,10 +191,10 @@ class SearchStage:
         budget = self._search.budget
         if budget.kind == "trials":
             return True
-        kept_back = self._search.ladder.epochs[-1] - max(stop, self._furthest_epochs())
+        kept_back = self._search.ladder.epochs[-1] - max(stop, self._furthest)
         epochs, limit = stop - start, SEARCH_SHARE * self._amount
         if budget.kind == "epochs":
-            return self._spent_epochs() + epochs + kept_back <= limit
+            return self._spent + epochs + kept_back <= limit
         if not self._pace.is_measured:
             return True
         expected_s = self._pace.epochs_s(costs["macs"], epochs)
@@ -303,12 +304,8 @@ class FinalsStage:
 
 def known_finalist(known: Known, trial: SearchTrial, search: Search) -> Finalist:
     """A finalist with what its fresh replicates have right of the judging pictures."""
-    trials = [
-        known.record.trials[key]
-        for replicate in range(1, search.seeds + 1)
-        if (key := (trial.candidate.key, replicate)) in known.record.trials
-    ]
-    good = [t for t in trials if not t.is_failed and search.recipe.epochs in t.rungs]
+    trials = known.fresh(trial, search.seeds)
+    good = known.finished(trials)
     rows = [known.right(t.rungs[search.recipe.epochs])[known.judging] for t in good]
     return Finalist(
         trial.candidate.key,
@@ -358,8 +355,3 @@ class TestStage:
             self._known.record.add_tested(
                 self._key, event.job.replicate, event.measurement.test_correct
             )
-
-
-def costs_in_pool(pool: Pool, index: int) -> dict[str, int]:
-    """The exact costs of one candidate of the pool, by name."""
-    return {name: int(values[index]) for name, values in pool.costs.items()}

@@ -94,6 +94,10 @@ class Pool:
         varying = {name: choices[level] for name, choices, level in row}
         return make_candidate(self.space.family, _fixed(self.space) | varying)
 
+    def costs_of(self, index: int) -> dict[str, int]:
+        """The exact costs of the candidate at `index`, by name."""
+        return {name: int(values[index]) for name, values in self.costs.items()}
+
     def find(self, candidate: Candidate) -> int | None:
         """The index of a candidate, or None where it is not in the pool.
 

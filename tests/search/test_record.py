@@ -12,7 +12,6 @@ from dse.errors import StudyError, StudyMismatchError
 from dse.report.trials import parse_curve, read_trials
 from dse.search.jobs import Job
 from dse.search.rungs import Ladder
-from dse.search.stages import costs_in_pool
 from dse.search.study import open_record
 from dse.search.trials import FINALS, REUSED, SearchRecord
 from dse.training import Measurement
@@ -46,7 +45,7 @@ def measured(job: Job) -> Measurement:
 
 def ask(record: SearchRecord, index: int):
     pool = searching.pool()
-    return record.ask(pool.candidate(index), costs_in_pool(pool, index))
+    return record.ask(pool.candidate(index), pool.costs_of(index))
 
 
 def add(record: SearchRecord, trial, epochs: int, ended_s: float) -> None:
@@ -194,7 +193,7 @@ def test_what_was_killed_before_its_end_was_noted_ends_when_opened(tmp_path, mon
 def test_reused_trials_cost_nothing_and_belong_to_the_search(tmp_path):
     with opened(tmp_path) as record:
         candidate = searching.pool().candidate(3)
-        costs = costs_in_pool(searching.pool(), 3)
+        costs = searching.pool().costs_of(3)
         for replicate in (0, 1):
             job = Job(candidate, replicate)
             record.add_whole(job, costs, [measured(job)], REUSED, 0.0)
