@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,76 +18,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from dse.architecture import Architecture, Candidate, Shape, Value, build, make_candidate
-from dse.errors import ArchitectureError, ConfigError, WeightsError
+from dse.architecture import Architecture
+from dse.errors import WeightsError
 from dse.files import replacing
-from dse.preprocessing import Preprocessing, preprocessing_from_plain
+from dse.metadata import WeightsMetadata, metadata_from_plain
 
 FORMAT_VERSION = 1
 
 Arrays = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightsMetadata:
-    """What a weights file says about its arrays.
-
-    Attributes:
-        family: name of the family that builds the network.
-        metaparameters: all of them, by name.
-        input_shape: (height, width, channels) of one picture.
-        classes: their names, in the order of the scores.
-        preprocessing: how a picture becomes the network's input.
-        class_ids: what else classes are called, such as WordNet ids; () for nothing.
-        extra: anything else worth keeping with the weights.
-    """
-
-    family: str
-    metaparameters: Mapping[str, Value]
-    input_shape: Shape
-    classes: tuple[str, ...]
-    preprocessing: Preprocessing
-    class_ids: tuple[str, ...] = ()
-    extra: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Refuse parts that contradict each other.
-
-        Raises:
-            ValueError: naming them.
-        """
-        if self.input_shape != self.preprocessing.input_shape:
-            raise ValueError(
-                f"input_shape is {self.input_shape}, but the preprocessing gives "
-                f"{self.preprocessing.input_shape}"
-            )
-        if self.class_ids and len(self.class_ids) != len(self.classes):
-            raise ValueError(f"{len(self.class_ids)} class ids for {len(self.classes)} classes")
-
-    @property
-    def candidate(self) -> Candidate:
-        """The network's point in its family.
-
-        Raises:
-            ConfigError: there is no such family or metaparameter.
-        """
-        return make_candidate(self.family, self.metaparameters)
-
-
-def described_architecture(path: Path, metadata: WeightsMetadata) -> Architecture:
-    """The network that a weights file says it belongs to.
-
-    Args:
-        path: the file, for messages.
-        metadata: what it says.
-
-    Raises:
-        WeightsError: no family or network is like that.
-    """
-    try:
-        return build(metadata.candidate, metadata.input_shape, len(metadata.classes))
-    except (ConfigError, ArchitectureError) as error:
-        raise WeightsError(f"{path}: it names a network that cannot be built: {error}") from error
 
 
 def read_metadata(path: Path) -> WeightsMetadata:
@@ -120,10 +57,8 @@ def save_weights(path: Path, params: Arrays, statistics: Arrays, metadata: Weigh
         for tree in (params, statistics)
         for name, value in _flatten(tree)
     }
-    header: dict[str, Any] = {f.name: getattr(metadata, f.name) for f in fields(metadata)}
-    header["preprocessing"] = metadata.preprocessing.to_plain()
-    header |= {"format_version": FORMAT_VERSION, "digest": _digest(tensors)}
-    content = save(tensors, {key: json.dumps(_plain(value)) for key, value in header.items()})
+    header = metadata.to_plain() | {"format_version": FORMAT_VERSION, "digest": _digest(tensors)}
+    content = save(tensors, {key: json.dumps(value) for key, value in header.items()})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
@@ -185,10 +120,6 @@ def _digest(tensors: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _plain(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else value
-
-
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     with _opened(path) as file:
         header = file.metadata() or {}
@@ -224,19 +155,7 @@ def _metadata(path: Path, header: Mapping[str, str]) -> WeightsMetadata:
                 f"{path}: format version {version}, but this dse reads {FORMAT_VERSION}; "
                 "use the dse that wrote it"
             )
-        values["metaparameters"] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values["metaparameters"].items()
-        }
-        return WeightsMetadata(
-            family=str(values["family"]),
-            metaparameters=values["metaparameters"],
-            input_shape=tuple(values["input_shape"]),
-            classes=tuple(map(str, values["classes"])),
-            preprocessing=preprocessing_from_plain(values["preprocessing"]),
-            class_ids=tuple(map(str, values.get("class_ids", ()))),
-            extra=values["extra"],
-        )
+        return metadata_from_plain(values)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(
             f"{path}: the header is damaged ({type(error).__name__}: {error})"

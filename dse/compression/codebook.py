@@ -1,0 +1,211 @@
+"""Codebooks: which values weights should share.
+
+`kmeans_codebook` places a given number of values where they cost the least squared error;
+`entropy_codebook` trades squared error against coded bits, which is what a file is made of.
+In one dimension a cluster is a stretch of the sorted weights, so both work on prefix sums
+and take time in the number of codes, not of weights.
+
+Source: Lloyd 1982; Chou, Lookabaugh and Gray 1989 (entropy-constrained quantization); Han,
+Mao and Dally 2016 (arXiv 1510.00149), who share weights so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dse.compression.shared import CODES_MAX, SharedWeights
+
+ITERATIONS_MAX = 300
+ENTROPY_ITERATIONS = 30
+
+
+@dataclass(frozen=True, eq=False)
+class _Sorted:
+    """Weights in rising order, with their prefix sums."""
+
+    values: np.ndarray  # float64 (weight,)
+    sums: np.ndarray  # (weight + 1,)
+
+    def means(self, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Count and mean of each stretch between edges; the mean of none is NaN."""
+        counts = np.diff(edges)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return counts, np.diff(self.sums[edges]) / counts
+
+
+def _sort(values: np.ndarray) -> _Sorted:
+    flat = np.sort(values.reshape(-1).astype(np.float64))
+    return _Sorted(flat, np.concatenate([[0.0], np.cumsum(flat)]))
+
+
+def kmeans_codebook(values: np.ndarray, codes_count: int) -> np.ndarray:
+    """Values that represent others with small squared error, float32 (code,), rising.
+
+    Lloyd's iteration from two starts, the better end of both: where the cube root of the
+    density asks for values (Panter and Dite 1951), and evenly over the range, which keeps
+    the few large weights.
+
+    Args:
+        values: float, any shape.
+        codes_count: at most so many; fewer where there are fewer different values.
+    """
+    data = _sort(values)
+    different = np.unique(data.values)
+    if len(different) <= codes_count:
+        return different.astype(np.float32)
+    ends = [_lloyd(data, start) for start in _starts(data, codes_count)]
+    best = min(ends, key=lambda centres: _squared_error(data, centres))
+    return np.unique(best.astype(np.float32))
+
+
+def _starts(data: _Sorted, count: int) -> list[np.ndarray]:
+    low, high = data.values[0], data.values[-1]
+    histogram, edges = np.histogram(data.values, bins=4096)
+    wanted = np.cumsum(np.cbrt(histogram))
+    shares = (np.arange(count) + 0.5) / count * wanted[-1]
+    by_density = np.interp(shares, np.concatenate([[0.0], wanted]), edges)
+    return [by_density, low + (np.arange(count) + 0.5) * (high - low) / count]
+
+
+def _edges(data: _Sorted, centres: np.ndarray) -> np.ndarray:
+    middles = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[0], np.searchsorted(data.values, middles), [len(data.values)]])
+
+
+def _lloyd(data: _Sorted, centres: np.ndarray) -> np.ndarray:
+    for _ in range(ITERATIONS_MAX):
+        edges = _edges(data, centres)
+        counts, means = data.means(edges)
+        empty = counts == 0
+        if empty.any():
+            means = _reseeded(data, edges, counts, means)
+        elif np.array_equal(means, centres):
+            break
+        centres = means
+    return centres
+
+
+def _reseeded(
+    data: _Sorted, edges: np.ndarray, counts: np.ndarray, means: np.ndarray
+) -> np.ndarray:
+    """Empty clusters move to the far ends of those with the greatest squared error."""
+    errors = _errors_by_cluster(data, edges, means)
+    kept = means[counts > 0]
+    worst = np.argsort(-errors)[: int((counts == 0).sum())]
+    fresh = [data.values[edges[cluster]] for cluster in worst]
+    return np.sort(np.concatenate([kept, fresh]))
+
+
+def _errors_by_cluster(data: _Sorted, edges: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    errors = (data.values - np.repeat(centres, np.diff(edges))) ** 2
+    return np.diff(np.concatenate([[0.0], np.cumsum(errors)])[edges])
+
+
+def _squared_error(data: _Sorted, centres: np.ndarray) -> float:
+    return float(_errors_by_cluster(data, _edges(data, centres), centres).sum())
+
+
+def nearest_codes(values: np.ndarray, codebook: np.ndarray) -> np.ndarray:
+    """The code of the nearest value (of two as near: the higher), uint16 in the same shape."""
+    middles = (codebook[1:].astype(np.float64) + codebook[:-1].astype(np.float64)) / 2
+    return np.searchsorted(middles, values, side="right").astype(np.uint16)
+
+
+def share_by_kmeans(values: np.ndarray, codes_count: int) -> SharedWeights:
+    """Weights that share at most so many values; zeros stay zero and their 0 counts as one.
+
+    Args:
+        values: float32, any shape.
+        codes_count: values in all, at least 1; where some weight is zero, at least 2.
+    """
+    zeros = values == 0
+    if not zeros.any():
+        codebook = kmeans_codebook(values, codes_count)
+        return SharedWeights(codebook, nearest_codes(values, codebook))
+    if zeros.all():
+        return SharedWeights(np.zeros(1, np.float32), np.zeros(values.shape, np.uint16))
+    codebook = kmeans_codebook(values[~zeros], max(codes_count - 1, 1))
+    return _with_zero(values, zeros, codebook, nearest_codes(values, codebook))
+
+
+def _with_zero(
+    values: np.ndarray, zeros: np.ndarray, codebook: np.ndarray, codes: np.ndarray
+) -> SharedWeights:
+    """Put the value 0 into a codebook, and let these weights have it."""
+    codebook = codebook + np.float32(0)  # no -0
+    zero = int(np.searchsorted(codebook, 0))
+    if zero < len(codebook) and codebook[zero] == 0:
+        return SharedWeights(codebook, np.where(zeros, zero, codes).astype(np.uint16))
+    shifted = codes + (codes >= zero)
+    return SharedWeights(
+        np.insert(codebook, zero, 0), np.where(zeros, zero, shifted).astype(np.uint16)
+    )
+
+
+def entropy_codebook(values: np.ndarray, price: float) -> SharedWeights:
+    """Weights that share values so that squared error + price · coded bits is small.
+
+    The value 0 is always at hand, so small weights become zero where that is worth it; a
+    weight that is zero stays zero. The number of values comes out of the trade.
+
+    Args:
+        values: float32, any shape.
+        price: what a bit costs, in squared error; above 0.
+    """
+    zeros = values == 0
+    data = _sort(values[~zeros])
+    centres, bits = _even_grid(data, price), None
+    for _ in range(ENTROPY_ITERATIONS):
+        if bits is None:
+            bits = np.zeros(len(centres))
+        starts, chosen = _cheapest(centres, price * bits)
+        edges = np.concatenate([[0], np.searchsorted(data.values, starts), [len(data.values)]])
+        counts, means = data.means(edges)
+        centres = np.where((centres[chosen] == 0) | (counts == 0), centres[chosen], means)
+        counts = counts + np.where(centres == 0, zeros.sum(), 0)
+        kept = (counts > 0) | (centres == 0)
+        centres, counts = centres[kept], counts[kept]
+        bits = np.log2(max(counts.sum(), 1)) - np.log2(np.maximum(counts, 0.5))
+    codebook = centres.astype(np.float32)
+    starts, chosen = _cheapest(centres, price * bits)
+    codes = chosen[np.searchsorted(starts, values.reshape(-1), side="right")]
+    codes = codes.reshape(values.shape)
+    codes[zeros] = int(np.flatnonzero(codebook == 0)[0])
+    used, codes = np.unique(codes, return_inverse=True)
+    return SharedWeights(codebook[used], codes.astype(np.uint16).reshape(values.shape))
+
+
+def _even_grid(data: _Sorted, price: float) -> np.ndarray:
+    """Multiples of the step that is best where many bits are spent: price = ln 2 / 6 · step²."""
+    if not len(data.values):
+        return np.zeros(1)
+    low, high = min(data.values[0], 0.0), max(data.values[-1], 0.0)
+    step = max(np.sqrt(6 * price / np.log(2)), (high - low) / (CODES_MAX // 2), 1e-30)
+    return step * np.arange(np.floor(low / step), np.ceil(high / step) + 1)
+
+
+def _cheapest(centres: np.ndarray, prices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From which weight on which code is the cheapest.
+
+    (w - centre)² + price, less w², is a line in w for each code: their lower envelope.
+
+    Returns:
+        (starts, chosen): code chosen[i] is the cheapest from starts[i - 1] to starts[i].
+    """
+    slopes, offsets = -2 * centres, centres**2 + prices
+    chosen: list[int] = []
+    starts: list[float] = []
+    for code in range(len(centres)):
+        while chosen:
+            last = chosen[-1]
+            start = (offsets[code] - offsets[last]) / (slopes[last] - slopes[code])
+            if starts and start <= starts[-1]:
+                chosen.pop()
+                starts.pop()
+                continue
+            starts.append(start)
+            break
+        chosen.append(code)
+    return np.array(starts), np.array(chosen)

@@ -1,0 +1,65 @@
+"""Which weights become zero: those of the smallest magnitude.
+
+A mask is a bool array in the shape of the kernel, True where the weight is kept. The
+density of a layer is the share of its weights that is kept.
+
+Source: Han, Pool, Tran and Dally 2015 (arXiv 1506.02626); Zhu and Gupta 2017 (arXiv
+1710.01878) for the gradual schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+
+def kept_count(size: int, density: float) -> int:
+    """Weights that are kept of `size`: rounded, and at least 1 of any.
+
+    Args:
+        size: number of weights.
+        density: share to keep, in [0, 1].
+    """
+    return min(size, max(1, round(density * size)))
+
+
+def magnitude_mask(weights: np.ndarray, density: float) -> np.ndarray:
+    """True for the largest magnitudes; among equal ones the first are kept."""
+    flat = np.abs(weights).reshape(-1)
+    mask = np.zeros(flat.size, bool)
+    mask[np.argsort(-flat, kind="stable")[: kept_count(flat.size, density)]] = True
+    return mask.reshape(weights.shape)
+
+
+def gradual_density(progress: float, final: float, *, first: float = 1.0) -> float:
+    """The density on the way: falls fast while much can be spared, then slower.
+
+    Args:
+        progress: 0 at the start of pruning, 1 at its end.
+        final: density at the end.
+        first: density at the start.
+    """
+    left = 1 - min(max(progress, 0.0), 1.0)
+    return final + (first - final) * left**3
+
+
+def relative_densities(kernels: Mapping[str, np.ndarray], density: float) -> dict[str, float]:
+    """Densities of the layers under one threshold on magnitudes measured by each layer's own.
+
+    The threshold is in units of a layer's root mean square weight, so layers with many
+    weights near zero lose more of them; together they keep `density` of all weights.
+
+    Args:
+        kernels: weights by path.
+        density: share of all weights to keep, in [0, 1].
+    """
+    relative = {
+        path: np.abs(weights).reshape(-1) / max(float(np.sqrt(np.mean(weights**2))), 1e-30)
+        for path, weights in kernels.items()
+    }
+    pooled = np.sort(np.concatenate([*relative.values(), np.zeros(0)]))[::-1]
+    if not len(pooled):
+        return {}
+    threshold = pooled[kept_count(len(pooled), density) - 1]
+    return {path: float(np.mean(values >= threshold)) for path, values in relative.items()}
