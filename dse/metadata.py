@@ -80,14 +80,17 @@ def metadata_from_plain(values: Mapping[str, Any]) -> WeightsMetadata:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in values["metaparameters"].items()
     }
+    input_shape = tuple(values["input_shape"])
+    if not all(type(side) is int for side in input_shape):  # 8.0 equals 8, but is no shape
+        raise ValueError(f"input_shape is {input_shape}, but must be whole numbers")
     return WeightsMetadata(
         family=str(values["family"]),
         metaparameters=metaparameters,
-        input_shape=tuple(values["input_shape"]),
+        input_shape=input_shape,
         classes=tuple(map(str, values["classes"])),
         preprocessing=preprocessing_from_plain(values["preprocessing"]),
         class_ids=tuple(map(str, values.get("class_ids", ()))),
-        extra=values["extra"],
+        extra={str(key): str(value) for key, value in values["extra"].items()},
     )
 
 

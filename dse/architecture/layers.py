@@ -24,6 +24,9 @@ Activation = Literal["none", "relu"]
 Bypass = Literal["none", "simple", "complex"]
 Rounding = Literal["ceil", "floor"]
 
+BATCH_NORM_EPSILON = 1e-5
+"""Added to the variance of a batch norm."""
+
 
 class Parameter(NamedTuple):
     """One array of a layer: its path (`fire2/squeeze/kernel`), shape and kind."""

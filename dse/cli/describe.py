@@ -192,6 +192,8 @@ def _find(name: str, results: Path) -> Preset:
         )
     if name.lower().endswith(SUFFIX):
         return _from_weights(name)
+    if name.lower().endswith(".dsz"):
+        return _from_compressed(name)
     study, slash, key = name.rpartition("/")
     if slash:
         return _from_study(study, key, results)
@@ -204,6 +206,14 @@ def _from_weights(name: str) -> Preset:
 
     header = read_weights_header(Path(name))
     return Preset(Path(name).name, "", header.candidate, header.input_shape, header.classes_count)
+
+
+def _from_compressed(name: str) -> Preset:
+    from dse.architecture import Preset
+    from dse.compression import read_dsz_metadata
+
+    found = read_dsz_metadata(Path(name))
+    return Preset(Path(name).name, "", found.candidate, found.input_shape, len(found.classes))
 
 
 def _from_study(study_name: str, key: str, results: Path) -> Preset:

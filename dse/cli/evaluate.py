@@ -13,7 +13,8 @@ from dse.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from dse.data import ClassNames, LabelledTree
-    from dse.networks import LoadedNetwork, WeightsMetadata
+    from dse.metadata import WeightsMetadata
+    from dse.networks import LoadedNetwork
     from dse.training.evaluate import Evaluation
 
 EXAMPLES = """

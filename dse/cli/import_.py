@@ -14,7 +14,7 @@ from dse.errors import UsageError, WeightsError
 if TYPE_CHECKING:
     from dse.architecture import Preset
     from dse.compression import Decoded
-    from dse.networks import WeightsMetadata
+    from dse.metadata import WeightsMetadata
 
 EXAMPLES = """
 \b
@@ -81,7 +81,7 @@ def _metadata(
     preset: Preset, file: Path, file_format: FormatName, classes_file: Path | None
 ) -> WeightsMetadata:
     from dse.data import read_classes
-    from dse.networks import WeightsMetadata
+    from dse.metadata import WeightsMetadata
     from dse.preprocessing import PREPROCESSINGS
 
     names: tuple[str, ...] = tuple(map(str, range(preset.classes_count)))

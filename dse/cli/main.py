@@ -22,7 +22,9 @@ from typer.core import TyperGroup
 from dse import __version__
 from dse.cli import (
     check,
+    compress,
     dashboard,
+    decompress,
     describe,
     evaluate,
     front,
@@ -49,6 +51,8 @@ COMMANDS = {
     "plot": plot,
     "dashboard": dashboard,
     "import": import_,
+    "compress": compress,
+    "decompress": decompress,
     "evaluate": evaluate,
     "predict": predict,
     "schema": schema,

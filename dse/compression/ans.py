@@ -1,8 +1,8 @@
 """Asymmetric numeral systems, by `constriction`: symbols at their entropy.
 
 A table holds one byte a symbol, its level: 0 where it does not occur, else 1 + 4 log2(count)
-rounded, that is the count within 9%, which costs less than 0.002 bits a symbol. Both sides
-compute with the counts that the levels stand for, in whole numbers.
+rounded, that is the count within 9%, which costs about 0.002 bits a symbol and never 0.006.
+Both sides compute with the counts that the levels stand for, in whole numbers.
 
 Source: Duda 2009 (arXiv 0902.0271); Bamler 2022 (arXiv 2201.01741) for constriction.
 """

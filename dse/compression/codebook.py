@@ -20,6 +20,9 @@ from dse.compression.shared import CODES_MAX, SharedWeights
 ITERATIONS_MAX = 300
 ENTROPY_ITERATIONS = 30
 
+GROUP_SIZE, GROUPS_MAX = 8, 4096
+"""Neighbours among the sorted weights whose distance tells the density."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Sorted:
@@ -61,12 +64,15 @@ def kmeans_codebook(values: np.ndarray, codes_count: int) -> np.ndarray:
 
 
 def _starts(data: _Sorted, count: int) -> list[np.ndarray]:
-    low, high = data.values[0], data.values[-1]
-    histogram, edges = np.histogram(data.values, bins=4096)
-    wanted = np.cumsum(np.cbrt(histogram))
-    shares = (np.arange(count) + 0.5) / count * wanted[-1]
-    by_density = np.interp(shares, np.concatenate([[0.0], wanted]), edges)
-    return [by_density, low + (np.arange(count) + 0.5) * (high - low) / count]
+    values = data.values
+    size = max(GROUP_SIZE, len(values) // GROUPS_MAX)
+    places = np.append(np.arange(0, len(values) - 1, size), len(values) - 1)
+    widths = np.diff(values[places])
+    # The cube root of a group's density, over its width.
+    wanted = np.concatenate([[0.0], np.cumsum(np.cbrt(np.diff(places) * widths**2))])
+    shares = (np.arange(count) + 0.5) / count
+    by_density = np.interp(shares * wanted[-1], wanted, values[places])
+    return [by_density, values[0] + shares * (values[-1] - values[0])]
 
 
 def _edges(data: _Sorted, centres: np.ndarray) -> np.ndarray:
@@ -156,14 +162,16 @@ def entropy_codebook(values: np.ndarray, price: float) -> SharedWeights:
     """
     zeros = values == 0
     data = _sort(values[~zeros])
-    centres, bits = _even_grid(data, price), None
+    centres = _even_grid(data, price)
+    bits = np.zeros(len(centres))
     for _ in range(ENTROPY_ITERATIONS):
-        if bits is None:
-            bits = np.zeros(len(centres))
         starts, chosen = _cheapest(centres, price * bits)
         edges = np.concatenate([[0], np.searchsorted(data.values, starts), [len(data.values)]])
         counts, means = data.means(edges)
         centres = np.where((centres[chosen] == 0) | (counts == 0), centres[chosen], means)
+        if not (centres == 0).any():
+            place = int(np.searchsorted(centres, 0))
+            centres, counts = np.insert(centres, place, 0), np.insert(counts, place, 0)
         counts = counts + np.where(centres == 0, zeros.sum(), 0)
         kept = (counts > 0) | (centres == 0)
         centres, counts = centres[kept], counts[kept]

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
-import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,6 +44,9 @@ FORMAT_VERSION = 1
 
 _HEADER = struct.Struct("<4sBBBBII8s")
 _HEAD_MAX_BYTES = 2**26
+_WEIGHTS_MAX = 2**28  # a damaged file must not ask for all memory: weights may cost no bits
+_CLASSES_MAX = 2**20
+_FLOAT16_OVERFLOW = 65520.0  # from here on, the nearest float16 is infinity
 _LZMA = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "lp": 0, "pb": 0, "dict_size": 2**20}]
 
 
@@ -148,13 +150,22 @@ def write_dsz(path: Path, packed: Packed) -> int:
         WeightsError: as of `pack`, or the file cannot be written.
     """
     content = pack(packed)
+    write_content(path, content)
+    return len(content)
+
+
+def write_content(path: Path, content: bytes) -> None:
+    """Write what `pack` gave, whole or not at all.
+
+    Raises:
+        WeightsError: the file cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             file.write(content)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from error
-    return len(content)
 
 
 def read_dsz(path: Path) -> tuple[WeightsMetadata, dict[str, Any]]:
@@ -205,14 +216,14 @@ def _open(content: bytes, source: str) -> tuple[CoderName, FloatBits, bytes, byt
         raise WeightsError(
             f"{source}: not a .dsz file: it does not begin with its {_HEADER.size} bytes of header"
         )
-    _, version, coder, bits, _, head_bytes, plain_bytes, digest = _HEADER.unpack_from(content)
+    _, version, coder, bits, zero, head_bytes, plain_bytes, digest = _HEADER.unpack_from(content)
     if version != FORMAT_VERSION:
         raise WeightsError(
             f"{source}: .dsz version {version}, but this dse reads {FORMAT_VERSION}; "
             "use the dse that wrote it"
         )
     head, body = content[_HEADER.size :][:head_bytes], content[_HEADER.size + head_bytes :]
-    sound = coder < len(CODERS) and bits in (16, 32) and len(head) == head_bytes
+    sound = coder < len(CODERS) and bits in (16, 32) and not zero and len(head) == head_bytes
     if not sound or digest != _digest(CODERS[coder], bits, plain_bytes, head, body):
         raise WeightsError(
             f"{source}: the bytes are not those that were written (digest differs): it is cut off "
@@ -238,13 +249,19 @@ def _metadata(plain: bytes, source: str) -> tuple[WeightsMetadata, bytes]:
         (length,) = struct.unpack_from("<I", plain)
         values = json.loads(plain[4 : 4 + length])
         if isinstance(values["classes"], int):
-            values["classes"] = range(values["classes"])
+            values["classes"] = range(_checked_classes(values["classes"]))
         metadata = metadata_from_plain(values)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
         raise WeightsError(
             f"{source}: the head is damaged ({type(error).__name__}: {error})"
         ) from error
     return metadata, plain[4 + length :]
+
+
+def _checked_classes(count: int) -> int:
+    if count > _CLASSES_MAX:
+        raise ValueError(f"{count} classes; at most {_CLASSES_MAX:,}")
+    return count
 
 
 def _plain(metadata: WeightsMetadata) -> dict[str, Any]:
@@ -257,6 +274,9 @@ def _plain(metadata: WeightsMetadata) -> dict[str, Any]:
 
 def _parameters(architecture: Architecture) -> tuple[list[Parameter], list[list[Parameter]]]:
     """Kernels in the order in which they run; the other arrays, grouped by kind."""
+    count = sum(p.size for p in architecture.parameters)
+    if count > _WEIGHTS_MAX:
+        raise WeightsError(f"a network of {count:,} weights; at most {_WEIGHTS_MAX:,}")
     kernels = [p for p in architecture.parameters if p.kind == "kernel"]
     others = sorted(
         (p for p in architecture.parameters if p.kind != "kernel"), key=lambda p: p.kind
@@ -279,5 +299,5 @@ def _check(packed: Packed, architecture: Architecture) -> None:
     if packed.float_bits == 16:
         for path, array in packed.arrays.items():
             values = array.codebook if isinstance(array, SharedWeights) else array
-            if math.isinf(float(np.abs(values).max(initial=0).astype(np.float16))):
+            if float(np.abs(values).max(initial=0)) >= _FLOAT16_OVERFLOW:
                 raise WeightsError(f"{path} has values above 65,504, which float16 cannot hold")

@@ -11,6 +11,9 @@ from dse.errors import WeightsError
 
 FloatBits = Literal[16, 32]
 
+LENGTH_BITS = 3.0
+"""About what the length of a step takes; only used to price codebooks."""
+
 _LOW_BITS = 16
 
 
@@ -70,10 +73,8 @@ def put_codebooks(writer: StreamWriter, codebooks: list[np.ndarray], bits: Float
         codebooks: float32 (code,), rising.
         bits: 32 or 16, in which every value has to be exact.
     """
-    steps = np.concatenate(
-        [np.zeros(0, np.int64), *(np.diff(sort_keys(c, bits), prepend=0) for c in codebooks)]
-    )
-    lengths = np.frexp(steps.astype(np.float64))[1]  # bit length; exact below 2^53
+    steps = np.concatenate([np.zeros(0, np.int64), *(_steps(c, bits) for c in codebooks)])
+    lengths = _bit_lengths(steps)
     writer.put(lengths, bits + 2)
     for length in range(2, bits + 1):
         rest = steps[lengths == length] - (1 << (length - 1))
@@ -81,6 +82,20 @@ def put_codebooks(writer: StreamWriter, codebooks: list[np.ndarray], bits: Float
         writer.put(rest & ((1 << low) - 1), 1 << low)
         if length - 1 > low:
             writer.put(rest >> low, 1 << (length - 1 - low))
+
+
+def codebook_price_bits(codebook: np.ndarray, bits: FloatBits) -> float:
+    """About what a codebook takes among others."""
+    lengths = _bit_lengths(_steps(codebook, bits))
+    return float(np.maximum(lengths - 1, 0).sum()) + LENGTH_BITS * len(lengths)
+
+
+def _steps(codebook: np.ndarray, bits: FloatBits) -> np.ndarray:
+    return np.diff(sort_keys(codebook, bits), prepend=0)
+
+
+def _bit_lengths(steps: np.ndarray) -> np.ndarray:
+    return np.frexp(steps.astype(np.float64))[1]  # exact below 2^53
 
 
 def take_codebooks(reader: StreamReader, sizes: list[int], bits: FloatBits) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ from dse.errors import WeightsError
 LONGEST_BITS = 16
 SYMBOLS_MAX = 2**LONGEST_BITS
 
-_BLOCK_BYTES = 2**16  # decoded at once; bounds the memory, whatever the length
+_BLOCK_BYTES = 2**13  # decoded at once; bounds the memory, whatever the length
 
 
 def code_lengths(counts: np.ndarray) -> np.ndarray:
@@ -146,7 +146,8 @@ class HuffmanDecoder:
         while done < count:
             windows = self._windows()
             sizes = length_of[windows].tobytes()
-            places, place, most = [], 0, count - done
+            places: list[int] = []
+            place, most = 0, count - done
             end = len(sizes)
             while place < end and len(places) < most:
                 places.append(place)
@@ -185,8 +186,9 @@ class HuffmanDecoder:
         Raises:
             WeightsError: more bytes follow.
         """
-        if -(-self._bit // 8) != len(self._content):
-            raise WeightsError(f"{len(self._content) - self._bit // 8} bytes that nothing asks for")
+        left = len(self._content) - -(-self._bit // 8)
+        if left:
+            raise WeightsError(f"{left} byte(s) that nothing asks for")
 
     def _windows(self) -> np.ndarray:
         """The 16 bits from each bit of the next block on, uint16; zeros behind the end."""

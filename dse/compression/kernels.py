@@ -20,7 +20,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from dse.architecture.layers import Parameter
-from dse.compression.floats import FloatBits, put_floats, take_floats
+from dse.compression.floats import FloatBits, codebook_price_bits, put_floats, take_floats
 from dse.compression.shared import CODES_MAX, SharedWeights
 from dse.compression.streams import CoderName, StreamReader, StreamWriter, price_bits
 from dse.errors import WeightsError
@@ -101,8 +101,8 @@ def choose_form(array: SharedWeights | np.ndarray, coder: CoderName, bits: Float
         bits: of codebooks and floats.
     """
     if not isinstance(array, SharedWeights):
-        planes = np.ascontiguousarray(array, f"<f{bits // 8}").reshape(-1).view(np.uint8)
-        planes = planes.reshape(-1, bits // 8)
+        raw = np.ascontiguousarray(array, f"<f{bits // 8}").reshape(-1).view(np.uint8)
+        planes = raw.reshape(-1, bits // 8)
         price = sum(price_bits(coder, np.bincount(plane, minlength=256)) for plane in planes.T)
         return KernelForm("floats", bytes=price / 8)
     codebook, zero = array.codebook, array.zero_code
@@ -127,7 +127,8 @@ def choose_form(array: SharedWeights | np.ndarray, coder: CoderName, bits: Float
 def _priced(
     form: KernelForm, streams: list[np.ndarray], coder: CoderName, bits: FloatBits
 ) -> KernelForm:
-    price = sum(price_bits(coder, counts) for counts in streams) + bits * form.codes_count
+    price = sum(price_bits(coder, counts) for counts in streams)
+    price += codebook_price_bits(form.codebook, bits)
     return KernelForm(
         form.name, form.codes_count, form.gap_limit, form.gaps_count, form.codebook, price / 8
     )

@@ -13,25 +13,17 @@ from dse.networks.ops import (
     relu,
     use_cpu_forms,
 )
-from dse.networks.weights import (
-    WeightsMetadata,
-    described_architecture,
-    load_weights,
-    read_metadata,
-    save_weights,
-)
+from dse.networks.weights import load_weights, read_metadata, save_weights
 
 __all__ = [
     "Arrays",
     "LoadedNetwork",
     "Network",
-    "WeightsMetadata",
     "batch_norm",
     "batch_norm_train",
     "build_network",
     "conv2d",
     "dense",
-    "described_architecture",
     "global_average_pool",
     "load_network",
     "load_weights",

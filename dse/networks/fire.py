@@ -11,13 +11,18 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from dse.architecture.layers import Activation, Conv, Fire, Layer, Parameter
+from dse.architecture.layers import (
+    BATCH_NORM_EPSILON,
+    Activation,
+    Conv,
+    Fire,
+    Layer,
+    Parameter,
+)
 from dse.networks import ops
 
 BATCH_NORM_MOMENTUM = 0.9
 """Share of the running statistics that stays at every training step."""
-
-BATCH_NORM_EPSILON = 1e-5
 
 Initializer = Callable[[Parameter], Array]
 """Gives the first value of an array."""

@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dse.metadata import WeightsMetadata, described_architecture
 from dse.networks.build import Arrays, Network, build_network
-from dse.networks.weights import (
-    WeightsMetadata,
-    described_architecture,
-    load_weights,
-    read_metadata,
-)
+from dse.networks.weights import load_weights, read_metadata
 from dse.preprocessing import Preprocessing
 
 

@@ -3,6 +3,8 @@
 A file holds the arrays under their paths (`fire2/squeeze/kernel`) and, in its header, the
 format's version, the network's metaparameters, the classes and the preprocessing, each as
 JSON, with a digest of the arrays. Nothing in it is ever executed.
+
+Compressed files, whose names end in .dsz, are read here too; `dse.compression` has their format.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from dse.architecture import Architecture
+from dse.compression import SUFFIX, read_dsz, read_dsz_metadata
 from dse.errors import WeightsError
 from dse.files import replacing
 from dse.metadata import WeightsMetadata, metadata_from_plain
@@ -34,8 +37,15 @@ def read_metadata(path: Path) -> WeightsMetadata:
     Raises:
         WeightsError: no such file, or not a weights file of a format that this `dse` reads.
     """
+    if is_compressed(path):
+        return read_dsz_metadata(path)
     with _opened(path) as file:
         return _metadata(path, file.metadata() or {})
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether a file is a `.dsz`, by its name."""
+    return path.suffix.lower() == SUFFIX
 
 
 def save_weights(path: Path, params: Arrays, statistics: Arrays, metadata: WeightsMetadata) -> None:
@@ -52,11 +62,7 @@ def save_weights(path: Path, params: Arrays, statistics: Arrays, metadata: Weigh
     Raises:
         WeightsError: the file cannot be written (full disk, read-only directory).
     """
-    tensors = {
-        name: np.ascontiguousarray(value)
-        for tree in (params, statistics)
-        for name, value in _flatten(tree)
-    }
+    tensors = {name: np.ascontiguousarray(v) for name, v in flat(params, statistics).items()}
     header = metadata.to_plain() | {"format_version": FORMAT_VERSION, "digest": _digest(tensors)}
     content = save(tensors, {key: json.dumps(value) for key, value in header.items()})
     try:
@@ -83,6 +89,31 @@ def load_weights(
         WeightsError: no such file, not a weights file of this format, truncated or changed
             since it was written, or arrays that are not the architecture's.
     """
+    metadata, tensors = read_dsz(path) if is_compressed(path) else _read_checked(path)
+    if architecture is not None:
+        _check_arrays(path, tensors, architecture)
+    return *nested(tensors), metadata
+
+
+def nested(arrays: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
+    """(params, statistics) as nested dicts, of arrays by path."""
+    params: Arrays = {}
+    statistics: Arrays = {}
+    for name, value in sorted(arrays.items()):
+        *groups, kind = name.split("/")
+        place = statistics if kind in ("mean", "variance") else params
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[kind] = value
+    return params, statistics
+
+
+def flat(*trees: Arrays) -> Arrays:
+    """Arrays by path, of nested dicts."""
+    return {name: value for tree in trees for name, value in _flatten(tree)}
+
+
+def _read_checked(path: Path) -> tuple[WeightsMetadata, dict[str, np.ndarray]]:
     tensors, header = _read(path)
     metadata = _metadata(path, header)
     if json.loads(header.get("digest", "null")) != _digest(tensors):
@@ -90,17 +121,7 @@ def load_weights(
             f"{path}: the arrays are not those that were written (digest differs): the file is "
             "corrupt; train again or take another copy"
         )
-    if architecture is not None:
-        _check_arrays(path, tensors, architecture)
-    params: Arrays = {}
-    statistics: Arrays = {}
-    for name, value in sorted(tensors.items()):
-        *groups, kind = name.split("/")
-        place = statistics if kind in ("mean", "variance") else params
-        for group in groups:
-            place = place.setdefault(group, {})
-        place[kind] = value
-    return params, statistics, metadata
+    return metadata, tensors
 
 
 def _flatten(tree: Arrays, prefix: str = "") -> Iterator[tuple[str, Any]]:

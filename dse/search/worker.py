@@ -138,7 +138,8 @@ class Evaluator:
         }
 
     def _keep(self, job: Job, run: Any) -> None:
-        from dse.networks import WeightsMetadata, save_weights
+        from dse.metadata import WeightsMetadata
+        from dse.networks import save_weights
 
         if self.setup.weights_directory is None:
             return

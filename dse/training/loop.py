@@ -16,11 +16,11 @@ from dse.data import Dataset, Split
 from dse.errors import DivergenceError
 from dse.networks import build_network
 from dse.training.measurement import Measurement, pack_bits
+from dse.training.parametrization import AllParameters, Parametrization, Tree
 from dse.training.recipe import Recipe, check_fits
 from dse.training.step import (
     Pixels,
     TrainState,
-    Tree,
     learning_rates,
     make_optimizer,
     make_score_program,
@@ -88,12 +88,19 @@ class Trainer:
         architecture: built for the pictures of `dataset`.
         dataset: prepared pictures.
         recipe: how to train.
+        parametrization: what is trained in place of the parameters; as usual all of them.
 
     Raises:
         TrainingError: fewer training pictures than one batch, or a crop as large as a picture.
     """
 
-    def __init__(self, architecture: Architecture, dataset: Dataset, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        dataset: Dataset,
+        recipe: Recipe,
+        parametrization: Parametrization | None = None,
+    ) -> None:
         self.architecture, self.dataset, self.recipe = architecture, dataset, recipe
         count = len(dataset.train.labels)
         check_fits(recipe, dataset.name, input_shape=dataset.input_shape, train_count=count)
@@ -106,12 +113,16 @@ class Trainer:
         self.compile_s = 0.0
         self._network = network
         params, statistics = network.abstract_params(), network.abstract_statistics()
-        self._first_optimizer = self._compiled(jax.jit(optimizer.init), params)
+        self._parametrization = parametrization or AllParameters()
+        trained, fixed = self._parametrization.abstract(params)
+        self._first_optimizer = self._compiled(jax.jit(optimizer.init), trained)
         step = jax.ShapeDtypeStruct((), jnp.int32)
         self._state_shape = TrainState(
-            params, statistics, jax.eval_shape(optimizer.init, params), step
+            trained, statistics, jax.eval_shape(optimizer.init, trained), step, fixed
         )
-        self._train_program = make_train_program(network, recipe, optimizer, pixels)
+        self._train_program = make_train_program(
+            network, recipe, optimizer, pixels, self._parametrization
+        )
         self._train: dict[int, Callable[..., tuple[TrainState, jax.Array]]] = {}
         shape = (SCORE_BATCH, *dataset.input_shape)
         self._score = self._compiled(
@@ -138,12 +149,27 @@ class Trainer:
             run = grown
             if on_epoch:
                 on_epoch(run.epochs, run.loss)
-        return Trained(run.state.params, run.state.statistics, self.measure(run))
+        return Trained(self.params_of(run), run.state.statistics, self.measure(run))
 
     def begin(self, seed: Seed) -> Run:
         """A run before its first epoch."""
-        params, statistics = self._network.init(seed.key())
-        return Run(TrainState(params, statistics, self._first_optimizer(params), jnp.int32(0)))
+        return self.begin_from(*self._network.init(seed.key()))
+
+    def begin_from(self, trained: Tree, statistics: Tree, fixed: Tree = ()) -> Run:
+        """A run that starts from given arrays.
+
+        Args:
+            trained: as the parametrization wants it; as usual the parameters.
+            statistics: of the norms.
+            fixed: as the parametrization wants it; as usual nothing.
+        """
+        trained, statistics, fixed = jax.tree.map(jnp.asarray, (trained, statistics, fixed))
+        optimizer = self._first_optimizer(trained)
+        return Run(TrainState(trained, statistics, optimizer, jnp.int32(0), fixed))
+
+    def params_of(self, run: Run) -> Tree:
+        """The network's parameters that a run has arrived at."""
+        return self._parametrization.expand(run.state.params, run.state.fixed)
 
     def epochs(self, run: Run, seed: Seed, until: int) -> Iterator[Run]:
         """Go on with a run, epoch by epoch, until so many are complete.
@@ -172,7 +198,7 @@ class Trainer:
 
     def measure(self, run: Run, *, scores_test: bool = True) -> Measurement:
         """Score the validation pictures, and the test pictures where that is wanted."""
-        params, statistics = run.state.params, run.state.statistics
+        params, statistics = self.params_of(run), run.state.statistics
         validation = self.correct(params, statistics, self.dataset.validation)
         measurement = Measurement(
             status="finished",

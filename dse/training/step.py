@@ -11,19 +11,22 @@ import optax
 
 from dse.data.augment import augment
 from dse.networks import Network
+from dse.training.parametrization import Parametrization, Tree
 from dse.training.recipe import Recipe
-
-Tree = Any
-"""A nested dictionary of arrays keyed by layer names."""
 
 
 class TrainState(NamedTuple):
-    """What a training run carries from step to step."""
+    """What a training run carries from step to step.
+
+    `params` is what is trained and `fixed` what a parametrization leaves alone; as usual that
+    is all parameters, and nothing.
+    """
 
     params: Tree
     statistics: Tree
     optimizer: Any
     step: Any
+    fixed: Tree = ()
 
 
 class Pixels(NamedTuple):
@@ -64,7 +67,11 @@ def _kernels(params: Tree) -> Tree:
 
 
 def make_train_program(
-    network: Network, recipe: Recipe, optimizer: optax.GradientTransformation, pixels: Pixels
+    network: Network,
+    recipe: Recipe,
+    optimizer: optax.GradientTransformation,
+    pixels: Pixels,
+    parametrization: Parametrization,
 ) -> Callable[..., tuple[TrainState, jax.Array]]:
     """A jitted function that runs one step for each batch it is given.
 
@@ -74,8 +81,9 @@ def make_train_program(
     """
 
     def loss_of(
-        params: Tree, statistics: Tree, images: jax.Array, labels: jax.Array, key: jax.Array
+        params: Tree, state: TrainState, images: jax.Array, labels: jax.Array, key: jax.Array
     ) -> tuple[jax.Array, Tree]:
+        params, statistics = parametrization.expand(params, state.fixed), state.statistics
         logits, statistics = network.apply(params, statistics, images, train=True, dropout_key=key)
         targets = optax.smooth_labels(
             jax.nn.one_hot(labels, logits.shape[-1]), recipe.label_smoothing
@@ -97,11 +105,12 @@ def make_train_program(
                 cutout=recipe.cutout_px,
             )
             (loss, statistics), gradients = jax.value_and_grad(loss_of, has_aux=True)(
-                state.params, state.statistics, pictures, batch[1], dropout_key
+                state.params, state, pictures, batch[1], dropout_key
             )
             updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
             params = optax.apply_updates(state.params, updates)
-            return TrainState(params, statistics, optimizer_state, state.step + 1), loss
+            step_count = state.step + 1
+            return TrainState(params, statistics, optimizer_state, step_count, state.fixed), loss
 
         return jax.lax.scan(step, state, (images, labels))
 

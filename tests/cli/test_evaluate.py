@@ -12,7 +12,8 @@ from PIL import Image
 from PIL.Image import Exif
 
 from dse.architecture import build, make_candidate
-from dse.networks import WeightsMetadata, save_weights
+from dse.metadata import WeightsMetadata
+from dse.networks import save_weights
 from dse.preprocessing import Preprocessing, trained_preprocessing
 from tests.data.trees import write_picture
 

@@ -13,8 +13,8 @@ from safetensors.numpy import load_file, save_file
 
 from dse.architecture import Architecture, build, make_candidate
 from dse.errors import WeightsError
+from dse.metadata import WeightsMetadata
 from dse.networks import (
-    WeightsMetadata,
     build_network,
     load_network,
     load_weights,

@@ -14,7 +14,8 @@ import pytest
 from dse.architecture import make_candidate
 from dse.data import ClassNames, open_labelled, parse_data, prepare_data
 from dse.errors import DataError, WeightsError
-from dse.networks import LoadedNetwork, WeightsMetadata, load_network
+from dse.metadata import WeightsMetadata
+from dse.networks import LoadedNetwork, load_network
 from dse.preprocessing import PREPROCESSINGS, Preprocessing, trained_preprocessing
 from dse.search.jobs import Job, Setup
 from dse.search.worker import Evaluator

@@ -1,0 +1,161 @@
+"""Training that compression asks for: with fewer weights, then with shared values.
+
+Both stages are ordinary runs of a `Trainer` over a parametrization, so they are kept and
+taken up again like any other.
+
+Source: Han, Mao and Dally 2016 (arXiv 1510.00149); Zhu and Gupta 2017 (arXiv 1710.01878).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dse.architecture import Architecture
+from dse.compression import SharedWeights
+from dse.compression.sparsity import gradual_density, magnitude_mask
+from dse.data import Dataset
+from dse.networks.weights import flat, nested
+from dse.training.checkpoint import load_run, save_run
+from dse.training.loop import OnEpoch, Run, Seed, Trainer
+from dse.training.parametrization import MaskedKernels, kernels_shared, masks_of, shared_of
+from dse.training.recipe import Recipe
+
+Tree = Any
+"""A nested dictionary of arrays keyed by layer names."""
+
+PRUNING_SHARE = 0.5
+"""Share of the epochs in which weights are taken away; in the others those left recover."""
+
+
+def pruning_recipe(recipe: Recipe, epochs: int) -> Recipe:
+    """How a trained network is trained on while it loses weights: smaller steps."""
+    return replace(recipe, learning_rate=0.2 * recipe.learning_rate, epochs=epochs)
+
+
+def sharing_recipe(recipe: Recipe, epochs: int) -> Recipe:
+    """How shared values are trained.
+
+    The gradient of a value is a sum over its weights, hundreds in one cluster and two in
+    another, so each gets steps of its own size: AdamW.
+    """
+    return replace(recipe, optimizer="adamw", learning_rate=5e-4, weight_decay=0.0, epochs=epochs)
+
+
+def _grown(
+    trainer: Trainer, run: Run, seed: Seed, path: Path | None, about: Mapping[str, str]
+) -> Iterator[Run]:
+    """One epoch of training, kept."""
+    for grown in trainer.epochs(run, seed, run.epochs + 1):
+        if path:
+            save_run(path, grown, about)
+        yield grown
+
+
+def retrain_sparse(
+    architecture: Architecture,
+    dataset: Dataset,
+    recipe: Recipe,
+    weights: tuple[Tree, Tree],
+    densities: Mapping[str, float],
+    *,
+    seed: Seed,
+    checkpoint: Path | None = None,
+    about: Mapping[str, str] | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> tuple[Trainer, Run]:
+    """Take weights away over the first half of the epochs, and train on with the others.
+
+    Before each epoch the smallest magnitudes of each kernel go, down to the density that the
+    gradual schedule names; a weight that is gone stays zero.
+
+    Args:
+        architecture: of the network.
+        dataset: prepared pictures.
+        recipe: of this training; at least one epoch.
+        weights: (params, statistics) to start from.
+        densities: share of the weights to keep in the end, by kernel path.
+        seed: of all random draws.
+        checkpoint: file that keeps the run after each epoch, to go on from.
+        about: what the run belongs to; a file of something else is passed over.
+        on_epoch: told of each completed epoch.
+
+    Raises:
+        DivergenceError: the loss became NaN or infinite.
+    """
+    trainer = Trainer(architecture, dataset, recipe, MaskedKernels())
+    facts = {"stage": "sparse", **(about or {})}
+    run = load_run(checkpoint, trainer.state_shape, facts) if checkpoint else None
+    if run is None:
+        params, statistics = weights
+        run = trainer.begin_from(params, statistics, masks_of(params))
+    last = max(1, round(PRUNING_SHARE * recipe.epochs))
+    while run.epochs < recipe.epochs:
+        run = _pruned(trainer, run, densities, (run.epochs + 1) / last)
+        for grown in _grown(trainer, run, seed, checkpoint, facts):
+            run = grown
+        if on_epoch:
+            on_epoch(run.epochs, run.loss)
+    return trainer, run
+
+
+def _pruned(trainer: Trainer, run: Run, densities: Mapping[str, float], progress: float) -> Run:
+    kernels = flat(trainer.params_of(run))
+    masks = {
+        path: np.asarray(mask)
+        & magnitude_mask(
+            np.asarray(kernels[path]), gradual_density(progress, densities.get(path, 1.0))
+        )
+        for path, mask in flat(run.state.fixed).items()
+    }
+    return replace(run, state=run.state._replace(fixed=nested(masks)[0]))
+
+
+def retrain_shared(
+    architecture: Architecture,
+    dataset: Dataset,
+    recipe: Recipe,
+    weights: tuple[Tree, Tree],
+    kernels: Mapping[str, SharedWeights],
+    *,
+    seed: Seed,
+    checkpoint: Path | None = None,
+    about: Mapping[str, str] | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> tuple[Trainer, Run, dict[str, SharedWeights]]:
+    """Train the values that weights share; which weight has which value stays as it is.
+
+    Args:
+        architecture: of the network.
+        dataset: prepared pictures.
+        recipe: of this training; at least one epoch.
+        weights: (params, statistics) to start from; kernels are taken from `kernels`.
+        kernels: by path.
+        seed: of all random draws.
+        checkpoint: file that keeps the run after each epoch, to go on from.
+        about: what the run belongs to; a file of something else is passed over.
+        on_epoch: told of each completed epoch.
+
+    Returns:
+        The trainer, the run at its end, and the kernels with their new values.
+
+    Raises:
+        DivergenceError: the loss became NaN or infinite.
+    """
+    params, statistics = weights
+    parametrization, trained, fixed = shared_of(kernels, params)
+    trainer = Trainer(architecture, dataset, recipe, parametrization)
+    facts = {"stage": "shared", **(about or {})}
+    run = load_run(checkpoint, trainer.state_shape, facts) if checkpoint else None
+    if run is None:
+        run = trainer.begin_from(trained, statistics, fixed)
+    while run.epochs < recipe.epochs:
+        for grown in _grown(trainer, run, seed, checkpoint, facts):
+            run = grown
+        if on_epoch:
+            on_epoch(run.epochs, run.loss)
+    return trainer, run, kernels_shared(run.state.params, run.state.fixed)

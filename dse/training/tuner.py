@@ -1,0 +1,142 @@
+"""What stands between the stages of compression: training on pictures, or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from dse.architecture import Architecture
+from dse.compression import SharedWeights
+from dse.compression.pipeline import Mixed, kernels_of, prune
+from dse.data import Dataset
+from dse.networks.weights import flat, nested
+from dse.training.loop import Seed, Trainer
+from dse.training.recipe import Recipe
+from dse.training.retrain import pruning_recipe, retrain_shared, retrain_sparse, sharing_recipe
+
+Arrays = Mapping[str, np.ndarray]
+"""Float32 arrays by parameter path."""
+
+OnEpoch = Callable[[str, int, int, float], None]
+"""Called with (stage, epochs completed, epochs in all, mean loss of the last one)."""
+
+
+class Tuner(Protocol):
+    """Takes weights away and values together, and makes the best of what is left."""
+
+    def sparse(self, stage: str, arrays: Arrays, densities: Mapping[str, float]) -> Arrays:
+        """Arrays whose kernels keep these shares of their weights."""
+        ...
+
+    def shared(self, stage: str, arrays: Arrays, mixed: Mixed) -> Mixed:
+        """The arrays, with kernels that share values as in `mixed`."""
+        ...
+
+    def score(self, arrays: Arrays, *, test: bool = False) -> float | None:
+        """Accuracy on the validation or the test pictures; None where there are none."""
+        ...
+
+
+class NoPictures:
+    """The weights alone: what goes is gone, and nothing is scored."""
+
+    def sparse(self, stage: str, arrays: Arrays, densities: Mapping[str, float]) -> Arrays:
+        """The smallest magnitudes at zero."""
+        return prune(arrays, densities)
+
+    def shared(self, stage: str, arrays: Arrays, mixed: Mixed) -> Mixed:
+        """As it is."""
+        return mixed
+
+    def score(self, arrays: Arrays, *, test: bool = False) -> float | None:
+        """None."""
+        return None
+
+
+class PictureTuner:
+    """Trains between the stages; every run is kept, to be taken up again.
+
+    Args:
+        architecture: of the network.
+        dataset: prepared pictures.
+        recipe: how the network was trained.
+        epochs: of training in each stage.
+        seed: of all random draws.
+        directory: where runs are kept; None keeps none.
+        about: what the runs belong to.
+        on_epoch: told of each completed epoch.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        dataset: Dataset,
+        recipe: Recipe,
+        *,
+        epochs: int,
+        seed: int = 0,
+        directory: Path | None = None,
+        about: Mapping[str, str] | None = None,
+        on_epoch: OnEpoch = lambda stage, epochs, total, loss: None,
+    ) -> None:
+        self._architecture, self._dataset, self._recipe = architecture, dataset, recipe
+        self._epochs, self._seed = epochs, Seed(seed)
+        self._directory, self._about, self._on_epoch = directory, dict(about or {}), on_epoch
+        self._scorer = Trainer(architecture, dataset, recipe)
+
+    def sparse(self, stage: str, arrays: Arrays, densities: Mapping[str, float]) -> Arrays:
+        """Pruned gradually, then trained on with the weights that are left."""
+        trainer, run = retrain_sparse(
+            self._architecture,
+            self._dataset,
+            pruning_recipe(self._recipe, self._epochs),
+            nested(arrays),
+            densities,
+            **self._options(stage, arrays),
+        )
+        found = flat(trainer.params_of(run), run.state.statistics)
+        return {path: np.asarray(array) for path, array in found.items()}
+
+    def shared(self, stage: str, arrays: Arrays, mixed: Mixed) -> Mixed:
+        """With its values, biases and norms trained; which weight has which value stays."""
+        kernels = {path: array for path, array in mixed.items() if isinstance(array, SharedWeights)}
+        _, run, trained = retrain_shared(
+            self._architecture,
+            self._dataset,
+            sharing_recipe(self._recipe, self._epochs),
+            nested(arrays),
+            kernels,
+            **self._options(stage, arrays),
+        )
+        others = flat(run.state.params, run.state.statistics)
+        return {p: np.asarray(a) for p, a in others.items() if p not in trained} | trained
+
+    def score(self, arrays: Arrays, *, test: bool = False) -> float | None:
+        """Share of the pictures that are right."""
+        split = self._dataset.test if test else self._dataset.validation
+        return float(self._scorer.correct(*nested(arrays), split).mean())
+
+    def _options(self, stage: str, arrays: Arrays) -> dict[str, Any]:
+        """Where a stage's run is kept, and what it starts from."""
+        digest = hashlib.sha256()
+        for path, array in sorted(kernels_of(arrays).items()):
+            digest.update(path.encode() + np.ascontiguousarray(array).tobytes())
+        about = {
+            **self._about,
+            "from": digest.hexdigest(),
+            "epochs": json.dumps(self._epochs),
+            "recipe": json.dumps(self._recipe.to_plain()),
+            "data_fingerprint": self._dataset.fingerprint,
+        }
+        file = f"{stage.replace(' ', '-')}.safetensors"
+        return {
+            "seed": self._seed,
+            "checkpoint": self._directory / file if self._directory else None,
+            "about": about,
+            "on_epoch": lambda epochs, loss: self._on_epoch(stage, epochs, self._epochs, loss),
+        }

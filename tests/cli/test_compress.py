@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from dse.architecture import build, make_candidate
+from dse.metadata import WeightsMetadata
+from dse.networks import load_weights, save_weights
+from dse.preprocessing import trained_preprocessing
+
+CANDIDATE = make_candidate(
+    "squeezenet", {"base_e": 16, "incr_e": 8, "fire_modules": 2, "norm": "batch"}
+)
+SHAPE = (8, 8, 1)
+CLASSES = tuple(map(str, range(10)))
+
+
+@pytest.fixture
+def arrays() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    parameters = build(CANDIDATE, SHAPE, len(CLASSES)).parameters
+    return {
+        p.path: np.abs(rng.normal(0, 0.3, p.shape)).astype(np.float32)
+        if p.kind in ("scale", "variance")
+        else rng.normal(0, 0.3, p.shape).astype(np.float32)
+        for p in parameters
+    }
+
+
+@pytest.fixture
+def weights(tmp_path, arrays) -> Path:
+    metadata = WeightsMetadata(
+        family=CANDIDATE.family,
+        metaparameters=CANDIDATE.metaparameters,
+        input_shape=SHAPE,
+        classes=CLASSES,
+        preprocessing=trained_preprocessing(SHAPE, (0.3,), (0.37,)),
+    )
+    path = tmp_path / "w.safetensors"
+    save_weights(path, arrays, {}, metadata)
+    return path
+
+
+def test_lossless_and_back(run, weights) -> None:
+    result = run("compress", weights, "--out", "w.dsz", "--lossless", "--json")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["file_bytes"] == Path("w.dsz").stat().st_size
+    assert document["float32_bytes"] == 4 * document["params_count"]
+    assert [stage["name"] for stage in document["stages"]] == ["given"]
+    result = run("decompress", "w.dsz", "--out", "back.safetensors")
+    assert result.exit_code == 0, result.stderr
+    before, after = load_file(weights), load_file("back.safetensors")
+    assert before.keys() == after.keys()
+    for name, array in before.items():
+        assert np.array_equal(array.view(np.uint32), after[name].view(np.uint32))
+    assert load_weights(weights)[2] == load_weights(Path("back.safetensors"))[2]
+
+
+def test_the_same_command_gives_the_same_bytes(run, weights) -> None:
+    for name in ("a.dsz", "b.dsz"):
+        assert run("compress", weights, "--out", name, "--density", "0.5").exit_code == 0
+    assert Path("a.dsz").read_bytes() == Path("b.dsz").read_bytes()
+
+
+def test_density_and_bits_do_what_they_say(run, weights, arrays) -> None:
+    result = run(
+        "compress", weights, "--out", "w.dsz", "--density", "40%", "--density", "conv1=1",
+        "--bits", "3", "--coder", "huffman",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert "dsz, sparse" in result.stdout
+    assert "than its own float32" in result.stdout
+    params, statistics, _ = load_weights(Path("w.dsz"))
+    assert np.count_nonzero(params["conv1"]["kernel"]) == arrays["conv1/kernel"].size
+    kernel = params["fire3"]["expand3x3"]["kernel"]
+    assert 0 < np.count_nonzero(kernel) < 0.6 * kernel.size
+    assert len(np.unique(kernel)) <= 8
+    assert (statistics["conv1"]["mean"] == 0).all()  # folded into scale and bias
+
+
+def test_a_target_is_kept(run, weights) -> None:
+    result = run("compress", weights, "--out", "w.dsz", "--target", "1.5kB")
+    assert result.exit_code == 0, result.stderr
+    assert Path("w.dsz").stat().st_size <= 1500
+
+
+def test_a_compressed_file_serves_as_weights(run, weights) -> None:
+    assert run("compress", weights, "--out", "w.dsz", "--lossless").exit_code == 0
+    described = [json.loads(run("describe", file, "--json").stdout) for file in (weights, "w.dsz")]
+    assert described[0].pop("network") == "w.safetensors"
+    assert described[1].pop("network") == "w.dsz"
+    assert described[0] == described[1]
+    rng = np.random.default_rng(1)
+    for name in ("3", "7"):
+        (folder := Path("pictures", name)).mkdir(parents=True)
+        for index in range(3):
+            pixels = rng.integers(0, 256, (8, 8)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{index}.png")
+    found = [
+        json.loads(run("evaluate", file, "--data", "folder:pictures", "--json").stdout)
+        for file in (weights, "w.dsz")
+    ]
+    assert found[0]["top5_count"] == found[1]["top5_count"]
+    scores = [
+        json.loads(run("predict", file, "pictures/3/0.png", "--json").stdout)["pictures"]
+        for file in (weights, "w.dsz")
+    ]
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out", "w.zip"], "--out is w.zip, but a compressed file's name ends in .dsz"),
+        (["--out", "w.dsz", "--lossless", "--bits", "4"], "--lossless changes nothing"),
+        (["--out", "w.dsz", "--target", "9kB", "--bits", "4"], "so it goes without --bits"),
+        (["--out", "w.dsz", "--target", "much"], "must be a size such as 470kB"),
+        (["--out", "w.dsz", "--bits", "15"], "must be above 0 and at most 14"),
+        (["--out", "w.dsz", "--density", "1.5"], "must be a share from 0 to 1 or percent"),
+        (["--out", "w.dsz", "--density", "fire2/sqeeze=0.5"], "fire2/squeeze"),
+        (["--out", "w.dsz", "--lossless", "--data", "digits"], "goes without --data"),
+    ],
+)
+def test_options_that_make_no_sense(run, weights, options, message) -> None:
+    result = run("compress", weights, *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not Path("w.dsz").exists()
+
+
+def test_a_target_that_is_too_small_leaves_nothing_behind(run, weights) -> None:
+    result = run("compress", weights, "--out", "w.dsz", "--target", "300b")
+    assert result.exit_code == 1
+    assert "a target of 300 bytes cannot be reached" in result.stderr
+    assert not Path("w.dsz").exists()
+
+
+def test_files_that_are_not_what_they_should_be(run, weights) -> None:
+    Path("x.dsz").write_bytes(b"something else")
+    for command in (
+        ("decompress", "x.dsz", "--out", "y.safetensors"),
+        ("describe", "x.dsz"),
+        ("compress", "x.dsz", "--out", "y.dsz"),
+    ):
+        result = run(*command)
+        assert result.exit_code == 1
+        assert "x.dsz: not a .dsz file" in result.stderr
+    result = run("decompress", weights, "--out", "y.dsz")
+    assert result.exit_code == 2
+    result = run("decompress", "gone.dsz", "--out", "y.safetensors")
+    assert "gone.dsz: no such weights file" in result.stderr
+
+
+def test_pictures_of_something_else_are_refused(run, weights, tmp_path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for index in range(30):
+            Image.new("RGB", (16, 16), (index, 3, 7)).save(
+                tmp_path / "pets" / name / f"{index}.png"
+            )
+    result = run(
+        "compress", weights, "--out", "w.dsz", "--data", "folder:pets", "--image-size", "16"
+    )
+    assert result.exit_code == 2
+    assert "give the pictures that they were trained on" in result.stderr
+
+
+@pytest.mark.slow
+def test_training_between_the_stages(run, weights) -> None:
+    result = run(
+        "compress", weights, "--out", "w.dsz", "--data", "digits", "--density", "0.5",
+        "--bits", "4", "--epochs", "2", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    stages = json.loads(result.stdout)["stages"]
+    assert [stage["name"] for stage in stages] == ["given", "sparse", "shared"]
+    # Random weights at first: two epochs of training in a stage teach them a lot.
+    assert stages[0]["validation_accuracy"] < 0.3
+    assert stages[2]["validation_accuracy"] > 0.6
+    assert not list(Path().glob(".w.dsz*"))
