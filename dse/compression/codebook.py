@@ -20,6 +20,9 @@ from dse.compression.shared import CODES_MAX, SharedWeights
 ITERATIONS_MAX = 300
 ENTROPY_ITERATIONS = 30
 
+EXACT_VALUES_MAX = 512
+"""Different values up to which k-means is solved exactly."""
+
 GROUP_SIZE, GROUPS_MAX = 8, 4096
 """Neighbours among the sorted weights whose distance tells the density."""
 
@@ -46,9 +49,10 @@ def _sort(values: np.ndarray) -> _Sorted:
 def kmeans_codebook(values: np.ndarray, codes_count: int) -> np.ndarray:
     """Values that represent others with small squared error, float32 (code,), rising.
 
-    Lloyd's iteration from two starts, the better end of both: where the cube root of the
-    density asks for values (Panter and Dite 1951), and evenly over the range, which keeps
-    the few large weights.
+    The best there are where there are at most 512 different values (an exact programme over
+    them); else Lloyd's iteration from two starts, the better end of both: where the cube root
+    of the density asks for values (Panter and Dite 1951), and evenly over the range, which
+    keeps the few large weights.
 
     Args:
         values: float, any shape.
@@ -58,9 +62,37 @@ def kmeans_codebook(values: np.ndarray, codes_count: int) -> np.ndarray:
     different = np.unique(data.values)
     if len(different) <= codes_count:
         return different.astype(np.float32)
+    if len(different) <= EXACT_VALUES_MAX:
+        return np.unique(_exact(data, different, codes_count).astype(np.float32))
     ends = [_lloyd(data, start) for start in _starts(data, codes_count)]
     best = min(ends, key=lambda centres: _squared_error(data, centres))
     return np.unique(best.astype(np.float32))
+
+
+def _exact(data: _Sorted, different: np.ndarray, codes_count: int) -> np.ndarray:
+    """The best centres of all: which value begins each cluster, by dynamic programming."""
+    edges = np.append(np.searchsorted(data.values, different), len(data.values))
+    shift = data.values.mean()  # so that squares of values far from 0 lose no digits
+    squares = np.concatenate([[0.0], np.cumsum((data.values - shift) ** 2)])[edges]
+    sums, counts = data.sums[edges] - shift * edges, edges.astype(np.float64)
+    # error[i, j]: of one cluster over the different values i to j - 1.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = (
+            squares[None]
+            - squares[:, None]
+            - (sums[None] - sums[:, None]) ** 2 / (counts[None] - counts[:, None])
+        )
+    error[np.tril_indices(len(error))] = np.inf
+    best, begins = error[0], []
+    for _ in range(codes_count - 1):
+        totals = best[:, None] + error
+        begins.append(totals.argmin(0))
+        best = totals.min(0)
+    stops = [len(different)]
+    for begin in reversed(begins):
+        stops.append(int(begin[stops[-1]]))
+    bounds = np.array([0, *stops[::-1]])
+    return data.means(edges[bounds])[1]
 
 
 def _starts(data: _Sorted, count: int) -> list[np.ndarray]:

@@ -68,18 +68,6 @@ class Packed:
     coder: CoderName = "ans"
 
 
-@dataclass(frozen=True)
-class LayerBytes:
-    """Where the bytes of a kernel went; estimates from the counts, to about a byte."""
-
-    path: str
-    form: str
-    weights_count: int
-    nonzero_count: int
-    codes_count: int
-    bytes: float
-
-
 def pack(packed: Packed) -> bytes:
     """All bytes of a `.dsz` file; the same input gives the same bytes.
 

@@ -75,7 +75,7 @@ def put_codebooks(writer: StreamWriter, codebooks: list[np.ndarray], bits: Float
     """
     steps = np.concatenate([np.zeros(0, np.int64), *(_steps(c, bits) for c in codebooks)])
     lengths = _bit_lengths(steps)
-    writer.put(lengths, bits + 2)
+    writer.put(lengths, bits + 1)
     for length in range(2, bits + 1):
         rest = steps[lengths == length] - (1 << (length - 1))
         low = min(length - 1, _LOW_BITS)
@@ -104,7 +104,7 @@ def take_codebooks(reader: StreamReader, sizes: list[int], bits: FloatBits) -> l
     Raises:
         WeightsError: a value that no number of so many bits has.
     """
-    lengths = reader.take(sum(sizes), bits + 2)
+    lengths = reader.take(sum(sizes), bits + 1)
     steps = (lengths == 1).astype(np.int64)
     for length in range(2, bits + 1):
         here = np.flatnonzero(lengths == length)
@@ -117,7 +117,7 @@ def take_codebooks(reader: StreamReader, sizes: list[int], bits: FloatBits) -> l
     for size in sizes:
         keys = np.cumsum(steps[start : start + size])
         start += size
-        if (lengths[start - size : start] > bits).any() or (size and keys[-1] >= 1 << bits):
+        if size and keys[-1] >= 1 << bits:
             raise WeightsError(f"a codebook leaves the range of {bits}-bit numbers")
         codebooks.append(values_of_keys(keys, bits))
     return codebooks

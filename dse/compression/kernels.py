@@ -3,7 +3,7 @@
     dense    each weight's code
     mask     a bit for each weight (is it zero?), then the codes of the others
     gaps     zeros passed over before each other weight, then the codes of the others
-    floats   each weight's bytes, for weights that do not share values
+    floats   each weight's bytes, where (almost) no two weights share a value
 
 Whichever takes the fewest bytes is chosen. Weights stand in the order (filter, channel,
 height, width), those of a dense layer as (feature, input).
@@ -29,6 +29,9 @@ FormName = Literal["dense", "mask", "gaps", "floats"]
 FORMS: tuple[FormName, ...] = get_args(FormName)
 
 GAP_LIMITS = (15, 31, 63, 127, 255)
+
+FEW_CODES = 256
+"""A codebook of more is held against storing the weights as floats."""
 
 _RECORD = struct.Struct("<BHBI")
 
@@ -101,15 +104,14 @@ def choose_form(array: SharedWeights | np.ndarray, coder: CoderName, bits: Float
         bits: of codebooks and floats.
     """
     if not isinstance(array, SharedWeights):
-        raw = np.ascontiguousarray(array, f"<f{bits // 8}").reshape(-1).view(np.uint8)
-        planes = raw.reshape(-1, bits // 8)
-        price = sum(price_bits(coder, np.bincount(plane, minlength=256)) for plane in planes.T)
-        return KernelForm("floats", bytes=price / 8)
+        return _floats_priced(array, coder, bits)
     codebook, zero = array.codebook, array.zero_code
     counts = np.bincount(array.codes.reshape(-1), minlength=len(codebook))
     forms = [_priced(KernelForm("dense", len(codebook), codebook=codebook), [counts], coder, bits)]
+    if len(codebook) > FEW_CODES:
+        forms.append(_floats_priced(array.values, coder, bits))
     if zero is None:
-        return forms[0]
+        return min(forms, key=lambda form: form.bytes)
     others, other_counts = np.delete(codebook, zero), np.delete(counts, zero)
     zeros_and_others = np.array([counts[zero], other_counts.sum()])
     form = KernelForm("mask", len(others), codebook=others)
@@ -122,6 +124,13 @@ def choose_form(array: SharedWeights | np.ndarray, coder: CoderName, bits: Float
         if not gaps[limit]:
             break
     return min((form for form in forms if form.gaps_count <= flat.size), key=lambda f: f.bytes)
+
+
+def _floats_priced(values: np.ndarray, coder: CoderName, bits: FloatBits) -> KernelForm:
+    raw = np.ascontiguousarray(values, f"<f{bits // 8}").reshape(-1).view(np.uint8)
+    planes = raw.reshape(-1, bits // 8).T
+    price = sum(price_bits(coder, np.bincount(plane, minlength=256)) for plane in planes)
+    return KernelForm("floats", bytes=price / 8)
 
 
 def _priced(
@@ -149,8 +158,9 @@ def put_kernel(
     writer: StreamWriter, form: KernelForm, array: SharedWeights | np.ndarray, bits: FloatBits
 ) -> None:
     """Write the streams of a kernel; its codebook stands with the others."""
-    if not isinstance(array, SharedWeights):
-        put_floats(writer, in_file_order(array), bits)
+    if form.name == "floats" or not isinstance(array, SharedWeights):
+        values = array.values if isinstance(array, SharedWeights) else array
+        put_floats(writer, in_file_order(values), bits)
         return
     flat = in_file_order(array.codes)
     if form.name == "dense":

@@ -82,6 +82,17 @@ def test_kmeans_is_near_the_least_error(name: str) -> None:
         assert max(ratios) < 1.15
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_kmeans_over_few_different_values_is_exact(name: str) -> None:
+    for codes_count in (1, 2, 5, 12):
+        for seed in range(3):
+            values = np.round(drawn(name, 400, seed), 1) + np.float32(10 * seed)
+            assert len(np.unique(values)) < 300
+            error = squared_error(values, nearest(values, kmeans_codebook(values, codes_count)))
+            least = least_error(values, codes_count)
+            assert error == pytest.approx(least, rel=1e-4, abs=1e-6)
+
+
 def test_many_codes_for_many_weights() -> None:
     """Panter and Dite 1951: N codes for a Gaussian leave √3 π / 2 / N² of its variance."""
     for codes_count in (32, 64, 128):
