@@ -1,13 +1,33 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and one process at a time."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+
+@contextlib.contextmanager
+def locked(path: Path, held: Exception) -> Iterator[None]:
+    """Hold a lock file; whatever ends the process gives it back.
+
+    Args:
+        path: the file; made if need be.
+        held: raised where another process holds it.
+
+    Raises:
+        OSError: the folder is missing or not to be written.
+    """
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise held from error
+        yield
 
 
 @contextlib.contextmanager

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from dse.cli.compress_views import alexnet_bytes, show_compressed
 from dse.cli.options import ImageSize, JsonFlag, TrainImages
-from dse.cli.tables import note, percent, print_facts, print_json, print_table, size_text
-from dse.errors import UsageError
+from dse.cli.tables import note, percent, print_json
+from dse.errors import ConfigError, UsageError, WeightsError
 
 if TYPE_CHECKING:
     from dse.architecture import Architecture
@@ -33,6 +35,11 @@ Examples:
 
 A .dsz file serves wherever a weights file does: dse evaluate, predict, describe, decompress.
 """
+
+EPOCHS = 10
+
+MAX_LOSS = 0.2
+"""Of all pictures; whoever writes more has most likely forgotten a %."""
 
 _UNITS = {"kb": 10**3, "mb": 10**6, "kib": 2**10, "mib": 2**20, "b": 1, "": 1}
 
@@ -93,18 +100,24 @@ def command(
     image_size: ImageSize = None,
     train_images: TrainImages = None,
     epochs: Annotated[
-        int, typer.Option("--epochs", metavar="N", min=1, help="Of training in each stage.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            "--epochs", metavar="N", min=1, help="Of training in each stage. Default: 10."
+        ),
+    ] = None,
     coder: Annotated[
         Literal["ans", "huffman"], typer.Option("--coder", help="How numbers become bits.")
     ] = "ans",
     floats: Annotated[
-        Literal["16", "32"],
-        typer.Option("--floats", help="Bits of codebooks, biases and norms (lossless: 32)."),
-    ] = "16",
+        Literal["16", "32"] | None,
+        typer.Option("--floats", help="Bits of codebooks, biases and norms. Default: 16."),
+    ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", min=0, help="Source of all random draws.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            "--seed", metavar="N", min=0, help="Source of training's random draws. Default: 0."
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Compress a weights file: fewer weights, shared values, entropy coding.
@@ -113,7 +126,8 @@ def command(
     --data the network is trained on between the stages, and an interrupted command goes on
     where it stopped; without, the stages go by the weights alone.
     """
-    from dse.compression import write_content
+    from dse.architecture import cost
+    from dse.compression import SUFFIX, write_content
     from dse.compression.baselines import baselines_bytes, float32_bytes
     from dse.metadata import described_architecture
     from dse.networks import load_weights, read_metadata
@@ -121,43 +135,55 @@ def command(
     from dse.training.compress import compress_network
 
     plan = _plan(lossless, target, bits, max_loss, density_texts or (), coder, floats)
-    if plan.max_loss is not None and data is None:
-        raise UsageError("--max-loss has to measure accuracy, so it takes --data")
-    if out.suffix.lower() != ".dsz":
-        raise UsageError(f"--out is {out}, but a compressed file's name ends in .dsz")
+    training = {
+        "--epochs": epochs,
+        "--seed": seed,
+        "--image-size": image_size,
+        "--train-images": train_images,
+    }
+    _check_options(plan, data, training)
+    if out.suffix.lower() != SUFFIX:
+        raise UsageError(f"--out is {out}, but a compressed file's name ends in {SUFFIX}")
     if out.exists() and weights.exists() and out.samefile(weights):
         raise UsageError(f"--out is {out}, the file to be compressed; it would be overwritten")
     architecture = described_architecture(weights, read_metadata(weights))
     params, statistics, metadata = load_weights(weights, architecture)
     arrays = flat(params, statistics)
     _check_layers(plan, arrays)
-    tuner, directory = _tuner(
-        _pictures(data, image_size, train_images, metadata, lossless),
-        architecture,
-        out,
-        epochs,
-        seed,
-    )
-    compressed = compress_network(arrays, metadata, plan, tuner, on_stage=_say)
-    write_content(out, compressed.content)
-    if directory:
-        shutil.rmtree(directory, ignore_errors=True)
+    pictures = _pictures(data, image_size, train_images, metadata, arrays) if data else None
+    float32, others = float32_bytes(arrays), baselines_bytes(arrays)
+    if pictures is None and not plan.lossless:
+        note("note: accuracy is not measured; give the pictures of the study with --data")
+    with _tuner(pictures, architecture, out, epochs or EPOCHS, seed or 0) as tuner:
+        compressed = compress_network(arrays, metadata, plan, tuner, on_stage=_say)
+        write_content(out, compressed.content)
     document = {
         "weights": str(weights),
         "out": str(out),
         "candidate": metadata.candidate.key,
-        "params_count": sum(a.size for path, a in arrays.items()),
+        "params_count": cost(architecture).params_count,
         "plan": plan.to_plain(),
-        "float32_bytes": float32_bytes(arrays),
-        "baselines_bytes": baselines_bytes(arrays),
+        "float32_bytes": float32,
+        "baselines_bytes": others,
         "stages": [asdict(stage) for stage in compressed.stages],
         "file_bytes": len(compressed.content),
-        "alexnet_bytes": _alexnet_bytes(metadata),
+        "alexnet_bytes": alexnet_bytes(metadata),
     }
     if as_json:
         print_json(document)
     else:
-        _print(document)
+        show_compressed(document)
+
+
+def _check_options(plan: CompressionPlan, data: str | None, training: Mapping[str, object]) -> None:
+    """Refuse options that would do nothing, and a measure without pictures."""
+    if plan.lossless and data is not None:
+        raise UsageError("--lossless changes nothing, so it goes without --data")
+    idle = [name for name, value in training.items() if value is not None]
+    if data is None and idle:
+        raise UsageError(f"{' and '.join(idle)}: of training, which takes pictures: give --data")
+    if data is None and plan.max_loss is not None:
+        raise UsageError("--max-loss has to measure accuracy, so it takes --data")
 
 
 def _plan(
@@ -167,7 +193,7 @@ def _plan(
     max_loss: str | None,
     density_texts: Sequence[str],
     coder: Literal["ans", "huffman"],
-    floats: Literal["16", "32"],
+    floats: Literal["16", "32"] | None,
 ) -> CompressionPlan:
     from dse.training.compress import CompressionPlan
 
@@ -176,6 +202,7 @@ def _plan(
         "--target": target,
         "--bits": bits,
         "--density": density_texts or None,
+        "--floats": floats if lossless else None,
     }
     named = [name for name, value in given.items() if value is not None]
     if lossless and named:
@@ -193,8 +220,8 @@ def _plan(
         densities=densities,
         bits=None if target or max_loss else 6.0 if bits is None else bits,
         target_bytes=None if target is None else _bytes(target),
-        max_loss=None if max_loss is None else _share("--max-loss", max_loss),
-        float_bits=16 if floats == "16" else 32,
+        max_loss=None if max_loss is None else _loss(max_loss),
+        float_bits=32 if floats == "32" else 16,
         coder=coder,
     )
 
@@ -207,8 +234,10 @@ def _densities(texts: Sequence[str]) -> tuple[float | None, dict[str, float]]:
         share = _share("--density", share_text, text)
         if equals:
             densities[f"{layer}/kernel"] = share
-        else:
+        elif density is None:
             density = share
+        else:
+            raise UsageError(f"--density {text}: one share of all weights was given already")
     return density, densities
 
 
@@ -222,6 +251,16 @@ def _share(option: str, text: str, whole: str = "") -> float:
             f"{option} {whole or text}: must be a share from 0 to 1 or percent: 0.33 or 33%"
         )
     return share
+
+
+def _loss(text: str) -> float:
+    loss = _share("--max-loss", text)
+    if loss > MAX_LOSS:
+        raise UsageError(
+            f"--max-loss {text} is {loss:.0%} of all pictures; must be at most {MAX_LOSS:.0%}: "
+            "half a point is 0.5% or 0.005"
+        )
+    return loss
 
 
 def _bytes(text: str) -> int:
@@ -250,61 +289,82 @@ def _check_layers(plan: CompressionPlan, arrays: dict[str, Any]) -> None:
 
 
 def _pictures(
-    data: str | None,
+    data: str,
     image_size: int | None,
     train_images: int | None,
     metadata: WeightsMetadata,
-    lossless: bool,
-) -> tuple[Dataset, Recipe] | None:
-    """The pictures to train on, which have to be those of the weights, and the recipe."""
+    arrays: Mapping[str, Any],
+) -> tuple[Dataset, Recipe]:
+    """The pictures to train on, which have to be those of the weights, and the recipe.
+
+    Others would be scaled otherwise, and might hold for validation what was trained on.
+    """
     from dse.cli.data import described, prepared
+    from dse.compression.pipeline import are_folded
     from dse.data import parse_data
+    from dse.preprocessing import trained_preprocessing
     from dse.training import default_recipe, recipe_from_plain
 
-    if data is None:
-        return None
-    if lossless:
-        raise UsageError("--lossless changes nothing, so it goes without --data")
+    if are_folded(arrays):
+        raise UsageError(
+            f"--data {data}: the norms of these weights were folded when they were compressed, so "
+            "they cannot be trained on; give the weights file that the .dsz was made of"
+        )
     spec = parse_data(data, image_size=image_size, train_limit=train_images)
     dataset = prepared(spec, described(spec))
-    if dataset.input_shape != metadata.input_shape or dataset.classes != metadata.classes:
+    extra = metadata.extra
+    rule = trained_preprocessing(dataset.input_shape, dataset.mean, dataset.std)
+    same = dataset.classes == metadata.classes and rule == metadata.preprocessing
+    if not same or extra.get("data_fingerprint", dataset.fingerprint) != dataset.fingerprint:
         raise UsageError(
-            f"--data {data}: pictures {dataset.input_shape} of {len(dataset.classes)} classes, but "
-            f"the weights are of {metadata.input_shape} and {len(metadata.classes)}; give the "
-            "pictures that they were trained on"
+            f"--data {data}: {len(dataset.train):,} training pictures of {dataset.input_shape} in "
+            f"{len(dataset.classes)} classes are not those that the weights were trained on; give "
+            "the same pictures, split and size as their study had"
         )
-    if "recipe" in metadata.extra:
-        return dataset, recipe_from_plain(json.loads(metadata.extra["recipe"]))
-    return dataset, default_recipe(spec.source, dataset.input_shape, len(dataset.train))
+    try:
+        return dataset, recipe_from_plain(json.loads(extra["recipe"]))
+    except (KeyError, ValueError, ConfigError):  # weights of somewhere else
+        return dataset, default_recipe(spec.source, dataset.input_shape, len(dataset.train))
 
 
+@contextlib.contextmanager
 def _tuner(
     pictures: tuple[Dataset, Recipe] | None,
     architecture: Architecture,
     out: Path,
     epochs: int,
     seed: int,
-) -> tuple[Tuner, Path | None]:
-    """What trains between the stages, and where it keeps what it has reached, till the end."""
+) -> Iterator[Tuner]:
+    """What trains between the stages; what it has reached is kept beside the file to the end."""
+    from dse.files import locked
     from dse.training.tuner import NoPictures, PictureTuner
 
     if pictures is None:
-        return NoPictures(), None
+        yield NoPictures()
+        return
     directory = out.with_name(f".{out.name}.training")
-    directory.mkdir(parents=True, exist_ok=True)
-    dataset, recipe = pictures
-    tuner = PictureTuner(
-        architecture,
-        dataset,
-        recipe,
-        epochs=epochs,
-        seed=seed,
-        directory=directory,
-        on_epoch=lambda stage, done, total, loss: note(
-            f"{stage}: epoch {done} of {total}, loss {loss:.4f}"
-        ),
-    )
-    return tuner, directory
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(f"{directory}: cannot be made: {error.strerror or error}") from error
+    busy = WeightsError(f"{directory} is in use by another dse process that writes {out}")
+    with locked(directory / ".lock", busy):
+        tuner = PictureTuner(
+            architecture,
+            *pictures,
+            epochs=epochs,
+            seed=seed,
+            directory=directory,
+            on_epoch=lambda stage, done, total, loss: note(
+                f"{stage}: epoch {done} of {total}, loss {loss:.4f}"
+            ),
+        )
+        try:
+            yield tuner
+        except KeyboardInterrupt:
+            note(f"what was trained is kept in {directory}; the same command goes on from there")
+            raise
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _say(stage: Stage) -> None:
@@ -313,54 +373,3 @@ def _say(stage: Stage) -> None:
             f"{stage.name}: {stage.file_bytes:,} bytes, {percent(stage.validation_accuracy)} right "
             f"in validation{'' if stage.kept else '; too much is lost, so this is taken back'}"
         )
-
-
-def _alexnet_bytes(metadata: WeightsMetadata) -> int | None:
-    """Float32 bytes of the AlexNet that suits these pictures; None where none does."""
-    from dse.architecture import build, cost, make_candidate
-    from dse.errors import ArchitectureError
-
-    try:
-        architecture = build(
-            make_candidate("alexnet", {}), metadata.input_shape, len(metadata.classes)
-        )
-    except ArchitectureError:
-        return None
-    return cost(architecture).weight_bytes
-
-
-def _print(document: dict[str, Any]) -> None:
-    float32, size = document["float32_bytes"], document["file_bytes"]
-    rows: list[tuple[object, ...]] = [("float32", None, float32, 1.0, None, None)]
-    rows += [
-        (name, None, count, float32 / count, None, None)
-        for name, count in document["baselines_bytes"].items()
-    ]
-    rows += [
-        (
-            f"dsz, {stage['name']}" + ("" if stage["kept"] else " (taken back)"),
-            stage["nonzero_count"],
-            stage["file_bytes"],
-            float32 / stage["file_bytes"],
-            stage["validation_accuracy"],
-            stage["test_accuracy"],
-        )
-        for stage in document["stages"]
-    ]
-    print_table(
-        ("what", "nonzero\nweights", "bytes", "times\nsmaller", "validation\naccuracy", "test"),
-        [
-            (*row[:3], f"{row[3]:.1f}", percent(row[4]), percent(row[5]))  # type: ignore[arg-type]
-            for row in rows
-        ],
-        right=("nonzero\nweights", "bytes", "times\nsmaller", "validation\naccuracy", "test"),
-    )
-    alexnet = document["alexnet_bytes"]
-    print_facts(
-        {
-            "wrote": f"{document['out']}: {size:,} bytes ({size_text(size)})",
-            "bits a weight": f"{8 * size / document['params_count']:.2f}",
-            "times smaller": f"{float32 / size:.1f} than its own float32"
-            + (f", {alexnet / size:,.0f} than AlexNet's {size_text(alexnet)}" if alexnet else ""),
-        }
-    )

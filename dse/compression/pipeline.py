@@ -10,6 +10,7 @@ import numpy as np
 from dse.architecture.layers import BATCH_NORM_EPSILON
 from dse.compression.codebook import entropy_codebook, share_by_kmeans
 from dse.compression.container import Packed, pack
+from dse.compression.floats import FloatBits
 from dse.compression.shared import SharedWeights, share_exactly
 from dse.compression.sparsity import magnitude_mask, relative_densities
 from dse.errors import WeightsError
@@ -76,12 +77,55 @@ def fold_norms(arrays: Arrays) -> dict[str, np.ndarray]:
     return folded
 
 
-def share_losslessly(arrays: Arrays) -> Mixed:
-    """Each kernel with a code for each different value, where that can pay."""
+def are_folded(arrays: Arrays) -> bool:
+    """Whether the norms of a network are as `fold_norms` leaves them; False without norms."""
+    means = [array for path, array in arrays.items() if path.endswith("/mean")]
+    variances = [array for path, array in arrays.items() if path.endswith("/variance")]
+    return (
+        bool(means)
+        and all((m == 0).all() for m in means)
+        and all((v == 1).all() for v in variances)
+    )
+
+
+def share_losslessly(arrays: Arrays, bits: FloatBits = 32) -> Mixed:
+    """Each kernel with a code for each different value, where that can pay.
+
+    Args:
+        arrays: by path.
+        bits: 32 changes nothing; 16 rounds to float16, as a file of such numbers does.
+    """
     return {
-        path: (share_exactly(array) or array) if path.endswith("/kernel") else array
+        path: (share_exactly(array, bits) or array) if path.endswith("/kernel") else array
         for path, array in arrays.items()
     }
+
+
+def exact_bits(arrays: Arrays) -> FloatBits:
+    """16 where float16 holds every value to the bit, else 32."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        exact = all(
+            np.array_equal(
+                array.astype(np.float16).astype(np.float32).view(np.uint32), array.view(np.uint32)
+            )
+            for array in (np.ascontiguousarray(a, np.float32) for a in arrays.values())
+        )
+    return 16 if exact else 32
+
+
+def check_finite(arrays: Arrays) -> None:
+    """Refuse weights that are no numbers.
+
+    Raises:
+        WeightsError: naming the first array, and how many of its values.
+    """
+    for path, array in arrays.items():
+        wrong = int(np.count_nonzero(~np.isfinite(array)))
+        if wrong:
+            raise WeightsError(
+                f"{path} has {wrong:,} values that are not finite: the training diverged, or the "
+                "file is damaged; only --lossless can keep such weights"
+            )
 
 
 def share_by_bits(arrays: Arrays, bits: float) -> Mixed:
@@ -154,14 +198,3 @@ def share_to_fit(
             f"takes {len(content):,}"
         )
     return best
-
-
-def relative_error(arrays: Arrays, mixed: Mapping[str, SharedWeights | np.ndarray]) -> float:
-    """The largest share of a kernel's squared weights that its errors make up."""
-    worst = 0.0
-    for path, array in kernels_of(arrays).items():
-        found = mixed[path]
-        values = found.values if isinstance(found, SharedWeights) else found
-        energy = float(np.sum(array.astype(np.float64) ** 2))
-        worst = max(worst, float(np.sum((values.astype(np.float64) - array) ** 2)) / (energy or 1))
-    return worst

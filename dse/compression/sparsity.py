@@ -58,8 +58,12 @@ def relative_densities(kernels: Mapping[str, np.ndarray], density: float) -> dic
         path: np.abs(weights).reshape(-1) / max(float(np.sqrt(np.mean(weights**2))), 1e-30)
         for path, weights in kernels.items()
     }
-    pooled = np.sort(np.concatenate([*relative.values(), np.zeros(0)]))[::-1]
+    pooled = np.concatenate([*relative.values(), np.zeros(0)])
     if not len(pooled):
         return {}
-    threshold = pooled[kept_count(len(pooled), density) - 1]
-    return {path: float(np.mean(values >= threshold)) for path, values in relative.items()}
+    kept = np.zeros(len(pooled), bool)  # of equal magnitudes some may be kept and some not
+    kept[np.argsort(-pooled, kind="stable")[: kept_count(len(pooled), density)]] = True
+    stops = np.cumsum([len(values) for values in relative.values()])[:-1]
+    return {
+        path: float(part.mean()) for path, part in zip(relative, np.split(kept, stops), strict=True)
+    }

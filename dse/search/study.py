@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import io
 import os
 import platform
@@ -29,7 +28,7 @@ from typing import Any, TypeVar
 from dse.architecture import FAMILIES, OBJECTIVES, Cost
 from dse.config import yaml_text
 from dse.errors import StudyError, StudyMismatchError
-from dse.files import replacing
+from dse.files import locked, replacing
 from dse.search.jobs import Job
 from dse.space import Categorical, FloatRange, IntRange, SearchSpace, scalar
 from dse.training import Measurement
@@ -111,7 +110,10 @@ def _opened(
             "somebody published?); nothing is overwritten: choose another --study name or "
             "--results folder"
         )
-    with _locked(directory / ".lock"), opened_storage(directory / "study.db") as storage:
+    busy = StudyError(
+        f"{directory} is in use by another dse process; wait for it, or choose another --study name"
+    )
+    with locked(directory / ".lock", busy), opened_storage(directory / "study.db") as storage:
         study = _open_optuna_study(directory, storage, definition)
         yield make(directory, study, storage)
 
@@ -237,19 +239,6 @@ def _storage_error(directory: Path, cause: BaseException) -> StudyError:
         "is mended (space on the disk, rights of the folder, or another --results folder), the "
         "same command goes on"
     )
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StudyError(
-                f"{path.parent} is in use by another dse process; wait for it, or choose another "
-                "--study name"
-            ) from error
-        yield
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ Source: Han, Mao and Dally 2016 (arXiv 1510.00149).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +19,9 @@ from dse.compression import Packed, SharedWeights, pack, unpack
 from dse.compression.floats import FloatBits
 from dse.compression.pipeline import (
     Mixed,
+    check_finite,
     even_densities,
+    exact_bits,
     fold_norms,
     kernels_of,
     share_by_bits,
@@ -27,11 +30,14 @@ from dse.compression.pipeline import (
     share_to_fit,
 )
 from dse.compression.streams import CoderName
+from dse.errors import WeightsError
 from dse.metadata import WeightsMetadata
 from dse.training.tuner import Arrays, Tuner
 
 DENSITIES = (0.7, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.07, 0.05)
 """Shares of all weights that are tried in turn where a loss of accuracy decides."""
+
+FIT_ATTEMPTS = 3
 
 PRICES = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 """What a bit costs, in squared weights of a kernel over the number of all weights; in turn."""
@@ -92,7 +98,6 @@ class Compressed:
     """The result: the stages, and the content of the file."""
 
     stages: tuple[Stage, ...]
-    packed: Packed
     content: bytes
 
 
@@ -134,63 +139,88 @@ class _Compression:
 
     def run(self, arrays: Arrays) -> Compressed:
         plan = self._plan
-        given = Packed(self._metadata, share_losslessly(arrays), 32, plan.coder)
+        bits = exact_bits(arrays)
+        given = Packed(self._metadata, share_losslessly(arrays, bits), bits, plan.coder)
         content = pack(given)
         first = self._scored("given", content, test=True)
         self._keep(first)
-        if plan.lossless:
-            return Compressed(tuple(self._stages), given, content)
+        if plan.lossless or (plan.target_bytes or 0) >= len(content):
+            return Compressed(tuple(self._stages), content)
+        check_finite(arrays)
         if plan.max_loss is not None:
-            packed, content = self._within(arrays, first.validation_accuracy or 0.0, plan.max_loss)
+            content = self._within(arrays, first.validation_accuracy or 0.0, plan.max_loss)
         else:
-            packed, content = self._as_planned(arrays)
+            content = self._as_planned(arrays)
         self._test_last(content)
-        return Compressed(tuple(self._stages), packed, content)
+        return Compressed(tuple(self._stages), content)
 
-    def _as_planned(self, arrays: Arrays) -> tuple[Packed, bytes]:
+    def _as_planned(self, arrays: Arrays) -> bytes:
         plan = self._plan
         densities = dict(plan.densities)
         if plan.density is not None:
             densities = even_densities(arrays, plan.density) | densities
         if densities:
             arrays = self._tuner.sparse("sparse", arrays, densities)
-            self._keep(self._scored("sparse", pack(self._packed(share_losslessly(arrays)))))
+            name = f"density {_density(arrays):.3g}"
+            self._keep(self._scored(name, self._unshared(arrays)))
         if plan.target_bytes is not None:
-            name = f"at most {plan.target_bytes:,} bytes"
-            mixed = dict(share_to_fit(arrays, plan.target_bytes, self._packed)[0].arrays)
-        else:
-            assert plan.bits is not None
-            name = f"{max(round(2**plan.bits), 1)} values"
-            mixed = share_by_bits(arrays, plan.bits)
-        packed = self._packed(self._tuner.shared("shared", arrays, mixed))
-        content = pack(packed)
-        self._keep(self._scored(name, content))
-        return packed, content
+            return self._to_fit(arrays, plan.target_bytes)
+        assert plan.bits is not None
+        mixed = share_by_bits(arrays, plan.bits)
+        content = self._tuned("shared", arrays, mixed)
+        self._keep(self._scored(f"{max(round(2**plan.bits), 1)} values", content))
+        return content
 
-    def _within(self, arrays: Arrays, accuracy: float, max_loss: float) -> tuple[Packed, bytes]:
+    def _to_fit(self, arrays: Arrays, target_bytes: int) -> bytes:
+        """Training changes values, and with them the bytes: what they grew by is taken off."""
+        name, aim = f"at most {target_bytes:,} bytes", target_bytes
+        for attempt in range(FIT_ATTEMPTS):
+            mixed = dict(share_to_fit(arrays, aim, self._packed)[0].arrays)
+            content = self._tuned(f"target {attempt}", arrays, mixed)
+            if len(content) <= target_bytes:
+                self._keep(self._scored(name, content))
+                return content
+            aim -= 2 * (len(content) - target_bytes)
+        raise WeightsError(
+            f"a target of {target_bytes:,} bytes was missed {FIT_ATTEMPTS} times: training the "
+            f"shared values makes the file larger ({len(content):,} bytes at last); try a larger "
+            "target, or go without --data"
+        )
+
+    def _within(self, arrays: Arrays, accuracy: float, max_loss: float) -> bytes:
         """First as few weights as half of the loss allows, then as few bits as all of it does."""
-        for density in DENSITIES:
-            name = f"density {density:g}"
-            found = self._tuner.sparse(name, arrays, even_densities(arrays, density))
-            stage = self._scored(name, pack(self._packed(share_losslessly(found))))
-            if not self._keep(stage, at_least=accuracy - max_loss / 2):
-                break
-            arrays = found
-        best: tuple[Packed, bytes] | None = None
-        weights_count = sum(kernel.size for kernel in kernels_of(arrays).values())
-        for price in PRICES:
-            name = f"price {price:g}"
-            mixed = share_by_price(arrays, price / weights_count)
-            packed = self._packed(self._tuner.shared(name, arrays, mixed))
-            content = pack(packed)
+        best, sparse = self._unshared(arrays), arrays
+
+        def prune_to(density: float) -> bool:
+            nonlocal best, sparse
+            name = f"density {density:.3g}"
+            found = self._tuner.sparse(name, sparse, even_densities(sparse, density))
+            content = self._unshared(found)
+            if not self._keep(self._scored(name, content), at_least=accuracy - max_loss / 2):
+                return False
+            best, sparse = content, found
+            return True
+
+        def share_at(price: float) -> bool:
+            nonlocal best
+            name = f"price {price:.3g}"
+            content = self._tuned(name, sparse, share_by_price(sparse, price / weights_count))
             if not self._keep(self._scored(name, content), at_least=accuracy - max_loss):
-                break
-            best = (packed, content)
-        if best is None:
-            packed = self._packed(share_losslessly(arrays))
-            best = (packed, pack(packed))
-            self._keep(self._scored("values as they are", best[1]))
+                return False
+            best = content
+            return True
+
+        weights_count = sum(kernel.size for kernel in kernels_of(arrays).values())
+        present = _density(arrays)
+        _descend([d for d in DENSITIES if d < 0.9 * present], present, prune_to)
+        _descend(PRICES, PRICES[0] / 4, share_at)
         return best
+
+    def _tuned(self, stage: str, arrays: Arrays, mixed: Mixed) -> bytes:
+        return pack(self._packed(self._tuner.shared(stage, arrays, mixed)))
+
+    def _unshared(self, arrays: Arrays) -> bytes:
+        return pack(self._packed(share_losslessly(arrays, self._plan.float_bits)))
 
     def _packed(self, mixed: Mapping[str, SharedWeights | np.ndarray]) -> Packed:
         """With the norms folded, which needs the values of no kernel."""
@@ -221,3 +251,19 @@ class _Compression:
         last = max(index for index, stage in enumerate(self._stages) if stage.kept)
         accuracy = self._tuner.score(unpack(content)[1], test=True)
         self._stages[last] = replace(self._stages[last], test_accuracy=accuracy)
+
+
+def _descend(ladder: Sequence[float], start: float, step: Callable[[float], bool]) -> None:
+    """Take steps until one fails, then one more, half as far on a logarithmic scale."""
+    last = start
+    for value in ladder:
+        if not step(value):
+            step(math.sqrt(last * value))
+            return
+        last = value
+
+
+def _density(arrays: Arrays) -> float:
+    """Share of the kernels' weights that are not zero."""
+    kernels = kernels_of(arrays).values()
+    return sum(int(np.count_nonzero(k)) for k in kernels) / max(sum(k.size for k in kernels), 1)

@@ -8,6 +8,8 @@ Source: Han, Mao and Dally 2016 (arXiv 1510.00149); Zhu and Gupta 2017 (arXiv 17
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from dse.architecture import Architecture
 from dse.compression import SharedWeights
 from dse.compression.sparsity import gradual_density, magnitude_mask
 from dse.data import Dataset
+from dse.errors import TrainingError
 from dse.networks.weights import flat, nested
 from dse.training.checkpoint import load_run, save_run
 from dse.training.loop import OnEpoch, Run, Seed, Trainer
@@ -52,8 +55,36 @@ def _grown(
     """One epoch of training, kept."""
     for grown in trainer.epochs(run, seed, run.epochs + 1):
         if path:
-            save_run(path, grown, about)
+            try:
+                save_run(path, grown, about)
+            except OSError as error:
+                raise TrainingError(
+                    f"{path}: the run cannot be kept: {error.strerror or error}"
+                ) from error
         yield grown
+
+
+def _about(
+    stage: str,
+    dataset: Dataset,
+    recipe: Recipe,
+    seed: Seed,
+    densities: Mapping[str, float],
+    *start: Tree,
+) -> dict[str, str]:
+    """All that a run follows from: a kept one of anything else is another run."""
+    digest = hashlib.sha256()
+    for tree in start:
+        for path, array in sorted(flat(tree).items()):
+            digest.update(path.encode() + np.ascontiguousarray(array).tobytes())
+    return {
+        "stage": stage,
+        "start": digest.hexdigest(),
+        "densities": json.dumps(dict(densities), sort_keys=True),
+        "data_fingerprint": dataset.fingerprint,
+        "recipe": json.dumps(recipe.to_plain()),
+        "seed": f"{seed.study},{seed.replicate}",
+    }
 
 
 def retrain_sparse(
@@ -65,7 +96,6 @@ def retrain_sparse(
     *,
     seed: Seed,
     checkpoint: Path | None = None,
-    about: Mapping[str, str] | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> tuple[Trainer, Run]:
     """Take weights away over the first half of the epochs, and train on with the others.
@@ -80,22 +110,29 @@ def retrain_sparse(
         weights: (params, statistics) to start from.
         densities: share of the weights to keep in the end, by kernel path.
         seed: of all random draws.
-        checkpoint: file that keeps the run after each epoch, to go on from.
-        about: what the run belongs to; a file of something else is passed over.
+        checkpoint: file that keeps the run after each epoch, to go on from; what it keeps of
+            other weights, options or pictures is passed over.
         on_epoch: told of each completed epoch.
 
     Raises:
         DivergenceError: the loss became NaN or infinite.
+        TrainingError: the run cannot be kept (full disk, folder gone).
     """
     trainer = Trainer(architecture, dataset, recipe, MaskedKernels())
-    facts = {"stage": "sparse", **(about or {})}
+    params, statistics = weights
+    facts = _about("sparse", dataset, recipe, seed, densities, params, statistics)
+    firsts = {path: float(np.mean(mask)) for path, mask in flat(masks_of(params)).items()}
     run = load_run(checkpoint, trainer.state_shape, facts) if checkpoint else None
     if run is None:
-        params, statistics = weights
         run = trainer.begin_from(params, statistics, masks_of(params))
     last = max(1, round(PRUNING_SHARE * recipe.epochs))
     while run.epochs < recipe.epochs:
-        run = _pruned(trainer, run, densities, (run.epochs + 1) / last)
+        progress = (run.epochs + 1) / last
+        wanted = {
+            path: gradual_density(progress, min(densities.get(path, 1.0), first), first=first)
+            for path, first in firsts.items()
+        }
+        run = _pruned(trainer, run, wanted)
         for grown in _grown(trainer, run, seed, checkpoint, facts):
             run = grown
         if on_epoch:
@@ -103,13 +140,10 @@ def retrain_sparse(
     return trainer, run
 
 
-def _pruned(trainer: Trainer, run: Run, densities: Mapping[str, float], progress: float) -> Run:
+def _pruned(trainer: Trainer, run: Run, densities: Mapping[str, float]) -> Run:
     kernels = flat(trainer.params_of(run))
     masks = {
-        path: np.asarray(mask)
-        & magnitude_mask(
-            np.asarray(kernels[path]), gradual_density(progress, densities.get(path, 1.0))
-        )
+        path: np.asarray(mask) & magnitude_mask(np.asarray(kernels[path]), densities[path])
         for path, mask in flat(run.state.fixed).items()
     }
     return replace(run, state=run.state._replace(fixed=nested(masks)[0]))
@@ -124,7 +158,6 @@ def retrain_shared(
     *,
     seed: Seed,
     checkpoint: Path | None = None,
-    about: Mapping[str, str] | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> tuple[Trainer, Run, dict[str, SharedWeights]]:
     """Train the values that weights share; which weight has which value stays as it is.
@@ -136,8 +169,8 @@ def retrain_shared(
         weights: (params, statistics) to start from; kernels are taken from `kernels`.
         kernels: by path.
         seed: of all random draws.
-        checkpoint: file that keeps the run after each epoch, to go on from.
-        about: what the run belongs to; a file of something else is passed over.
+        checkpoint: file that keeps the run after each epoch, to go on from; what it keeps of
+            other weights, options or pictures is passed over.
         on_epoch: told of each completed epoch.
 
     Returns:
@@ -145,11 +178,12 @@ def retrain_shared(
 
     Raises:
         DivergenceError: the loss became NaN or infinite.
+        TrainingError: the run cannot be kept (full disk, folder gone).
     """
     params, statistics = weights
     parametrization, trained, fixed = shared_of(kernels, params)
     trainer = Trainer(architecture, dataset, recipe, parametrization)
-    facts = {"stage": "shared", **(about or {})}
+    facts = _about("shared", dataset, recipe, seed, {}, trained, statistics, fixed)
     run = load_run(checkpoint, trainer.state_shape, facts) if checkpoint else None
     if run is None:
         run = trainer.begin_from(trained, statistics, fixed)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +10,7 @@ import numpy as np
 
 from dse.architecture import Architecture
 from dse.compression import SharedWeights
-from dse.compression.pipeline import Mixed, kernels_of, prune
+from dse.compression.pipeline import Mixed, prune
 from dse.data import Dataset
 from dse.networks.weights import flat, nested
 from dse.training.loop import Seed, Trainer
@@ -68,7 +66,6 @@ class PictureTuner:
         epochs: of training in each stage.
         seed: of all random draws.
         directory: where runs are kept; None keeps none.
-        about: what the runs belong to.
         on_epoch: told of each completed epoch.
     """
 
@@ -81,12 +78,11 @@ class PictureTuner:
         epochs: int,
         seed: int = 0,
         directory: Path | None = None,
-        about: Mapping[str, str] | None = None,
         on_epoch: OnEpoch = lambda stage, epochs, total, loss: None,
     ) -> None:
         self._architecture, self._dataset, self._recipe = architecture, dataset, recipe
         self._epochs, self._seed = epochs, Seed(seed)
-        self._directory, self._about, self._on_epoch = directory, dict(about or {}), on_epoch
+        self._directory, self._on_epoch = directory, on_epoch
         self._scorer = Trainer(architecture, dataset, recipe)
 
     def sparse(self, stage: str, arrays: Arrays, densities: Mapping[str, float]) -> Arrays:
@@ -97,7 +93,7 @@ class PictureTuner:
             pruning_recipe(self._recipe, self._epochs),
             nested(arrays),
             densities,
-            **self._options(stage, arrays),
+            **self._options(stage),
         )
         found = flat(trainer.params_of(run), run.state.statistics)
         return {path: np.asarray(array) for path, array in found.items()}
@@ -111,7 +107,7 @@ class PictureTuner:
             sharing_recipe(self._recipe, self._epochs),
             nested(arrays),
             kernels,
-            **self._options(stage, arrays),
+            **self._options(stage),
         )
         others = flat(run.state.params, run.state.statistics)
         return {p: np.asarray(a) for p, a in others.items() if p not in trained} | trained
@@ -121,22 +117,11 @@ class PictureTuner:
         split = self._dataset.test if test else self._dataset.validation
         return float(self._scorer.correct(*nested(arrays), split).mean())
 
-    def _options(self, stage: str, arrays: Arrays) -> dict[str, Any]:
-        """Where a stage's run is kept, and what it starts from."""
-        digest = hashlib.sha256()
-        for path, array in sorted(kernels_of(arrays).items()):
-            digest.update(path.encode() + np.ascontiguousarray(array).tobytes())
-        about = {
-            **self._about,
-            "from": digest.hexdigest(),
-            "epochs": json.dumps(self._epochs),
-            "recipe": json.dumps(self._recipe.to_plain()),
-            "data_fingerprint": self._dataset.fingerprint,
-        }
+    def _options(self, stage: str) -> dict[str, Any]:
+        """Where a stage's run is kept, and what all of them share."""
         file = f"{stage.replace(' ', '-')}.safetensors"
         return {
             "seed": self._seed,
             "checkpoint": self._directory / file if self._directory else None,
-            "about": about,
             "on_epoch": lambda epochs, loss: self._on_epoch(stage, epochs, self._epochs, loss),
         }

@@ -9,6 +9,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from dse.architecture import build, make_candidate
+from dse.compression import write_content
+from dse.data import parse_data, prepare_data
 from dse.metadata import WeightsMetadata
 from dse.networks import load_weights, save_weights
 from dse.preprocessing import trained_preprocessing
@@ -51,7 +53,9 @@ def test_lossless_and_back(run, weights) -> None:
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     assert document["file_bytes"] == Path("w.dsz").stat().st_size
-    assert document["float32_bytes"] == 4 * document["params_count"]
+    assert document["float32_bytes"] == sum(4 * array.size for array in load_file(weights).values())
+    described = json.loads(run("describe", weights, "--json").stdout)
+    assert document["params_count"] == described["params_count"]
     assert [stage["name"] for stage in document["stages"]] == ["given"]
     result = run("decompress", "w.dsz", "--out", "back.safetensors")
     assert result.exit_code == 0, result.stderr
@@ -74,7 +78,8 @@ def test_density_and_bits_do_what_they_say(run, weights, arrays) -> None:
         "--bits", "3", "--coder", "huffman",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
-    assert "dsz, sparse" in result.stdout
+    assert "dsz, density 0." in result.stdout
+    assert "accuracy is not measured" in result.stderr
     assert "than its own float32" in result.stdout
     params, statistics, _ = load_weights(Path("w.dsz"))
     assert np.count_nonzero(params["conv1"]["kernel"]) == arrays["conv1/kernel"].size
@@ -125,6 +130,12 @@ def test_a_compressed_file_serves_as_weights(run, weights) -> None:
         (["--out", "w.dsz", "--density", "1.5"], "must be a share from 0 to 1 or percent"),
         (["--out", "w.dsz", "--density", "fire2/sqeeze=0.5"], "fire2/squeeze"),
         (["--out", "w.dsz", "--lossless", "--data", "digits"], "goes without --data"),
+        (["--out", "w.dsz", "--lossless", "--floats", "16"], "goes without --floats"),
+        (["--out", "w.dsz", "--max-loss", "0.5%"], "--max-loss has to measure accuracy"),
+        (["--out", "w.dsz", "--max-loss", "0.5", "--data", "digits"], "half a point is 0.5%"),
+        (["--out", "w.dsz", "--max-loss", "1%", "--bits", "4"], "goes without --bits"),
+        (["--out", "w.dsz", "--epochs", "3"], "--epochs: of training, which takes pictures"),
+        (["--out", "w.dsz", "--density", "0.5", "--density", "0.4"], "was given already"),
     ],
 )
 def test_options_that_make_no_sense(run, weights, options, message) -> None:
@@ -168,18 +179,82 @@ def test_pictures_of_something_else_are_refused(run, weights, tmp_path) -> None:
         "compress", weights, "--out", "w.dsz", "--data", "folder:pets", "--image-size", "16"
     )
     assert result.exit_code == 2
-    assert "give the pictures that they were trained on" in result.stderr
+    assert "are not those that the weights were trained on" in result.stderr
+    assert not list(Path().glob(".w.dsz*"))
+
+
+def test_other_pictures_of_the_same_kind_are_refused(run, weights) -> None:
+    result = run("compress", weights, "--out", "w.dsz", "--data", "digits")
+    assert result.exit_code == 2  # digits are scaled otherwise than these weights say
+    assert "are not those that the weights were trained on" in result.stderr
+
+
+def test_folded_weights_are_not_trained_on(run, weights) -> None:
+    assert run("compress", weights, "--out", "w.dsz").exit_code == 0
+    result = run("compress", "w.dsz", "--out", "v.dsz", "--data", "digits")
+    assert result.exit_code == 2
+    assert "give the weights file that the .dsz was made of" in result.stderr
+
+
+def test_a_compressed_file_is_compressed_again_without_growing(run, weights) -> None:
+    assert run("compress", weights, "--out", "w.dsz", "--bits", "3").exit_code == 0
+    assert run("compress", "w.dsz", "--out", "v.dsz", "--lossless").exit_code == 0
+    assert Path("v.dsz").stat().st_size == Path("w.dsz").stat().st_size
+
+
+def test_a_target_that_is_met_already_changes_nothing(run, weights) -> None:
+    result = run("compress", weights, "--out", "w.dsz", "--target", "1MB", "--json")
+    assert [stage["name"] for stage in json.loads(result.stdout)["stages"]] == ["given"]
+    assert run("compress", weights, "--out", "v.dsz", "--lossless").exit_code == 0
+    assert Path("v.dsz").read_bytes() == Path("w.dsz").read_bytes()
+
+
+def test_weights_that_are_no_numbers_are_refused(run, weights, arrays) -> None:
+    arrays["conv1/kernel"][0, 0, 0, 0] = np.nan
+    save_weights(weights, arrays, {}, load_weights(weights)[2])
+    result = run("compress", weights, "--out", "w.dsz")
+    assert result.exit_code == 1
+    assert "conv1/kernel has 1 values that are not finite" in result.stderr
+    assert run("compress", weights, "--out", "w.dsz", "--lossless").exit_code == 0
+
+
+@pytest.fixture
+def digits_weights(tmp_path, arrays) -> Path:
+    """The same weights, as if digits had trained them."""
+    data = prepare_data(parse_data("digits"))
+    metadata = WeightsMetadata(
+        family=CANDIDATE.family,
+        metaparameters=CANDIDATE.metaparameters,
+        input_shape=SHAPE,
+        classes=data.classes,
+        preprocessing=trained_preprocessing(SHAPE, data.mean, data.std),
+        extra={"data_fingerprint": data.fingerprint},
+    )
+    path = tmp_path / "digits.safetensors"
+    save_weights(path, arrays, {}, metadata)
+    return path
 
 
 @pytest.mark.slow
-def test_training_between_the_stages(run, weights) -> None:
-    result = run(
-        "compress", weights, "--out", "w.dsz", "--data", "digits", "--density", "0.5",
-        "--bits", "4", "--epochs", "2", "--json",
-    )  # fmt: skip
+def test_training_between_the_stages(run, digits_weights, monkeypatch) -> None:
+    options = ("compress", digits_weights, "--out", "w.dsz", "--data", "digits", "--density",
+               "0.5", "--bits", "4", "--epochs", "2", "--json")  # fmt: skip
+    written = write_content
+
+    def interrupted(path, content):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dse.compression.write_content", interrupted)
+    result = run(*options)
+    assert result.exit_code == 130
+    assert "the same command goes on from there" in result.stderr
+    assert Path(".w.dsz.training").is_dir()
+    monkeypatch.setattr("dse.compression.write_content", written)
+    result = run(*options)
     assert result.exit_code == 0, result.stderr
+    assert "epoch" not in result.stderr  # nothing was trained again
     stages = json.loads(result.stdout)["stages"]
-    assert [stage["name"] for stage in stages] == ["given", "sparse", "shared"]
+    assert [stage["name"] for stage in stages] == ["given", "density 0.5", "16 values"]
     # Random weights at first: two epochs of training in a stage teach them a lot.
     assert stages[0]["validation_accuracy"] < 0.3
     assert stages[2]["validation_accuracy"] > 0.6

@@ -116,3 +116,12 @@ def test_the_layer_with_heavier_tails_loses_more(density: float) -> None:
 def test_all_zeros_are_no_division() -> None:
     kernels = {"zeros": np.zeros(4), "ones": np.ones(4)}
     assert relative_densities(kernels, 0.5) == {"zeros": 0, "ones": 1}
+
+
+def test_of_equal_magnitudes_no_more_are_kept_than_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    values = np.float32([-1, -0.5, 0.5, 1])
+    kernels = {name: rng.choice(values, 1000).astype(np.float32) for name in ("a", "b")}
+    for density in (0.3, 0.6):
+        found = relative_densities(kernels, density)
+        assert 1000 * (found["a"] + found["b"]) == pytest.approx(2000 * density, abs=1)

@@ -10,7 +10,7 @@ from dse.architecture import build, make_candidate
 from dse.compression.codebook import share_by_kmeans
 from dse.compression.sparsity import kept_count
 from dse.networks import build_network
-from dse.networks.weights import flat
+from dse.networks.weights import flat, nested
 from dse.training import Recipe
 from dse.training.loop import Seed
 from dse.training.retrain import (
@@ -112,28 +112,43 @@ def test_sparse_training_goes_on_where_it_stopped(
         assert np.array_equal(kernel, resumed[path]), path
 
 
+@pytest.mark.parametrize("change", ["weights", "densities", "seed", "recipe"])
 def test_a_kept_run_of_something_else_is_passed_over(
-    architecture, quarters, weights, tmp_path
+    architecture, quarters, weights, tmp_path, change
 ) -> None:
     file, epochs = tmp_path / "sparse.safetensors", []
     with pytest.raises(Stopped):
-        sparse(
-            architecture,
-            quarters,
-            weights,
-            checkpoint=file,
-            about={"weights": "these"},
-            on_epoch=stop_after(1),
-        )
-    sparse(
+        sparse(architecture, quarters, weights, checkpoint=file, on_epoch=stop_after(1))
+    number = 1 if change == "weights" else 0
+    others = build_network(architecture).init(jax.random.key(number))
+    density = 0.4 if change == "densities" else DENSITY
+    retrain_sparse(
         architecture,
         quarters,
-        build_network(architecture).init(jax.random.key(0)),
+        replace(RECIPE, learning_rate=0.04) if change == "recipe" else RECIPE,
+        others,
+        dict.fromkeys(kernels_in(others[0]), density),
+        seed=Seed(2, 0) if change == "seed" else SEED,
         checkpoint=file,
-        about={"weights": "others"},
         on_epoch=lambda done, loss: epochs.append(done),
     )
     assert epochs == [1, 2, 3, 4]
+
+
+def test_pruning_goes_on_from_the_density_that_is_there(architecture, quarters, weights) -> None:
+    half, _ = sparse(architecture, quarters, weights)  # at DENSITY now
+    given, statistics = build_network(architecture).init(jax.random.key(0))
+    params = nested(flat(given) | half)[0]
+    trainer, run = retrain_sparse(
+        architecture,
+        quarters,
+        replace(RECIPE, epochs=2),
+        (params, statistics),
+        dict.fromkeys(half, 1.0),  # more than there is: nothing comes back, nothing goes
+        seed=SEED,
+    )
+    for path, kernel in kernels_in(trainer.params_of(run)).items():
+        assert np.array_equal(kernel != 0, half[path] != 0), path
 
 
 def shared(architecture, dataset, weights, kernels, **options):
