@@ -12,7 +12,7 @@ from dse.compression.codebook import entropy_codebook, share_by_kmeans
 from dse.compression.container import Packed, pack
 from dse.compression.floats import FloatBits
 from dse.compression.shared import SharedWeights, share_exactly
-from dse.compression.sparsity import magnitude_mask, relative_densities
+from dse.compression.sparsity import magnitude_mask
 from dse.errors import WeightsError
 
 Arrays = Mapping[str, np.ndarray]
@@ -44,11 +44,6 @@ def prune(arrays: Arrays, densities: Mapping[str, float]) -> dict[str, np.ndarra
         else array
         for path, array in arrays.items()
     }
-
-
-def even_densities(arrays: Arrays, density: float) -> dict[str, float]:
-    """Densities that keep this share of all kernels' weights; see `relative_densities`."""
-    return relative_densities(kernels_of(arrays), density)
 
 
 def fold_norms(arrays: Arrays) -> dict[str, np.ndarray]:

@@ -9,7 +9,8 @@ Source: Han, Pool, Tran and Dally 2015 (arXiv 1506.02626); Zhu and Gupta 2017 (a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -67,3 +68,53 @@ def relative_densities(kernels: Mapping[str, np.ndarray], density: float) -> dic
     return {
         path: float(part.mean()) for path, part in zip(relative, np.split(kept, stops), strict=True)
     }
+
+
+def shared_out_densities(
+    sizes: Mapping[str, int],
+    losses: Mapping[str, Sequence[tuple[float, float]]],
+    density: float,
+) -> dict[str, float]:
+    """Densities that keep a share of all weights where it costs the least, by measured losses.
+
+    Each layer's losses are taken as their lower convex hull, a line between two measured
+    densities; the cheapest pieces of all layers go first, the last one in part.
+
+    Args:
+        sizes: weights of each kernel.
+        losses: of each kernel (density, loss) with that kernel alone pruned so far; the first
+            is as it is now, with loss 0, and densities fall.
+        density: share of all weights to keep.
+
+    Returns:
+        Density by path. Where even the last measured densities keep more, all of them are
+        lowered by one factor.
+    """
+    kept = {path: points[0][0] * sizes[path] for path, points in losses.items()}
+    left = sum(kept.values()) - density * sum(sizes.values())
+    pieces: list[tuple[float, str, float]] = []
+    for path, points in losses.items():
+        hull = _lower_hull([(share * sizes[path], loss) for share, loss in points])
+        for (more, low), (fewer, high) in itertools.pairwise(hull):
+            if more > fewer:
+                pieces.append(((high - low) / (more - fewer), path, more - fewer))
+    for _, path, count in sorted(pieces):
+        taken = min(count, max(left, 0.0))
+        kept[path] -= taken
+        left -= taken
+    factor = min(1.0, density * sum(sizes.values()) / max(sum(kept.values()), 1e-9))
+    return {path: factor * count / sizes[path] for path, count in kept.items()}
+
+
+def _lower_hull(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of points with falling weights: the pieces whose loss a weight rises."""
+    hull: list[tuple[float, float]] = []
+    for count, loss in points:
+        loss = max(loss, 0.0)
+        while len(hull) > 1 and (
+            (loss - hull[-1][1]) * (hull[-2][0] - hull[-1][0])
+            <= (hull[-1][1] - hull[-2][1]) * (hull[-1][0] - count)
+        ):
+            hull.pop()
+        hull.append((count, loss))
+    return hull

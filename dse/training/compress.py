@@ -20,7 +20,6 @@ from dse.compression.floats import FloatBits
 from dse.compression.pipeline import (
     Mixed,
     check_finite,
-    even_densities,
     exact_bits,
     fold_norms,
     kernels_of,
@@ -158,7 +157,7 @@ class _Compression:
         plan = self._plan
         densities = dict(plan.densities)
         if plan.density is not None:
-            densities = even_densities(arrays, plan.density) | densities
+            densities = self._tuner.densities(arrays, plan.density) | densities
         if densities:
             arrays = self._tuner.sparse("sparse", arrays, densities)
             name = f"density {_density(arrays):.3g}"
@@ -194,7 +193,7 @@ class _Compression:
         def prune_to(density: float) -> bool:
             nonlocal best, sparse
             name = f"density {density:.3g}"
-            found = self._tuner.sparse(name, sparse, even_densities(sparse, density))
+            found = self._tuner.sparse(name, sparse, self._tuner.densities(sparse, density))
             content = self._unshared(found)
             if not self._keep(self._scored(name, content), at_least=accuracy - max_loss / 2):
                 return False

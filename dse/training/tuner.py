@@ -10,12 +10,19 @@ import numpy as np
 
 from dse.architecture import Architecture
 from dse.compression import SharedWeights
-from dse.compression.pipeline import Mixed, prune
-from dse.data import Dataset
+from dse.compression.pipeline import Mixed, kernels_of, prune
+from dse.compression.sparsity import relative_densities, shared_out_densities
+from dse.data import Dataset, Split
 from dse.networks.weights import flat, nested
 from dse.training.loop import Seed, Trainer
 from dse.training.recipe import Recipe
 from dse.training.retrain import pruning_recipe, retrain_shared, retrain_sparse, sharing_recipe
+
+SENSITIVITY_COUNT = 2048
+"""Training pictures on which sensitivity is measured."""
+
+SENSITIVITY_STEPS = (0.8, 0.6, 0.4, 0.2)
+"""Shares of a kernel's present weights that are tried."""
 
 Arrays = Mapping[str, np.ndarray]
 """Float32 arrays by parameter path."""
@@ -26,6 +33,10 @@ OnEpoch = Callable[[str, int, int, float], None]
 
 class Tuner(Protocol):
     """Takes weights away and values together, and makes the best of what is left."""
+
+    def densities(self, arrays: Arrays, density: float) -> dict[str, float]:
+        """What each kernel should keep, that all together keep this share of their weights."""
+        ...
 
     def sparse(self, stage: str, arrays: Arrays, densities: Mapping[str, float]) -> Arrays:
         """Arrays whose kernels keep these shares of their weights."""
@@ -42,6 +53,10 @@ class Tuner(Protocol):
 
 class NoPictures:
     """The weights alone: what goes is gone, and nothing is scored."""
+
+    def densities(self, arrays: Arrays, density: float) -> dict[str, float]:
+        """By one threshold on magnitudes, in units of each layer's own."""
+        return relative_densities(kernels_of(arrays), density)
 
     def sparse(self, stage: str, arrays: Arrays, densities: Mapping[str, float]) -> Arrays:
         """The smallest magnitudes at zero."""
@@ -84,6 +99,28 @@ class PictureTuner:
         self._epochs, self._seed = epochs, Seed(seed)
         self._directory, self._on_epoch = directory, on_epoch
         self._scorer = Trainer(architecture, dataset, recipe)
+        picked = np.random.default_rng(seed).permutation(len(dataset.train))[:SENSITIVITY_COUNT]
+        self._probe = Split(dataset.train.images[picked], dataset.train.labels[picked])
+
+    def densities(self, arrays: Arrays, density: float) -> dict[str, float]:
+        """By sensitivity: each kernel alone is pruned to some shares, and what is lost measured.
+
+        On training pictures, which keeps the others out of this choice.
+        """
+        kernels = kernels_of(arrays)
+        before = self._right(arrays)
+        losses: dict[str, list[tuple[float, float]]] = {}
+        for path, kernel in kernels.items():
+            present = np.count_nonzero(kernel) / kernel.size
+            losses[path] = [(present, 0.0)]
+            for step in SENSITIVITY_STEPS:
+                pruned = prune(arrays, {path: step * present})
+                losses[path].append((step * present, before - self._right(pruned)))
+        sizes = {path: kernel.size for path, kernel in kernels.items()}
+        return shared_out_densities(sizes, losses, density)
+
+    def _right(self, arrays: Arrays) -> float:
+        return float(self._scorer.correct(*nested(arrays), self._probe).mean())
 
     def sparse(self, stage: str, arrays: Arrays, densities: Mapping[str, float]) -> Arrays:
         """Pruned gradually, then trained on with the weights that are left."""

@@ -12,7 +12,6 @@ from dse.compression import Packed, SharedWeights, unpack
 from dse.compression.baselines import baselines_bytes, float32_bytes
 from dse.compression.pipeline import (
     check_finite,
-    even_densities,
     exact_bits,
     fold_norms,
     prune,
@@ -63,13 +62,6 @@ def test_pruning_keeps_the_largest_magnitudes(arrays) -> None:
     assert np.array_equal(np.sort(np.abs(pruned[path][kept]))[::-1], largest)
     for other in arrays.keys() - {path}:
         assert pruned[other] is arrays[other]
-
-
-def test_even_densities_keep_the_share_of_all_weights(arrays) -> None:
-    densities = even_densities(arrays, 0.4)
-    sizes = {path: arrays[path].size for path in kernel_paths(arrays)}
-    kept = sum(densities[path] * size for path, size in sizes.items())
-    assert kept == pytest.approx(0.4 * sum(sizes.values()), abs=1)
 
 
 def test_folded_norms_compute_the_same(arrays) -> None:

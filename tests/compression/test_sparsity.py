@@ -12,6 +12,7 @@ from dse.compression.sparsity import (
     kept_count,
     magnitude_mask,
     relative_densities,
+    shared_out_densities,
 )
 
 
@@ -125,3 +126,32 @@ def test_of_equal_magnitudes_no_more_are_kept_than_asked_for() -> None:
     for density in (0.3, 0.6):
         found = relative_densities(kernels, density)
         assert 1000 * (found["a"] + found["b"]) == pytest.approx(2000 * density, abs=1)
+
+
+def test_weights_go_first_where_that_costs_the_least() -> None:
+    sizes = {"a": 100, "b": 300}
+    losses = {"a": [(1.0, 0.0), (0.5, 0.1)], "b": [(1.0, 0.0), (0.5, 0.03), (0.2, 0.9)]}
+    # A weight of b costs 0.0002 down to 150 of them, one of a 0.002, the rest of b 0.0097.
+    found = shared_out_densities(sizes, losses, 0.75)  # 100 of 400 go, all from b
+    assert found == pytest.approx({"a": 1.0, "b": 200 / 300})
+    found = shared_out_densities(sizes, losses, 0.55)  # 150 from b, then 30 from a
+    assert found == pytest.approx({"a": 0.7, "b": 0.5})
+    found = shared_out_densities(sizes, losses, 0.4)  # 150, 50, then 40 of the dear ones
+    assert found == pytest.approx({"a": 0.5, "b": 110 / 300})
+    found = shared_out_densities(sizes, losses, 0.1)  # beyond what was measured: 110 left, 40 kept
+    assert found == pytest.approx({"a": 0.5 * 40 / 110, "b": 0.2 * 40 / 110})
+    assert shared_out_densities(sizes, losses, 1.0) == {"a": 1.0, "b": 1.0}
+
+
+def test_a_loss_that_jumps_first_and_rests_then_is_one_piece() -> None:
+    """The hull: half of the way is not free because the other half is."""
+    losses = {"a": [(1.0, 0.0), (0.5, 0.2), (0.2, 0.2)], "b": [(1.0, 0.0), (0.2, 0.1)]}
+    found = shared_out_densities({"a": 100, "b": 100}, losses, 0.5)
+    # a: 0.2 for 80 weights; b: 0.1 for 80, so b goes first, then 20 from a.
+    assert found == pytest.approx({"a": 0.8, "b": 0.2})
+
+
+def test_what_is_better_without_weights_costs_nothing() -> None:
+    losses = {"a": [(0.5, 0.0), (0.3, -0.01)], "b": [(1.0, 0.0), (0.5, 0.001)]}
+    found = shared_out_densities({"a": 100, "b": 100}, losses, 0.65)
+    assert found == pytest.approx({"a": 0.3, "b": 1.0})

@@ -1,4 +1,4 @@
-"""The stages against a tuner whose scores are written down beforehand; no JAX, no training."""
+"""The stages against a tuner whose scores are written down beforehand; no training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dse.errors import WeightsError
 from dse.metadata import WeightsMetadata
 from dse.preprocessing import trained_preprocessing
 from dse.training.compress import CompressionPlan, compress_network
-from dse.training.tuner import NoPictures
+from dse.training.tuner import NoPictures, PictureTuner
 
 CANDIDATE = make_candidate("squeezenet", {"base_e": 96, "incr_e": 32, "fire_modules": 2})
 SHAPE = (8, 8, 1)
@@ -39,6 +39,9 @@ class Scripted:
 
     def __init__(self, accuracy_of) -> None:
         self.accuracy_of, self.stages, self.tests_count = accuracy_of, [], 0
+
+    def densities(self, arrays, density: float):
+        return NoPictures().densities(arrays, density)
 
     def sparse(self, stage: str, arrays, densities: Mapping[str, float]):
         self.stages.append(stage)
@@ -153,3 +156,19 @@ def test_without_pictures_nothing_is_scored(arrays) -> None:
     compressed = run(arrays, NoPictures(), density=0.5, bits=4)
     assert [stage.validation_accuracy for stage in compressed.stages] == [None] * 3
     assert [stage.test_accuracy for stage in compressed.stages] == [None] * 3
+
+
+def test_a_sensitive_layer_keeps_its_weights(arrays) -> None:
+    class Measured(PictureTuner):
+        def __init__(self) -> None:
+            pass
+
+        def _right(self, arrays) -> float:  # only conv1 matters
+            kernel = arrays["conv1/kernel"]
+            return 0.9 * np.count_nonzero(kernel) / kernel.size
+
+    densities = Measured().densities(arrays, 0.4)
+    assert densities["conv1/kernel"] == pytest.approx(1.0)
+    sizes = {path: arrays[path].size for path in densities}
+    kept = sum(densities[path] * size for path, size in sizes.items())
+    assert kept == pytest.approx(0.4 * sum(sizes.values()))
