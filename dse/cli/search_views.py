@@ -171,6 +171,11 @@ def _facts(search: Search, document: Mapping[str, Any]) -> dict[str, object]:
         facts["validation"] = _with_ends(found, "validation") + ", mean of its seeds"
         if weights := [seed["weights"] for seed in found["seeds"] if seed["weights"]]:
             facts["weights"] = weights[0]
+        if found.get("compressed_bytes"):
+            facts["compressed"] = (
+                f"{found['compressed_bytes']:,} bytes with 64 values a layer; dse compress goes on "
+                "from there"
+            )
     facts["cost"] = (
         f"{cost['trials']} trials ({cost['finished']} in full, {cost['stopped']} stopped early, "
         f"{cost['failed']} failed), {cost['epochs']:,} epochs, {duration(cost['wall_s'])}"

@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from dse.comparison import Comparison, Correctness, compare
+from dse.compression import Packed, pack
+from dse.compression.pipeline import fold_norms, share_by_bits
+from dse.errors import DseError
 from dse.files import replacing
+from dse.metadata import metadata_from_plain
 from dse.search.finals import Decision
 from dse.search.jobs import Job
 from dse.search.known import Known
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 ANSWER_NAME = "answer.json"
+COMPRESSED_BITS = 6.0
 _EACH_END = 0.975  # confidence of either end of a 95% interval
 
 
@@ -114,6 +120,7 @@ def _found(
         **_ends("validation", validation),
         **_test(known, trial, search),
         "seeds_count": len(fresh),
+        "compressed_bytes": compressed_bytes(known, fresh or [trial]),
         "seeds": [
             {
                 "replicate": t.replicate,
@@ -130,6 +137,29 @@ def _weights(known: Known, trial: SearchTrial) -> str | None:
     name = f"weights/{Job(trial.candidate, trial.replicate).weights_name}"
     is_here = trial.stage != REUSED or (known.record.directory / name).is_file()
     return name if is_here else None
+
+
+def compressed_bytes(known: Known, trials: list[SearchTrial]) -> int | None:
+    """Bytes of a `.dsz` of the first of these weights: 64 values a layer, no training between.
+
+    None where no weights are here.
+    """
+    for trial in trials:
+        path = (
+            known.record.directory / f"weights/{Job(trial.candidate, trial.replicate).weights_name}"
+        )
+        if not path.is_file():
+            continue
+        try:
+            with safe_open(path, framework="numpy") as file:
+                texts = file.metadata() or {}
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = metadata_from_plain({name: json.loads(t) for name, t in texts.items()})
+            mixed = share_by_bits(fold_norms(arrays), COMPRESSED_BITS)
+            return len(pack(Packed(metadata, mixed, 16)))
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, DseError):
+            continue  # a damaged file: `dse evaluate` says what is wrong with it
+    return None
 
 
 def _test(known: Known, trial: SearchTrial, search: Search) -> dict[str, Any]:

@@ -2,16 +2,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from dse.architecture import build, make_candidate
 from dse.errors import StudyError
+from dse.metadata import WeightsMetadata
+from dse.networks import save_weights
+from dse.preprocessing import trained_preprocessing
 from dse.report.answers import read_answer
 from dse.report.search_front import callout
 from dse.report.trials import read_trials
+from dse.search.answer import compressed_bytes
+from dse.search.jobs import Job
 from dse.search.reference import Reference, Replicate
 from dse.training import unpack_bits
+from dse.training.compress import CompressionPlan, compress_network
+from dse.training.tuner import NoPictures
 from tests.fakes.closed_form import accuracy, right
 from tests.search.searching import document, ended, pool, run, search
 
@@ -221,3 +230,29 @@ def test_right_pictures_of_the_test_are_kept(tmp_path, in_process, ceilings):
     for replicate, text in by_replicate.items():
         bits = unpack_bits(text, 200)
         assert bits.tolist() == right(200, accuracy("0.25", 9), int(replicate))
+
+
+def test_the_bytes_are_those_that_dse_compress_would_write(tmp_path):
+    candidate = make_candidate(
+        "squeezenet", {"base_e": 16, "incr_e": 8, "fire_modules": 2, "norm": "batch"}
+    )
+    rng = np.random.default_rng(0)
+    arrays = {
+        p.path: np.abs(rng.normal(size=p.shape)).astype(np.float32)
+        for p in build(candidate, (8, 8, 1), 10).parameters
+    }
+    metadata = WeightsMetadata(
+        family=candidate.family,
+        metaparameters=candidate.metaparameters,
+        input_shape=(8, 8, 1),
+        classes=tuple("abcdefghij"),
+        preprocessing=trained_preprocessing((8, 8, 1), (0.3,), (0.3,)),
+        extra={"recipe": "{}"},
+    )
+    known = SimpleNamespace(record=SimpleNamespace(directory=tmp_path))
+    trials = [SimpleNamespace(candidate=candidate, replicate=r) for r in (1, 2)]
+    assert compressed_bytes(known, trials) is None
+    save_weights(tmp_path / "weights" / Job(candidate, 2).weights_name, arrays, {}, metadata)
+    plan = CompressionPlan(bits=6)
+    content = compress_network(arrays, metadata, plan, NoPictures()).content
+    assert compressed_bytes(known, trials) == len(content)
