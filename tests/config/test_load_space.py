@@ -369,7 +369,7 @@ def test_a_missing_base_says_where_it_was_looked_for(write):
     assert problem == (
         "child.yaml:2: extends: there is no search space squeezenot.yaml: looked for the file "
         "then in ./search_spaces and among the shipped ones; did you mean squeezenet or "
-        "squeeze_ratio or paper/squeeze_ratio?"
+        "squeeze_ratio or cifar10/squeezenet?"
     )
     assert problems_of(write(child="schema: 1\nextends: [a]\n")) == [
         "child.yaml:2: extends is [a], but must be text"

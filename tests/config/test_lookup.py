@@ -60,6 +60,7 @@ def test_shipped_spaces_are_listed_the_top_ones_first():
         "squeezenet",
         "cifar10/pct_3x3",
         "cifar10/squeeze_ratio",
+        "cifar10/squeezenet",
         "paper/bypass",
         "paper/pct_3x3",
         "paper/squeeze_ratio",

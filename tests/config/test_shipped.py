@@ -6,10 +6,12 @@ import re
 
 import pytest
 
+from dse.architecture import build, cost, make_candidate
 from dse.config import load_space, shipped_spaces
 from dse.space import Categorical, Fixed, survey
 
 SPACES = dict(shipped_spaces())
+JOINT = ("squeezenet", "cifar10/squeezenet")
 INPUTS = [(8, 8, 1), (32, 32, 3), (64, 64, 3), (224, 224, 3)]
 
 
@@ -23,7 +25,7 @@ def test_it_opens_with_what_it_shows_the_command_and_the_time(name):
 
 
 @pytest.mark.parametrize("input_shape", INPUTS, ids=str)
-@pytest.mark.parametrize("name", [name for name in SPACES if name != "squeezenet"])
+@pytest.mark.parametrize("name", [name for name in SPACES if name not in JOINT])
 def test_every_candidate_of_a_sweep_is_a_network_of_its_own(name, input_shape):
     space = load_space(SPACES[name])
     result = survey(space, input_shape, 10)
@@ -42,6 +44,16 @@ def test_the_joint_space_varies_everything_and_leaves_something_within_its_limit
     assert len(sizes) > 1000
     assert max(sizes) <= (space.limits["params_count"].max or 0)
     assert max(sizes) > 100 * min(sizes)
+
+
+def test_the_joint_space_for_cifar10_holds_a_hundredth_of_alexnet_and_less():
+    space = load_space(SPACES["cifar10/squeezenet"])
+    alexnet = cost(build(make_candidate("alexnet", {}), (32, 32, 3), 10)).params_count
+    assert space.limits["params_count"].max == alexnet // 100
+    result = survey(space, (32, 32, 3), 10)
+    assert len(result.feasible) == 80
+    assert max(costs.params_count for _, costs in result.feasible) <= alexnet / 100
+    assert all(8e6 <= costs.macs <= 14e6 for _, costs in result.feasible)
 
 
 def test_the_paper_sweeps_have_the_papers_sizes():
