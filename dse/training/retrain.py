@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,19 +49,31 @@ def sharing_recipe(recipe: Recipe, epochs: int) -> Recipe:
     return replace(recipe, optimizer="adamw", learning_rate=5e-4, weight_decay=0.0, epochs=epochs)
 
 
-def _grown(
-    trainer: Trainer, run: Run, seed: Seed, path: Path | None, about: Mapping[str, str]
-) -> Iterator[Run]:
-    """One epoch of training, kept."""
-    for grown in trainer.epochs(run, seed, run.epochs + 1):
-        if path:
+def _trained(
+    trainer: Trainer,
+    begin: Callable[[], Run],
+    seed: Seed,
+    checkpoint: Path | None,
+    about: Mapping[str, str],
+    on_epoch: OnEpoch | None,
+    before_epoch: Callable[[Run], Run] = lambda run: run,
+) -> Run:
+    """Train over all epochs, from where the checkpoint stands; each epoch is kept."""
+    run = load_run(checkpoint, trainer.state_shape, about) if checkpoint else None
+    run = run or begin()
+    while run.epochs < trainer.recipe.epochs:
+        for grown in trainer.epochs(before_epoch(run), seed, run.epochs + 1):
+            run = grown
+        if checkpoint:
             try:
-                save_run(path, grown, about)
+                save_run(checkpoint, run, about)
             except OSError as error:
                 raise TrainingError(
-                    f"{path}: the run cannot be kept: {error.strerror or error}"
+                    f"{checkpoint}: the run cannot be kept: {error.strerror or error}"
                 ) from error
-        yield grown
+        if on_epoch:
+            on_epoch(run.epochs, run.loss)
+    return run
 
 
 def _about(
@@ -122,21 +134,20 @@ def retrain_sparse(
     params, statistics = weights
     facts = _about("sparse", dataset, recipe, seed, densities, params, statistics)
     firsts = {path: float(np.mean(mask)) for path, mask in flat(masks_of(params)).items()}
-    run = load_run(checkpoint, trainer.state_shape, facts) if checkpoint else None
-    if run is None:
-        run = trainer.begin_from(params, statistics, masks_of(params))
     last = max(1, round(PRUNING_SHARE * recipe.epochs))
-    while run.epochs < recipe.epochs:
+
+    def prune(run: Run) -> Run:
         progress = (run.epochs + 1) / last
         wanted = {
             path: gradual_density(progress, min(densities.get(path, 1.0), first), first=first)
             for path, first in firsts.items()
         }
-        run = _pruned(trainer, run, wanted)
-        for grown in _grown(trainer, run, seed, checkpoint, facts):
-            run = grown
-        if on_epoch:
-            on_epoch(run.epochs, run.loss)
+        return _pruned(trainer, run, wanted)
+
+    def begin() -> Run:
+        return trainer.begin_from(params, statistics, masks_of(params))
+
+    run = _trained(trainer, begin, seed, checkpoint, facts, on_epoch, prune)
     return trainer, run
 
 
@@ -184,12 +195,9 @@ def retrain_shared(
     parametrization, trained, fixed = shared_of(kernels, params)
     trainer = Trainer(architecture, dataset, recipe, parametrization)
     facts = _about("shared", dataset, recipe, seed, {}, trained, statistics, fixed)
-    run = load_run(checkpoint, trainer.state_shape, facts) if checkpoint else None
-    if run is None:
-        run = trainer.begin_from(trained, statistics, fixed)
-    while run.epochs < recipe.epochs:
-        for grown in _grown(trainer, run, seed, checkpoint, facts):
-            run = grown
-        if on_epoch:
-            on_epoch(run.epochs, run.loss)
+
+    def begin() -> Run:
+        return trainer.begin_from(trained, statistics, fixed)
+
+    run = _trained(trainer, begin, seed, checkpoint, facts, on_epoch)
     return trainer, run, kernels_shared(run.state.params, run.state.fixed)
