@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from dse.architecture import Candidate
     from dse.data import Dataset
     from dse.search.reference import Reference, ReferencePlan
+    from dse.search.rungs import Ladder
     from dse.search.search import Search, SearchResult
+    from dse.training import Recipe
 
 EXAMPLES = """
 \b
@@ -113,6 +115,16 @@ def command(
         int | None,
         typer.Option("--epochs", metavar="N", min=1, help="Full fidelity: the highest rung."),
     ] = None,
+    first_rung: Annotated[
+        int | None,
+        typer.Option(
+            "--first-rung",
+            metavar="N",
+            min=1,
+            help="Fewest epochs after which a candidate may be stopped; default: as few as hold "
+            "100 optimizer steps.",
+        ),
+    ] = None,
     recipe_texts: Annotated[
         list[str] | None,
         typer.Option(
@@ -157,7 +169,6 @@ def command(
     from dse.search.budget import parse_budget
     from dse.search.executor import default_workers
     from dse.search.reference import ReferencePlan, parse_reference, reference_recipe
-    from dse.search.rungs import first_rung, make_ladder
     from dse.search.samplers import make_sampler
     from dse.search.search import Search
     from dse.space.pool import make_pool
@@ -179,9 +190,7 @@ def command(
             name=study_name(f"{space.name}-{description.name}-search" if study is None else study),
             pool=pool,
             recipe=recipe,
-            ladder=make_ladder(
-                recipe.epochs, first=first_rung(recipe.epochs, train_count // recipe.batch_size)
-            ),
+            ladder=_ladder(recipe, train_count, first_rung),
             budget=allowed,
             sampler=sampler,
             objectives=chosen,
@@ -237,6 +246,18 @@ def _objectives(names: Sequence[str] | None) -> tuple[str, ...]:
         if name not in known:
             raise UsageError(f"--objective {name}: no such cost{nearest(name, known)}")
     return chosen
+
+
+def _ladder(recipe: Recipe, train_count: int, first: int | None) -> Ladder:
+    from dse.search.rungs import first_rung, make_ladder
+
+    if first is not None and first > recipe.epochs:
+        raise UsageError(
+            f"--first-rung {first}: must be at most the epochs of a full training, "
+            f"which are {recipe.epochs}"
+        )
+    least = first_rung(recipe.epochs, train_count // recipe.batch_size)
+    return make_ladder(recipe.epochs, first=first or least)
 
 
 def _margin(text: str) -> float:

@@ -31,6 +31,12 @@ def kernels_of(arrays: Arrays) -> dict[str, np.ndarray]:
     return {path: array for path, array in arrays.items() if path.endswith("/kernel")}
 
 
+def density_of(arrays: Arrays) -> float:
+    """Share of the kernels' weights that are not zero."""
+    kernels = kernels_of(arrays).values()
+    return sum(int(np.count_nonzero(k)) for k in kernels) / max(sum(k.size for k in kernels), 1)
+
+
 def prune(arrays: Arrays, densities: Mapping[str, float]) -> dict[str, np.ndarray]:
     """The same arrays with the smallest magnitudes of these kernels at zero.
 

@@ -24,10 +24,11 @@ from dse.search.executor import Executor
 from dse.search.finals import LEAST_SEEDS, MOST_FINALISTS
 from dse.search.jobs import Ended, Event, Setup
 from dse.search.known import Known
+from dse.search.pace import SEARCH_SHARE
 from dse.search.reference import Reference
 from dse.search.reuse import bring_in
 from dse.search.rungs import Ladder
-from dse.search.stages import SEARCH_SHARE, FinalsStage, SearchStage, Stage, TestStage
+from dse.search.stages import FinalsStage, SearchStage, Stage, TestStage
 from dse.search.study import Definition, open_record, write_description
 from dse.search.sweep import TABLE_EVERY_S, data_facts, drop_checkpoint, make_directories
 from dse.search.trials import SearchRecord
@@ -226,7 +227,7 @@ class _Run:
     def stages(self, executor: Executor) -> dict[str, Any]:
         """All of them; the answer as plain data."""
         search, known = self.search, self.known
-        first = SearchStage(search, known, self.clock)
+        first = SearchStage(search, known, self.clock, executor.workers_count)
         self._serve(executor, "search", first)
         first.close()
         if not known.full():

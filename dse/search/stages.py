@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
-from dataclasses import replace
-from statistics import median
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from dse.search.estimate import COMPILE_S, train_s
 from dse.search.finals import (
     Decision,
     Finalist,
@@ -20,16 +17,13 @@ from dse.search.finals import (
 )
 from dse.search.jobs import Ended, Job
 from dse.search.known import Known
+from dse.search.pace import Pace, search_part
 from dse.search.rungs import next_promotion, stop_reason, top_up
 from dse.search.samplers import make_sampler
 from dse.search.trials import FINALS, LATENCY, REUSED, SearchTrial
-from dse.training import Recipe
 
 if TYPE_CHECKING:
     from dse.search.search import Search
-
-SEARCH_SHARE = 0.6
-"""Of a budget of time or epochs, what the search spends; the finals have the rest."""
 
 ASKING_SHARE = 0.8
 """Of the search's own part, after which no new candidate is asked for."""
@@ -48,37 +42,6 @@ class Stage(Protocol):
         """Put a result into the record."""
 
 
-class _Pace:
-    """How long training takes here: the estimate, corrected by what was measured."""
-
-    def __init__(self, known: Known, recipe: Recipe) -> None:
-        self._known, self._recipe = known, recipe
-        self._train_count = len(known.dataset.train)
-
-    @property
-    def is_measured(self) -> bool:
-        """Whether anything was trained yet."""
-        return bool(self._factors())
-
-    def epochs_s(self, macs: float, epochs: int) -> float:
-        """Seconds for so many epochs of a network, compilation included."""
-        return COMPILE_S + self._factor() * self._guess(macs, epochs)
-
-    def _guess(self, macs: float, epochs: int) -> float:
-        return train_s(macs, replace(self._recipe, epochs=epochs), self._train_count)
-
-    def _factor(self) -> float:
-        factors = self._factors()
-        return median(factors) if factors else 1.0
-
-    def _factors(self) -> list[float]:
-        return [
-            latest.train_s / self._guess(trial.costs["macs"], latest.epochs)
-            for trial in list(self._known.record.trials.values())[-20:]
-            if (latest := trial.latest) and latest.epochs and latest.train_s
-        ]
-
-
 class SearchStage:
     """Asks for candidates and promotes them from rung to rung.
 
@@ -86,19 +49,23 @@ class SearchStage:
     asking is spent, what is on a front is trained on to the top, as far as the rest goes.
     """
 
-    def __init__(self, search: Search, known: Known, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, search: Search, known: Known, clock: Callable[[], float], workers_count: int
+    ) -> None:
         self._search, self._known, self._clock = search, known, clock
         self._record = known.record
         self._sampler = make_sampler(search.sampler, known.pool)
-        self._pace = _Pace(known, search.recipe)
+        self._pace = Pace(known, search.recipe)
+        self._workers_count = workers_count
         self._running_epochs: dict[tuple[str, int], int] = {}
-        self._amount = search.budget.amount
         self._spent = self._furthest = 0
+        self._part = self._own_part()
 
     def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
         """A begun candidate, a promotion, a new candidate or a member of a front, in this order."""
         # Every trial is held against these: counted once, not once for each.
         self._spent, self._furthest = self._spent_epochs(), self._furthest_epochs()
+        self._part = self._own_part()
         trial = self._begun() or self._promotable() or self._asked() or self._left_on_fronts()
         if trial is None:
             return None
@@ -112,8 +79,7 @@ class SearchStage:
 
     def is_over(self) -> bool:
         """When the time of the search is up."""
-        budget = self._search.budget
-        return budget.kind == "time" and self._clock() > SEARCH_SHARE * self._amount
+        return self._search.budget.kind == "time" and self._clock() > self._part
 
     def ended(self, event: Ended) -> None:
         """Add the rung to its trial."""
@@ -170,8 +136,8 @@ class SearchStage:
     def _may_ask(self, asked_count: int) -> bool:
         budget, first = self._search.budget, self._search.ladder.epochs[0]
         if budget.kind == "trials":
-            return asked_count < self._amount
-        part = SEARCH_SHARE * ASKING_SHARE * self._amount
+            return asked_count < budget.amount
+        part = ASKING_SHARE * self._part
         if budget.kind == "epochs":
             return self._spent + first <= part
         return self._clock() < part
@@ -192,15 +158,18 @@ class SearchStage:
         if budget.kind == "trials":
             return True
         kept_back = self._search.ladder.epochs[-1] - max(stop, self._furthest)
-        epochs, limit = stop - start, SEARCH_SHARE * self._amount
+        epochs = stop - start
         if budget.kind == "epochs":
-            return self._spent + epochs + kept_back <= limit
+            return self._spent + epochs + kept_back <= self._part
         if not self._pace.is_measured:
             return True
         expected_s = self._pace.epochs_s(costs["macs"], epochs)
         if kept_back:
             expected_s += self._pace.epochs_s(costs["macs"], kept_back)
-        return self._clock() + expected_s < limit
+        return self._clock() + expected_s < self._part
+
+    def _own_part(self) -> float:
+        return search_part(self._search, self._known, self._pace, self._workers_count)
 
     def _furthest_epochs(self) -> int:
         """Of the candidate that was trained, or is being trained, the longest."""
@@ -228,7 +197,7 @@ class FinalsStage:
 
     def __init__(self, search: Search, known: Known, clock: Callable[[], float]) -> None:
         self._search, self._known, self._clock = search, known, clock
-        self._pace = _Pace(known, search.recipe)
+        self._pace = Pace(known, search.recipe)
         self._reference = known.reference.on(known.judging)
         self.finalists = self._chosen()
 

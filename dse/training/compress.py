@@ -13,15 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
-from dse.compression import Packed, SharedWeights, pack, unpack
+from dse.compression import Packed, pack, unpack
 from dse.compression.floats import FloatBits
 from dse.compression.pipeline import (
-    Mixed,
     check_finite,
+    density_of,
     exact_bits,
-    fold_norms,
     kernels_of,
     share_by_bits,
     share_by_price,
@@ -31,6 +28,7 @@ from dse.compression.pipeline import (
 from dse.compression.streams import CoderName
 from dse.errors import WeightsError
 from dse.metadata import WeightsMetadata
+from dse.training.compressor import Compressor, Stage
 from dse.training.tuner import Arrays, Tuner
 
 DENSITIES = (0.7, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.07, 0.05)
@@ -69,27 +67,6 @@ class CompressionPlan:
     def to_plain(self) -> dict[str, Any]:
         """As JSON holds it."""
         return {**self.__dict__, "densities": dict(self.densities)}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """The network behind one stage, as its file holds it.
-
-    Attributes:
-        name: `given`, `density 0.4`, `64 values`, ….
-        nonzero_count: weights of all kernels that are not zero.
-        file_bytes: of a `.dsz` file that holds it.
-        validation_accuracy: where there are pictures.
-        test_accuracy: of the first and the last, where there are pictures.
-        kept: False for a step that lost too much and was taken back.
-    """
-
-    name: str
-    nonzero_count: int
-    file_bytes: int
-    validation_accuracy: float | None = None
-    test_accuracy: float | None = None
-    kept: bool = True
 
 
 @dataclass(frozen=True)
@@ -133,6 +110,7 @@ class _Compression:
         on_stage: Callable[[Stage], None],
     ) -> None:
         self._metadata, self._plan, self._tuner = metadata, plan, tuner
+        self._compressor = Compressor(metadata, tuner, plan.float_bits, plan.coder)
         self._on_stage = on_stage
         self._stages: list[Stage] = []
 
@@ -141,7 +119,7 @@ class _Compression:
         bits = exact_bits(arrays)
         given = Packed(self._metadata, share_losslessly(arrays, bits), bits, plan.coder)
         content = pack(given)
-        first = self._scored("given", content, test=True)
+        first = self._compressor.scored("given", content, test=True)
         self._keep(first)
         if plan.lossless or (plan.target_bytes or 0) >= len(content):
             return Compressed(tuple(self._stages), content)
@@ -160,24 +138,24 @@ class _Compression:
             densities = self._tuner.densities(arrays, plan.density) | densities
         if densities:
             arrays = self._tuner.sparse("sparse", arrays, densities)
-            name = f"density {_density(arrays):.3g}"
-            self._keep(self._scored(name, self._unshared(arrays)))
+            name = f"density {density_of(arrays):.3g}"
+            self._keep(self._compressor.scored(name, self._compressor.unshared(arrays)))
         if plan.target_bytes is not None:
             return self._to_fit(arrays, plan.target_bytes)
         assert plan.bits is not None
         mixed = share_by_bits(arrays, plan.bits)
-        content = self._tuned("shared", arrays, mixed)
-        self._keep(self._scored(f"{max(round(2**plan.bits), 1)} values", content))
+        content = self._compressor.tuned("shared", arrays, mixed)
+        self._keep(self._compressor.scored(f"{max(round(2**plan.bits), 1)} values", content))
         return content
 
     def _to_fit(self, arrays: Arrays, target_bytes: int) -> bytes:
         """Training changes values, and with them the bytes: what they grew by is taken off."""
         name, aim = f"at most {target_bytes:,} bytes", target_bytes
         for attempt in range(FIT_ATTEMPTS):
-            mixed = dict(share_to_fit(arrays, aim, self._packed)[0].arrays)
-            content = self._tuned(f"target {attempt}", arrays, mixed)
+            mixed = dict(share_to_fit(arrays, aim, self._compressor.packed)[0].arrays)
+            content = self._compressor.tuned(f"target {attempt}", arrays, mixed)
             if len(content) <= target_bytes:
-                self._keep(self._scored(name, content))
+                self._keep(self._compressor.scored(name, content))
                 return content
             aim -= 2 * (len(content) - target_bytes)
         raise WeightsError(
@@ -188,14 +166,15 @@ class _Compression:
 
     def _within(self, arrays: Arrays, accuracy: float, max_loss: float) -> bytes:
         """First as few weights as half of the loss allows, then as few bits as all of it does."""
-        best, sparse = self._unshared(arrays), arrays
+        best, sparse = self._compressor.unshared(arrays), arrays
 
         def prune_to(density: float) -> bool:
             nonlocal best, sparse
             name = f"density {density:.3g}"
             found = self._tuner.sparse(name, sparse, self._tuner.densities(sparse, density))
-            content = self._unshared(found)
-            if not self._keep(self._scored(name, content), at_least=accuracy - max_loss / 2):
+            content = self._compressor.unshared(found)
+            stage = self._compressor.scored(name, content)
+            if not self._keep(stage, at_least=accuracy - max_loss / 2):
                 return False
             best, sparse = content, found
             return True
@@ -203,41 +182,18 @@ class _Compression:
         def share_at(price: float) -> bool:
             nonlocal best
             name = f"price {price:.3g}"
-            content = self._tuned(name, sparse, share_by_price(sparse, price / weights_count))
-            if not self._keep(self._scored(name, content), at_least=accuracy - max_loss):
+            mixed = share_by_price(sparse, price / weights_count)
+            content = self._compressor.tuned(name, sparse, mixed)
+            if not self._keep(self._compressor.scored(name, content), at_least=accuracy - max_loss):
                 return False
             best = content
             return True
 
         weights_count = sum(kernel.size for kernel in kernels_of(arrays).values())
-        present = _density(arrays)
+        present = density_of(arrays)
         _descend([d for d in DENSITIES if d < 0.9 * present], present, prune_to)
         _descend(PRICES, PRICES[0] / 4, share_at)
         return best
-
-    def _tuned(self, stage: str, arrays: Arrays, mixed: Mixed) -> bytes:
-        return pack(self._packed(self._tuner.shared(stage, arrays, mixed)))
-
-    def _unshared(self, arrays: Arrays) -> bytes:
-        return pack(self._packed(share_losslessly(arrays, self._plan.float_bits)))
-
-    def _packed(self, mixed: Mapping[str, SharedWeights | np.ndarray]) -> Packed:
-        """With the norms folded, which needs the values of no kernel."""
-        plain = {path: a for path, a in mixed.items() if not isinstance(a, SharedWeights)}
-        shared = {path: a for path, a in mixed.items() if isinstance(a, SharedWeights)}
-        arrays: Mixed = {**fold_norms(plain), **shared}
-        return Packed(self._metadata, arrays, self._plan.float_bits, self._plan.coder)
-
-    def _scored(self, name: str, content: bytes, *, test: bool = False) -> Stage:
-        """What a file takes, and how often what it holds is right."""
-        _, values = unpack(content)
-        return Stage(
-            name,
-            sum(int(np.count_nonzero(kernel)) for kernel in kernels_of(values).values()),
-            len(content),
-            self._tuner.score(values),
-            self._tuner.score(values, test=True) if test else None,
-        )
 
     def _keep(self, stage: Stage, *, at_least: float = 0.0) -> bool:
         kept = (stage.validation_accuracy or 0.0) >= at_least
@@ -260,9 +216,3 @@ def _descend(ladder: Sequence[float], start: float, step: Callable[[float], bool
             step(math.sqrt(last * value))
             return
         last = value
-
-
-def _density(arrays: Arrays) -> float:
-    """Share of the kernels' weights that are not zero."""
-    kernels = kernels_of(arrays).values()
-    return sum(int(np.count_nonzero(k)) for k in kernels) / max(sum(k.size for k in kernels), 1)

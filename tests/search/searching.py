@@ -83,7 +83,7 @@ class InProcess:
     """An executor of one worker without a process; what it is given to do ends at once."""
 
     def __init__(self, setup: Any, workers_count: int, log_directory: Path) -> None:
-        self.setup = setup
+        self.setup, self.workers_count = setup, workers_count
 
     def __enter__(self) -> InProcess:
         return self

@@ -1,0 +1,79 @@
+"""How long training takes here, and what of a budget the search leaves to the finals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from statistics import median
+from typing import TYPE_CHECKING
+
+from dse.search.estimate import COMPILE_S, train_s
+from dse.search.known import Known
+from dse.training import Recipe
+
+if TYPE_CHECKING:
+    from dse.search.search import Search
+
+SEARCH_SHARE = 0.6
+"""Of a budget of time or epochs, what the search spends at most; the finals have the rest."""
+
+SLACK = 1.1
+"""What is kept for the finals, over what they would take at the pace measured so far."""
+
+
+class Pace:
+    """How long training takes here: the estimate, corrected by what was measured."""
+
+    def __init__(self, known: Known, recipe: Recipe) -> None:
+        self._known, self._recipe = known, recipe
+        self._train_count = len(known.dataset.train)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether anything was trained yet."""
+        return bool(self._factors())
+
+    def epochs_s(self, macs: float, epochs: int) -> float:
+        """Seconds for so many epochs of a network, compilation included."""
+        return COMPILE_S + self._factor() * self._guess(macs, epochs)
+
+    def _guess(self, macs: float, epochs: int) -> float:
+        return train_s(macs, replace(self._recipe, epochs=epochs), self._train_count)
+
+    def _factor(self) -> float:
+        factors = self._factors()
+        return median(factors) if factors else 1.0
+
+    def _factors(self) -> list[float]:
+        return [
+            latest.train_s / self._guess(trial.costs["macs"], latest.epochs)
+            for trial in list(self._known.record.trials.values())[-20:]
+            if (latest := trial.latest) and latest.epochs and latest.train_s
+        ]
+
+
+def search_part(search: Search, known: Known, pace: Pace, workers_count: int) -> float:
+    """What the search may spend of a budget of time (seconds) or epochs.
+
+    At most `SEARCH_SHARE`; less where the fresh seeds of one finalist need more than the rest,
+    for without them nothing can be claimed. A budget too small for those seeds behind one
+    candidate in full cannot end in a claim however it is shared out: there the share stands.
+
+    Args:
+        search: with the budget.
+        known: of the candidates begun so far the one with the most MACs stands for the finalist.
+        pace: of training here.
+        workers_count: how many train side by side.
+    """
+    amount, epochs = search.budget.amount, search.recipe.epochs
+    part = SEARCH_SHARE * amount
+    if search.budget.kind == "epochs":
+        full, finals = float(epochs), float(epochs * search.seeds)
+    else:
+        macs = [float(trial.costs["macs"]) for trial in known.record.searched if trial.rungs]
+        if not macs:
+            return part
+        full = pace.epochs_s(max(macs), epochs)
+        finals = SLACK * full * math.ceil(search.seeds / workers_count)
+    rest = amount - finals
+    return min(part, rest) if rest >= full else part

@@ -1,0 +1,79 @@
+"""A network on its way through compression: what a file of it takes, and how that file scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dse.compression import Packed, SharedWeights, pack, unpack
+from dse.compression.floats import FloatBits
+from dse.compression.pipeline import Mixed, fold_norms, kernels_of, share_losslessly
+from dse.compression.streams import CoderName
+from dse.metadata import WeightsMetadata
+from dse.training.tuner import Arrays, Tuner
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The network behind one stage, as its file holds it.
+
+    Attributes:
+        name: `given`, `density 0.4`, `64 values`, ….
+        nonzero_count: weights of all kernels that are not zero.
+        file_bytes: of a `.dsz` file that holds it.
+        validation_accuracy: where there are pictures.
+        test_accuracy: of the first and the last, where there are pictures.
+        kept: False for a step that lost too much and was taken back.
+    """
+
+    name: str
+    nonzero_count: int
+    file_bytes: int
+    validation_accuracy: float | None = None
+    test_accuracy: float | None = None
+    kept: bool = True
+
+
+class Compressor:
+    """Makes files of a network's arrays, and measures them.
+
+    Args:
+        metadata: what the network's weights file says of it.
+        tuner: trains between the stages, and scores.
+        float_bits: 32 or 16, of codebooks, biases and norms.
+        coder: how numbers become bits.
+    """
+
+    def __init__(
+        self, metadata: WeightsMetadata, tuner: Tuner, float_bits: FloatBits, coder: CoderName
+    ) -> None:
+        self._metadata, self._tuner = metadata, tuner
+        self._float_bits, self._coder = float_bits, coder
+
+    def tuned(self, stage: str, arrays: Arrays, mixed: Mixed) -> bytes:
+        """The file of arrays whose kernels share values as in `mixed`, which are trained."""
+        return pack(self.packed(self._tuner.shared(stage, arrays, mixed)))
+
+    def unshared(self, arrays: Arrays) -> bytes:
+        """The file of arrays as they are, but for the rounding of floats."""
+        return pack(self.packed(share_losslessly(arrays, self._float_bits)))
+
+    def packed(self, mixed: Mapping[str, SharedWeights | np.ndarray]) -> Packed:
+        """With the norms folded, which needs the values of no kernel."""
+        plain = {path: a for path, a in mixed.items() if not isinstance(a, SharedWeights)}
+        shared = {path: a for path, a in mixed.items() if isinstance(a, SharedWeights)}
+        arrays: Mixed = {**fold_norms(plain), **shared}
+        return Packed(self._metadata, arrays, self._float_bits, self._coder)
+
+    def scored(self, name: str, content: bytes, *, test: bool = False) -> Stage:
+        """What a file takes, and how often what it holds is right."""
+        _, values = unpack(content)
+        return Stage(
+            name,
+            sum(int(np.count_nonzero(kernel)) for kernel in kernels_of(values).values()),
+            len(content),
+            self._tuner.score(values),
+            self._tuner.score(values, test=True) if test else None,
+        )
