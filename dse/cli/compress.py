@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from dse.cli.compress_options import check_front, check_layers, check_options, make_plan
 from dse.cli.compress_views import alexnet_bytes, show_compressed
-from dse.cli.options import ImageSize, JsonFlag, TrainImages
+from dse.cli.options import ImageSize, JsonFlag, PlotsDirectory, TrainImages
 from dse.cli.tables import note, percent, print_json
 from dse.errors import ConfigError, UsageError, WeightsError
 
@@ -32,16 +35,15 @@ Examples:
   dse compress squeezenet.safetensors --out squeezenet.dsz --target 470kB
   dse compress results/STUDY/weights/KEY-seed0.safetensors --out small.dsz --data digits \
 --density 0.4 --bits 4
+  dse compress results/STUDY/weights/KEY-seed0.safetensors --out small.dsz --data digits --front
 
 A .dsz file serves wherever a weights file does: dse evaluate, predict, describe, decompress.
 """
 
 EPOCHS = 10
 
-MAX_LOSS = 0.2
-"""Of all pictures; whoever writes more has most likely forgotten a %."""
-
-_UNITS = {"kb": 10**3, "mb": 10**6, "kib": 2**10, "mib": 2**20, "b": 1, "": 1}
+MAX_LOSS_OF_FRONT = 0.005
+"""What the file that a front ends in may lose, unless --max-loss says otherwise."""
 
 
 def command(
@@ -77,6 +79,23 @@ def command(
             "--max-loss",
             metavar="SHARE",
             help="Go as far as the validation accuracy allows, such as 0.5%; takes --data.",
+        ),
+    ] = None,
+    front: Annotated[
+        bool,
+        typer.Option(
+            "--front",
+            help="Search densities and values, draw accuracy against bytes, and write the "
+            "smallest file within --max-loss (0.5% unless given); takes --data.",
+        ),
+    ] = False,
+    trainings: Annotated[
+        int | None,
+        typer.Option(
+            "--trainings",
+            metavar="N",
+            min=0,
+            help="With --front: settings whose values are trained. Default: 8.",
         ),
     ] = None,
     density_texts: Annotated[
@@ -118,6 +137,7 @@ def command(
             "--seed", metavar="N", min=0, help="Source of training's random draws. Default: 0."
         ),
     ] = None,
+    plots: PlotsDirectory = Path("plots"),
     as_json: JsonFlag = False,
 ) -> None:
     """Compress a weights file: fewer weights, shared values, entropy coding.
@@ -127,6 +147,7 @@ def command(
     where it stopped; without, the stages go by the weights alone.
     """
     from dse.architecture import cost
+    from dse.cli.progress import DataProgress
     from dse.compression import SUFFIX, write_content
     from dse.compression.baselines import baselines_bytes, float32_bytes
     from dse.metadata import described_architecture
@@ -134,14 +155,17 @@ def command(
     from dse.networks.weights import flat
     from dse.training.compress import compress_network
 
-    plan = _plan(lossless, target, bits, max_loss, density_texts or (), coder, floats)
+    plan = make_plan(
+        lossless, target, bits, max_loss, density_texts or (), coder, floats, front=front
+    )
     training = {
         "--epochs": epochs,
         "--seed": seed,
         "--image-size": image_size,
         "--train-images": train_images,
     }
-    _check_options(plan, data, training)
+    check_options(plan, data, training)
+    check_front(front, plan, trainings, data)
     if out.suffix.lower() != SUFFIX:
         raise UsageError(f"--out is {out}, but a compressed file's name ends in {SUFFIX}")
     if out.exists() and weights.exists() and out.samefile(weights):
@@ -149,25 +173,36 @@ def command(
     architecture = described_architecture(weights, read_metadata(weights))
     params, statistics, metadata = load_weights(weights, architecture)
     arrays = flat(params, statistics)
-    _check_layers(plan, arrays)
+    check_layers(plan, arrays)
     pictures = _pictures(data, image_size, train_images, metadata, arrays) if data else None
     float32, others = float32_bytes(arrays), baselines_bytes(arrays)
     if pictures is None and not plan.lossless:
         note("note: accuracy is not measured; give the pictures of the study with --data")
-    with _tuner(pictures, architecture, out, epochs or EPOCHS, seed or 0) as tuner:
-        compressed = compress_network(arrays, metadata, plan, tuner, on_stage=_say)
-        write_content(out, compressed.content)
-    document = {
+    facts = {
         "weights": str(weights),
         "out": str(out),
         "candidate": metadata.candidate.key,
         "params_count": cost(architecture).params_count,
-        "plan": plan.to_plain(),
         "float32_bytes": float32,
         "baselines_bytes": others,
+        "alexnet_bytes": alexnet_bytes(metadata),
+    }
+    with _tuner(pictures, architecture, out, epochs or EPOCHS, seed or 0) as tuner:
+        if front:
+            assert pictures is not None
+            facts |= {"data": pictures[0].name, "epochs": epochs or EPOCHS, "seed": seed or 0}
+            _front(arrays, metadata, plan, tuner, trainings, facts, out, plots, as_json)
+            return
+        with DataProgress() as progress:
+            compressed = compress_network(
+                arrays, metadata, plan, tuner, on_stage=_say, on_progress=progress
+            )
+        write_content(out, compressed.content)
+    document = {
+        **facts,
+        "plan": plan.to_plain(),
         "stages": [asdict(stage) for stage in compressed.stages],
         "file_bytes": len(compressed.content),
-        "alexnet_bytes": alexnet_bytes(metadata),
     }
     if as_json:
         print_json(document)
@@ -175,117 +210,48 @@ def command(
         show_compressed(document)
 
 
-def _check_options(plan: CompressionPlan, data: str | None, training: Mapping[str, object]) -> None:
-    """Refuse options that would do nothing, and a measure without pictures."""
-    if plan.lossless and data is not None:
-        raise UsageError("--lossless changes nothing, so it goes without --data")
-    idle = [name for name, value in training.items() if value is not None]
-    if data is None and idle:
-        raise UsageError(f"{' and '.join(idle)}: of training, which takes pictures: give --data")
-    if data is None and plan.max_loss is not None:
-        raise UsageError("--max-loss has to measure accuracy, so it takes --data")
+def _front(
+    arrays: Mapping[str, Any],
+    metadata: WeightsMetadata,
+    plan: CompressionPlan,
+    tuner: Tuner,
+    trainings: int | None,
+    facts: dict[str, Any],
+    out: Path,
+    plots: Path,
+    as_json: bool,
+) -> None:
+    """Search, write the chosen file, the table and the pictures, and print them."""
+    from dse.cli.compress_front import front_document, show_front, write_front
+    from dse.compression import write_content
+    from dse.search.compression_front import TRAININGS, search_front
 
-
-def _plan(
-    lossless: bool,
-    target: str | None,
-    bits: float | None,
-    max_loss: str | None,
-    density_texts: Sequence[str],
-    coder: Literal["ans", "huffman"],
-    floats: Literal["16", "32"] | None,
-) -> CompressionPlan:
-    from dse.training.compress import CompressionPlan
-
-    given = {
-        "--max-loss": max_loss,
-        "--target": target,
-        "--bits": bits,
-        "--density": density_texts or None,
-        "--floats": floats if lossless else None,
-    }
-    named = [name for name, value in given.items() if value is not None]
-    if lossless and named:
-        raise UsageError(f"--lossless changes nothing, so it goes without {' and '.join(named)}")
-    if max_loss is not None and len(named) > 1:
-        raise UsageError(f"--max-loss decides itself, so it goes without {' and '.join(named[1:])}")
-    if target is not None and bits is not None:
-        raise UsageError("--target finds the values itself, so it goes without --bits")
-    if bits is not None and not 0 < bits <= 14:
-        raise UsageError(f"--bits {bits:g}: must be above 0 and at most 14")
-    density, densities = _densities(density_texts)
-    return CompressionPlan(
-        lossless=lossless,
-        density=density,
-        densities=densities,
-        bits=None if target or max_loss else 6.0 if bits is None else bits,
-        target_bytes=None if target is None else _bytes(target),
-        max_loss=None if max_loss is None else _loss(max_loss),
-        float_bits=32 if floats == "32" else 16,
-        coder=coder,
+    max_loss = MAX_LOSS_OF_FRONT if plan.max_loss is None else plan.max_loss
+    found = search_front(
+        arrays,
+        metadata,
+        plan,
+        tuner,
+        max_loss=max_loss,
+        trainings=TRAININGS if trainings is None else trainings,
+        on_stage=_say,
     )
-
-
-def _densities(texts: Sequence[str]) -> tuple[float | None, dict[str, float]]:
-    """The share of all weights, and those of single kernels by path."""
-    density, densities = None, {}
-    for text in texts:
-        layer, equals, share_text = text.rpartition("=")
-        share = _share("--density", share_text, text)
-        if equals:
-            densities[f"{layer}/kernel"] = share
-        elif density is None:
-            density = share
-        else:
-            raise UsageError(f"--density {text}: one share of all weights was given already")
-    return density, densities
-
-
-def _share(option: str, text: str, whole: str = "") -> float:
-    try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise UsageError(
-            f"{option} {whole or text}: must be a share from 0 to 1 or percent: 0.33 or 33%"
+    document = front_document(
+        found, facts | {"max_loss": max_loss, "command": shlex.join(["dse", *sys.argv[1:]])}
+    )
+    table_path, pictures = write_front(document, out, plots)
+    if found.chosen is not None:
+        write_content(out, found.settings[found.chosen].content)
+    if as_json:
+        print_json(document)
+    else:
+        show_front(document, table_path, pictures)
+    if found.chosen is None:
+        raise WeightsError(
+            f"each of {len(found.settings)} settings loses more than {max_loss:.2%} of the "
+            f"validation pictures, so {out} was not written; allow more with --max-loss, or "
+            "train longer with --epochs"
         )
-    return share
-
-
-def _loss(text: str) -> float:
-    loss = _share("--max-loss", text)
-    if loss > MAX_LOSS:
-        raise UsageError(
-            f"--max-loss {text} is {loss:.0%} of all pictures; must be at most {MAX_LOSS:.0%}: "
-            "half a point is 0.5% or 0.005"
-        )
-    return loss
-
-
-def _bytes(text: str) -> int:
-    number = text.rstrip("kKmMiIbB ")
-    unit = text[len(number) :].strip().lower()
-    try:
-        size = round(float(number) * _UNITS[unit])
-    except (ValueError, KeyError, OverflowError):
-        size = 0
-    if size < 1:
-        raise UsageError(
-            f"--target {text}: must be a size such as 470kB, 0.5MB or 470000 (1 kB = 1,000 bytes)"
-        )
-    return size
-
-
-def _check_layers(plan: CompressionPlan, arrays: dict[str, Any]) -> None:
-    from dse.architecture import nearest
-    from dse.compression.pipeline import kernels_of
-
-    layers = [path.removesuffix("/kernel") for path in kernels_of(arrays)]
-    for path in plan.densities:
-        layer = path.removesuffix("/kernel")
-        if layer not in layers:
-            raise UsageError(f"--density {layer}=…: no such layer{nearest(layer, layers)}")
 
 
 def _pictures(
@@ -336,7 +302,9 @@ def _tuner(
     seed: int,
 ) -> Iterator[Tuner]:
     """What trains between the stages; what it has reached is kept beside the file to the end."""
+    from dse.data.spec import cache_root
     from dse.files import locked
+    from dse.training.compile_cache import use_compile_cache
     from dse.training.tuner import NoPictures, PictureTuner
 
     if pictures is None:
@@ -348,6 +316,7 @@ def _tuner(
     except OSError as error:
         raise WeightsError(f"{directory}: cannot be made: {error.strerror or error}") from error
     busy = WeightsError(f"{directory} is in use by another dse process that writes {out}")
+    use_compile_cache(cache_root() / "compiled")
     with locked(directory / ".lock", busy):
         tuner = PictureTuner(
             architecture,

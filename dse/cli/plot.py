@@ -22,6 +22,7 @@ Examples:
   dse plot squeeze_ratio-digits --x macs --plots pictures
   dse plot squeeze_ratio-cifar10 --published
   dse plot squeezenet-digits
+  dse plot small-front.json
   dse plot --paper
 """
 
@@ -32,7 +33,10 @@ FIGURE_3 = Path("paper", "figure3")
 def command(
     study_names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="STUDY", help="One study, or several in one picture."),
+        typer.Argument(
+            metavar="STUDY",
+            help="One study, or several in one picture; or one …-front.json of dse compress.",
+        ),
     ] = None,
     results: ResultsDirectory = Path("results"),
     plots: PlotsDirectory = Path("plots"),
@@ -76,6 +80,8 @@ def command(
         paths = _paths(plots / FIGURE_3, out)
         plot_figure_3(png_path=paths.get(".png"), svg_path=paths.get(".svg"))
         written = list(paths.values())
+    elif _is_compression_table(names[0]):
+        written = _draw_compression(names, plots=plots, out=out)
     else:
         written = _draw_studies(
             names, results=results, plots=plots, size=size, with_published=with_published, out=out
@@ -85,6 +91,25 @@ def command(
     else:
         for path in written:
             typer.echo(path)
+
+
+def _is_compression_table(name: str) -> bool:
+    """Whether a name is that of the table of a compression and not of a study."""
+    from dse.report.compression_front import SUFFIX
+
+    return name.endswith(SUFFIX)
+
+
+def _draw_compression(names: list[str], *, plots: Path, out: Path | None) -> list[Path]:
+    """Draw the front of a compression; the paths."""
+    from dse.report.compression_front import plot_compression, read_compression_table
+
+    if len(names) > 1:
+        raise UsageError(f"{names[0]} is drawn alone, without {' and '.join(names[1:])}")
+    stem = Path(names[0]).name.removesuffix(".json")
+    paths = list(_paths(plots / stem, out).values())
+    plot_compression(read_compression_table(Path(names[0])), paths)
+    return paths
 
 
 def _draw_studies(

@@ -241,3 +241,6 @@ class DataProgress:
             self._task = self._display.add_task(stage)
             self._display.start()
         self._display.update(self._task, description=stage, completed=done, total=total or None)
+        if 0 < total <= done:  # what is printed next has the line to itself
+            self._display.stop()
+            self._display = None

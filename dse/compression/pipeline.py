@@ -174,7 +174,7 @@ def share_to_fit(
         arrays: by path.
         target_bytes: most that the file may take.
         make: what a file is to hold, from the shared arrays.
-        on_step: told of the steps of the search that are done.
+        on_step: told of (steps done, steps at most); all are done in the end.
 
     Raises:
         WeightsError: not even the coarsest fits; says what that takes.
@@ -189,6 +189,7 @@ def share_to_fit(
         if len(content) <= target_bytes:
             best = (packed, content)
             if step == 0 or len(content) >= 0.999 * target_bytes:
+                on_step(SEARCH_STEPS, SEARCH_STEPS)
                 break
             high = price
         else:

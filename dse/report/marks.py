@@ -93,12 +93,20 @@ def front_corners(series: Series, largest_size: float) -> Floats:
     on_front = np.flatnonzero(series.is_on_front)
     by_size = on_front[np.argsort(series.sizes[on_front], kind="stable")]
     points = np.column_stack([series.sizes, series.percent("mean")])[by_size]
+    return step_corners(points, min(largest_size, series.reach))
+
+
+def step_corners(points: Floats, largest_size: float) -> Floats:
+    """Corners (corner, 2) of the steps through points (point, 2) of a front, by rising size.
+
+    They go on level to `largest_size`.
+    """
     if not len(points):
         return points
     corners = [points[0]]
     for before, after in itertools.pairwise(points):
         corners += [np.array([after[0], before[1]]), after]
-    return np.array([*corners, [min(largest_size, series.reach), points[-1, 1]]])
+    return np.array([*corners, [largest_size, points[-1, 1]]])
 
 
 def study_keys(all_series: Sequence[Series]) -> list[Key]:

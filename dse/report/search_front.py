@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito 2008: blue, vermillion and grey stay apart for the colour-blind, and in print.
 BLUE, PALE_BLUE, VERMILLION, GREY = "#0072B2", "#A6CDE4", "#D55E00", "#777777"
-_LINE: dict[str, Any] = {"color": BLUE, "linewidth": 2.4, "alpha": 0.32}
+FRONT_LINE: dict[str, Any] = {"color": BLUE, "linewidth": 2.4, "alpha": 0.32}
 _POINT: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 5.5}
 _ON_FRONT: dict[str, Any] = {**_POINT, "mfc": BLUE, "mec": BLUE, "mew": 1.1}
 _DOMINATED: dict[str, Any] = {**_POINT, "mfc": PALE_BLUE, "mec": PALE_BLUE, "mew": 1.1}
@@ -37,8 +37,8 @@ _STOPPED: dict[str, Any] = {
     "mew": 0,
     "alpha": 0.45,
 }
-_REFERENCE: dict[str, Any] = {"color": VERMILLION, "linewidth": 1.2, "linestyle": (0, (6, 3))}
-_LEAST: dict[str, Any] = {"color": VERMILLION, "linewidth": 1.0, "linestyle": ":"}
+REFERENCE_LOOK: dict[str, Any] = {"color": VERMILLION, "linewidth": 1.2, "linestyle": (0, (6, 3))}
+LEAST_LOOK: dict[str, Any] = {"color": VERMILLION, "linewidth": 1.0, "linestyle": ":"}
 _BAND_ALPHA = 0.13
 ANSWER_LOOK: dict[str, Any] = {
     "linestyle": "none",
@@ -205,7 +205,7 @@ def _draw_claims(axes: Axes, answer: Answer | None, size: str) -> list[Key]:
 def _draw_reference(axes: Axes, answer: Answer) -> list[Key]:
     reference = answer.reference
     percent = 100 * reference.validation_accuracy
-    axes.axhline(percent, zorder=1.2, **_REFERENCE)
+    axes.axhline(percent, zorder=1.2, **REFERENCE_LOOK)
     words = f"{percent:.2f}%"
     if reference.low is not None and reference.high is not None and reference.seeds_count:
         low, high = 100 * reference.low, 100 * reference.high
@@ -216,15 +216,15 @@ def _draw_reference(axes: Axes, answer: Answer) -> list[Key]:
         words = f"{reference.name}, {reference.params_count:,} parameters: {words}"
     else:
         words = f"reference: {words}"
-    keys: list[Key] = [(words, key(**_REFERENCE))]
+    keys: list[Key] = [(words, key(**REFERENCE_LOOK))]
     if answer.margin:
-        axes.axhline(percent - 100 * answer.margin, zorder=1.2, **_LEAST)
-        keys.append((f"less the margin of {100 * answer.margin:g} points", key(**_LEAST)))
+        axes.axhline(percent - 100 * answer.margin, zorder=1.2, **LEAST_LOOK)
+        keys.append((f"less the margin of {100 * answer.margin:g} points", key(**LEAST_LOOK)))
     return keys
 
 
 def _draw_finished(axes: Axes, series: Series, study: StudyTable) -> list[Key]:
-    axes.plot(*front_corners(series, axes.get_xlim()[1]).T, zorder=2, **_LINE)
+    axes.plot(*front_corners(series, axes.get_xlim()[1]).T, zorder=2, **FRONT_LINE)
     lows, means, highs = (series.percent(name) for name in ("min", "mean", "max"))
     is_many = series.summary["seeds_count"].to_numpy(dtype=int) > 1
     axes.vlines(series.sizes[is_many], lows[is_many], highs[is_many], zorder=2.5, **_WHISKER)

@@ -8,10 +8,8 @@ at once.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import platform
 import queue
 import sys
 import threading
@@ -157,30 +155,12 @@ class Evaluator:
         save_weights(path, run.state.params, run.state.statistics, metadata)
 
 
-def _of_this_processor(folder: Path) -> Path:
-    """The part of a compile cache that is for this kind of processor.
-
-    JAX names a program by its source and options alone, so machines that share a home
-    directory would hand each other programs with instructions that the other lacks.
-    """
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    features = [line for line in lines if line.lower().startswith(("flags", "features"))]
-    text = "\n".join([platform.machine(), platform.processor(), *features[:1]])
-    return folder / hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def serve(setup: Setup, jobs: queue.Queue[Job], send: Send) -> None:
     """Answer jobs until the process is ended."""
-    import jax
+    from dse.training.compile_cache import use_compile_cache
 
     if setup.compile_cache:
-        folder = _of_this_processor(setup.compile_cache)
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        use_compile_cache(setup.compile_cache)
 
     def on_epoch(epochs: int, loss: float) -> None:
         send({"type": "epoch", "epochs": epochs, "loss": loss})

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from dse.compression import Packed, pack, unpack
@@ -38,6 +39,10 @@ FIT_ATTEMPTS = 3
 
 PRICES = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 """What a bit costs, in squared weights of a kernel over the number of all weights; in turn."""
+
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with (stage, steps done, steps at most)."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ def compress_network(
     tuner: Tuner,
     *,
     on_stage: Callable[[Stage], None] = lambda stage: None,
+    on_progress: OnProgress = lambda stage, done, total: None,
 ) -> Compressed:
     """Take a network through the stages of a plan.
 
@@ -93,12 +99,13 @@ def compress_network(
         plan: what is to be done.
         tuner: what stands between the stages.
         on_stage: told of each stage that is done.
+        on_progress: told how far the search for values that fit a target is.
 
     Raises:
         WeightsError: the target cannot be reached.
         DivergenceError: training failed.
     """
-    return _Compression(metadata, plan, tuner, on_stage).run(arrays)
+    return _Compression(metadata, plan, tuner, on_stage, on_progress).run(arrays)
 
 
 class _Compression:
@@ -108,10 +115,11 @@ class _Compression:
         plan: CompressionPlan,
         tuner: Tuner,
         on_stage: Callable[[Stage], None],
+        on_progress: OnProgress,
     ) -> None:
         self._metadata, self._plan, self._tuner = metadata, plan, tuner
         self._compressor = Compressor(metadata, tuner, plan.float_bits, plan.coder)
-        self._on_stage = on_stage
+        self._on_stage, self._on_progress = on_stage, on_progress
         self._stages: list[Stage] = []
 
     def run(self, arrays: Arrays) -> Compressed:
@@ -152,7 +160,10 @@ class _Compression:
         """Training changes values, and with them the bytes: what they grew by is taken off."""
         name, aim = f"at most {target_bytes:,} bytes", target_bytes
         for attempt in range(FIT_ATTEMPTS):
-            mixed = dict(share_to_fit(arrays, aim, self._compressor.packed)[0].arrays)
+            packed, _ = share_to_fit(
+                arrays, aim, self._compressor.packed, on_step=partial(self._on_progress, name)
+            )
+            mixed = dict(packed.arrays)
             content = self._compressor.tuned(f"target {attempt}", arrays, mixed)
             if len(content) <= target_bytes:
                 self._keep(self._compressor.scored(name, content))

@@ -18,19 +18,16 @@ from dse.networks import build_network
 from dse.training.measurement import Measurement, pack_bits
 from dse.training.parametrization import AllParameters, Parametrization, Tree
 from dse.training.recipe import Recipe, check_fits
+from dse.training.score import SplitScorer, pixels_of
 from dse.training.step import (
-    Pixels,
     TrainState,
     learning_rates,
     make_optimizer,
-    make_score_program,
     make_train_program,
 )
 
 CHUNK_BYTES = 512 * 2**20
 """Pictures handed to one call of the training program; an epoch that is larger takes several."""
-
-SCORE_BATCH = 256
 
 OnEpoch = Callable[[int, float], None]
 """Called with (epochs completed, mean loss of the last one)."""
@@ -108,7 +105,6 @@ class Trainer:
         self.steps_count = self.steps_per_epoch * recipe.epochs
         network = build_network(architecture)
         optimizer = make_optimizer(recipe, self.steps_count)
-        pixels = Pixels(tuple(map(float, dataset.mean)), tuple(map(float, dataset.std)))
 
         self.compile_s = 0.0
         self._network = network
@@ -121,16 +117,11 @@ class Trainer:
             trained, statistics, jax.eval_shape(optimizer.init, trained), step, fixed
         )
         self._train_program = make_train_program(
-            network, recipe, optimizer, pixels, self._parametrization
+            network, recipe, optimizer, pixels_of(dataset), self._parametrization
         )
         self._train: dict[int, Callable[..., tuple[TrainState, jax.Array]]] = {}
-        shape = (SCORE_BATCH, *dataset.input_shape)
-        self._score = self._compiled(
-            make_score_program(network, pixels),
-            params,
-            statistics,
-            jax.ShapeDtypeStruct(shape, jnp.uint8),
-        )
+        self._scorer = SplitScorer(network, dataset)
+        self.compile_s += self._scorer.compile_s
         for steps in sorted({stop - start for start, stop in self._chunks()}):
             self._train[steps] = self._compiled_train(steps)
 
@@ -217,15 +208,7 @@ class Trainer:
 
     def correct(self, params: Tree, statistics: Tree, split: Split) -> np.ndarray:
         """Whether the best class of each picture of `split` is the right one, bool (picture,)."""
-        right = np.zeros(len(split.labels), dtype=bool)
-        for start in range(0, len(split.labels), SCORE_BATCH):
-            images = np.asarray(split.images[start : start + SCORE_BATCH])
-            labels = np.asarray(split.labels[start : start + SCORE_BATCH])
-            missing = SCORE_BATCH - len(images)
-            padded = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
-            classes = np.asarray(self._score(params, statistics, padded))
-            right[start : start + len(labels)] = classes[: len(labels)] == labels
-        return right
+        return self._scorer.correct(params, statistics, split)
 
     @property
     def state_shape(self) -> TrainState:

@@ -99,26 +99,33 @@ def _about(
     }
 
 
+def make_sparse_trainer(architecture: Architecture, dataset: Dataset, recipe: Recipe) -> Trainer:
+    """The compiled programs of `retrain_sparse`, for any densities.
+
+    Args:
+        architecture: of the network.
+        dataset: prepared pictures.
+        recipe: of the training; at least one epoch.
+    """
+    return Trainer(architecture, dataset, recipe, MaskedKernels())
+
+
 def retrain_sparse(
-    architecture: Architecture,
-    dataset: Dataset,
-    recipe: Recipe,
+    trainer: Trainer,
     weights: tuple[Tree, Tree],
     densities: Mapping[str, float],
     *,
     seed: Seed,
     checkpoint: Path | None = None,
     on_epoch: OnEpoch | None = None,
-) -> tuple[Trainer, Run]:
+) -> Run:
     """Take weights away over the first half of the epochs, and train on with the others.
 
     Before each epoch the smallest magnitudes of each kernel go, down to the density that the
     gradual schedule names; a weight that is gone stays zero.
 
     Args:
-        architecture: of the network.
-        dataset: prepared pictures.
-        recipe: of this training; at least one epoch.
+        trainer: from `make_sparse_trainer`.
         weights: (params, statistics) to start from.
         densities: share of the weights to keep in the end, by kernel path.
         seed: of all random draws.
@@ -130,8 +137,8 @@ def retrain_sparse(
         DivergenceError: the loss became NaN or infinite.
         TrainingError: the run cannot be kept (full disk, folder gone).
     """
-    trainer = Trainer(architecture, dataset, recipe, MaskedKernels())
     params, statistics = weights
+    dataset, recipe = trainer.dataset, trainer.recipe
     facts = _about("sparse", dataset, recipe, seed, densities, params, statistics)
     firsts = {path: float(np.mean(mask)) for path, mask in flat(masks_of(params)).items()}
     last = max(1, round(PRUNING_SHARE * recipe.epochs))
@@ -147,8 +154,7 @@ def retrain_sparse(
     def begin() -> Run:
         return trainer.begin_from(params, statistics, masks_of(params))
 
-    run = _trained(trainer, begin, seed, checkpoint, facts, on_epoch, prune)
-    return trainer, run
+    return _trained(trainer, begin, seed, checkpoint, facts, on_epoch, prune)
 
 
 def _pruned(trainer: Trainer, run: Run, densities: Mapping[str, float]) -> Run:

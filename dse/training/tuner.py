@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,10 +14,18 @@ from dse.compression import SharedWeights
 from dse.compression.pipeline import Mixed, kernels_of, prune
 from dse.compression.sparsity import relative_densities, shared_out_densities
 from dse.data import Dataset, Split
+from dse.networks import build_network
 from dse.networks.weights import flat, nested
 from dse.training.loop import Seed, Trainer
 from dse.training.recipe import Recipe
-from dse.training.retrain import pruning_recipe, retrain_shared, retrain_sparse, sharing_recipe
+from dse.training.retrain import (
+    make_sparse_trainer,
+    pruning_recipe,
+    retrain_shared,
+    retrain_sparse,
+    sharing_recipe,
+)
+from dse.training.score import SplitScorer
 
 SENSITIVITY_COUNT = 2048
 """Training pictures on which sensitivity is measured."""
@@ -98,7 +107,7 @@ class PictureTuner:
         self._architecture, self._dataset, self._recipe = architecture, dataset, recipe
         self._epochs, self._seed = epochs, Seed(seed)
         self._directory, self._on_epoch = directory, on_epoch
-        self._scorer = Trainer(architecture, dataset, recipe)
+        self._scorer = SplitScorer(build_network(architecture), dataset)
         picked = np.random.default_rng(seed).permutation(len(dataset.train))[:SENSITIVITY_COUNT]
         self._probe = Split(dataset.train.images[picked], dataset.train.labels[picked])
 
@@ -124,14 +133,8 @@ class PictureTuner:
 
     def sparse(self, stage: str, arrays: Arrays, densities: Mapping[str, float]) -> Arrays:
         """Pruned gradually, then trained on with the weights that are left."""
-        trainer, run = retrain_sparse(
-            self._architecture,
-            self._dataset,
-            pruning_recipe(self._recipe, self._epochs),
-            nested(arrays),
-            densities,
-            **self._options(stage),
-        )
+        trainer = self._sparse_trainer
+        run = retrain_sparse(trainer, nested(arrays), densities, **self._options(stage))
         found = flat(trainer.params_of(run), run.state.statistics)
         return {path: np.asarray(array) for path, array in found.items()}
 
@@ -149,6 +152,12 @@ class PictureTuner:
         others = flat(run.state.params, run.state.statistics)
         return {p: np.asarray(a) for p, a in others.items() if p not in trained} | trained
 
+    @cached_property
+    def _sparse_trainer(self) -> Trainer:
+        """One program for all densities: the masks are among what it is given."""
+        recipe = pruning_recipe(self._recipe, self._epochs)
+        return make_sparse_trainer(self._architecture, self._dataset, recipe)
+
     def score(self, arrays: Arrays, *, test: bool = False) -> float | None:
         """Share of the pictures that are right."""
         split = self._dataset.test if test else self._dataset.validation
@@ -156,7 +165,7 @@ class PictureTuner:
 
     def _options(self, stage: str) -> dict[str, Any]:
         """Where a stage's run is kept, and what all of them share."""
-        file = f"{stage.replace(' ', '-')}.safetensors"
+        file = f"{stage.replace(',', '').replace(' ', '-')}.safetensors"
         return {
             "seed": self._seed,
             "checkpoint": self._directory / file if self._directory else None,

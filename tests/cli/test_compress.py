@@ -141,6 +141,9 @@ def test_a_compressed_file_serves_as_weights(run, weights) -> None:
         (["--out", "w.dsz", "--max-loss", "1%", "--bits", "4"], "goes without --bits"),
         (["--out", "w.dsz", "--epochs", "3"], "--epochs: of training, which takes pictures"),
         (["--out", "w.dsz", "--density", "0.5", "--density", "0.4"], "was given already"),
+        (["--out", "w.dsz", "--front"], "--front has to measure accuracy, so it takes --data"),
+        (["--out", "w.dsz", "--front", "--data", "digits", "--bits", "4"], "goes without --bits"),
+        (["--out", "w.dsz", "--trainings", "4"], "--trainings is of --front"),
     ],
 )
 def test_options_that_make_no_sense(run, weights, options, message) -> None:
@@ -272,4 +275,29 @@ def test_training_between_the_stages(run, digits_weights, monkeypatch) -> None:
     params, statistics, _ = load_weights(Path("w.dsz"))
     found = scorer.score(flat(params, statistics))
     assert found == pytest.approx(stages[2]["validation_accuracy"])
+    assert not list(Path().glob(".w.dsz*"))
+
+
+@pytest.mark.slow
+def test_a_front_ends_in_a_file_a_table_and_pictures(run, digits_weights) -> None:
+    options = ("compress", digits_weights, "--out", "w.dsz", "--data", "digits", "--front",
+               "--epochs", "1", "--trainings", "1", "--max-loss", "5%", "--json")  # fmt: skip
+    result = run(*options)
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document == json.loads(Path("w-front.json").read_text())
+    settings = document["settings"]
+    (chosen,) = [row for row in settings if row["chosen"]]
+    assert chosen["file_bytes"] == Path("w.dsz").stat().st_size
+    least = document["given"]["validation_accuracy"] - 0.05
+    assert chosen["validation_accuracy"] >= least
+    assert not [
+        row
+        for row in settings
+        if row["validation_accuracy"] >= least and row["file_bytes"] < chosen["file_bytes"]
+    ]
+    assert [row["values_trained"] for row in settings].count(True) == 1
+    first = Path("plots/w-front.png").read_bytes()
+    assert run("plot", "w-front.json").exit_code == 0
+    assert Path("plots/w-front.png").read_bytes() == first
     assert not list(Path().glob(".w.dsz*"))

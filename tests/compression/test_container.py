@@ -35,6 +35,7 @@ from dse.compression.streams import CODERS, CoderName
 from dse.errors import WeightsError
 from dse.metadata import WeightsMetadata
 from dse.preprocessing import PREPROCESSINGS, trained_preprocessing
+from tests.compression.dsz_parts import FILTERS, opened, rewritten, sealed
 from tests.compression.encoder import mutated
 from tests.compression.published import FILE
 from tests.compression.test_floats import slow_codebooks, slow_floats
@@ -43,9 +44,6 @@ from tests.compression.test_streams import SlowReader
 
 Arrays = dict[str, np.ndarray]
 Mixed = dict[str, SharedWeights | np.ndarray]
-
-HEADER = struct.Struct("<4sBBBBII8s")
-FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "lp": 0, "pb": 0, "dict_size": 2**20}]
 
 
 def squeezenet(**values: object) -> Architecture:
@@ -139,31 +137,6 @@ def test_16_bits_are_those_of_numpy(coder: CoderName) -> None:
     }
     assert_identical(unpack(content)[1], wanted)
     assert len(content) < 0.75 * len(pack(packed(network, coder=coder)))
-
-
-def opened(content: bytes) -> tuple[tuple[Any, ...], bytes, bytes, bytes]:
-    """Header, metadata, the rest of the head, body."""
-    header = HEADER.unpack_from(content)
-    head, body = content[24 : 24 + header[5]], content[24 + header[5] :]
-    plain = lzma.decompress(head, lzma.FORMAT_RAW, filters=FILTERS)
-    (length,) = struct.unpack_from("<I", plain)
-    return header, plain[4 : 4 + length], plain[4 + length :], body
-
-
-def sealed(fields: tuple[Any, ...], head: bytes, plain_bytes: int, body: bytes) -> bytes:
-    """A file whose digest is right, whatever it holds."""
-    fields = (*fields[:5], len(head), plain_bytes)
-    content = HEADER.pack(*fields, bytes(8)) + head + body
-    digest = hashlib.blake2b(content, digest_size=8).digest()
-    return content[:16] + digest + content[24:]
-
-
-def rewritten(content: bytes, text: bytes, side: bytes) -> bytes:
-    """The same file with another head."""
-    header, _, _, body = opened(content)
-    plain = struct.pack("<I", len(text)) + text + side
-    head = lzma.compress(plain, lzma.FORMAT_RAW, filters=FILTERS)
-    return sealed(header, head, len(plain), body)
 
 
 def slow_unpack(content: bytes, architecture: Architecture) -> Arrays:

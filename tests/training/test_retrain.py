@@ -14,6 +14,7 @@ from dse.networks.weights import flat, nested
 from dse.training import Recipe
 from dse.training.loop import Seed
 from dse.training.retrain import (
+    make_sparse_trainer,
     pruning_recipe,
     retrain_shared,
     retrain_sparse,
@@ -61,9 +62,8 @@ def stop_after(count):
 
 def sparse(architecture, dataset, weights, **options):
     densities = dict.fromkeys(kernels_in(weights[0]), DENSITY)
-    trainer, run = retrain_sparse(
-        architecture, dataset, RECIPE, weights, densities, seed=SEED, **options
-    )
+    trainer = make_sparse_trainer(architecture, dataset, RECIPE)
+    run = retrain_sparse(trainer, weights, densities, seed=SEED, **options)
     return kernels_in(trainer.params_of(run)), run
 
 
@@ -83,9 +83,8 @@ def test_each_kernel_ends_with_its_share_of_weights(architecture, quarters, weig
 
 def test_kernels_without_a_density_keep_all_weights(architecture, quarters, weights) -> None:
     path = "conv1/kernel"
-    trainer, run = retrain_sparse(
-        architecture, quarters, replace(RECIPE, epochs=1), weights, {path: 0.5}, seed=SEED
-    )
+    trainer = make_sparse_trainer(architecture, quarters, replace(RECIPE, epochs=1))
+    run = retrain_sparse(trainer, weights, {path: 0.5}, seed=SEED)
     for name, kernel in kernels_in(trainer.params_of(run)).items():
         wanted = kept_count(kernel.size, 0.5) if name == path else kernel.size
         assert np.count_nonzero(kernel) == wanted, name
@@ -122,10 +121,9 @@ def test_a_kept_run_of_something_else_is_passed_over(
     number = 1 if change == "weights" else 0
     others = build_network(architecture).init(jax.random.key(number))
     density = 0.4 if change == "densities" else DENSITY
+    recipe = replace(RECIPE, learning_rate=0.04) if change == "recipe" else RECIPE
     retrain_sparse(
-        architecture,
-        quarters,
-        replace(RECIPE, learning_rate=0.04) if change == "recipe" else RECIPE,
+        make_sparse_trainer(architecture, quarters, recipe),
         others,
         dict.fromkeys(kernels_in(others[0]), density),
         seed=Seed(2, 0) if change == "seed" else SEED,
@@ -139,10 +137,9 @@ def test_pruning_goes_on_from_the_density_that_is_there(architecture, quarters, 
     half, _ = sparse(architecture, quarters, weights)  # at DENSITY now
     given, statistics = build_network(architecture).init(jax.random.key(0))
     params = nested(flat(given) | half)[0]
-    trainer, run = retrain_sparse(
-        architecture,
-        quarters,
-        replace(RECIPE, epochs=2),
+    trainer = make_sparse_trainer(architecture, quarters, replace(RECIPE, epochs=2))
+    run = retrain_sparse(
+        trainer,
         (params, statistics),
         dict.fromkeys(half, 1.0),  # more than there is: nothing comes back, nothing goes
         seed=SEED,

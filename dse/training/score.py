@@ -1,0 +1,57 @@
+"""Which pictures of a prepared split a network gets right."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dse.data import Dataset, Split
+from dse.networks import Network
+from dse.training.parametrization import Tree
+from dse.training.step import Pixels, make_score_program
+
+SCORE_BATCH = 256
+
+
+class SplitScorer:
+    """The compiled program that scores pictures of a data set with any weights of one network.
+
+    Args:
+        network: whose weights they are.
+        dataset: prepared pictures; their scale is that of all its splits.
+
+    Attributes:
+        compile_s: seconds of compilation.
+    """
+
+    def __init__(self, network: Network, dataset: Dataset) -> None:
+        started = time.perf_counter()
+        shape = (SCORE_BATCH, *dataset.input_shape)
+        program: Any = make_score_program(network, pixels_of(dataset))
+        self._program = program.lower(
+            network.abstract_params(),
+            network.abstract_statistics(),
+            jax.ShapeDtypeStruct(shape, jnp.uint8),
+        ).compile()
+        self.compile_s = time.perf_counter() - started
+
+    def correct(self, params: Tree, statistics: Tree, split: Split) -> np.ndarray:
+        """Whether the best class of each picture of `split` is the right one, bool (picture,)."""
+        right = np.zeros(len(split.labels), dtype=bool)
+        for start in range(0, len(split.labels), SCORE_BATCH):
+            images = np.asarray(split.images[start : start + SCORE_BATCH])
+            labels = np.asarray(split.labels[start : start + SCORE_BATCH])
+            missing = SCORE_BATCH - len(images)
+            padded = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
+            classes = np.asarray(self._program(params, statistics, padded))
+            right[start : start + len(labels)] = classes[: len(labels)] == labels
+        return right
+
+
+def pixels_of(dataset: Dataset) -> Pixels:
+    """The scale of a data set's pictures."""
+    return Pixels(tuple(map(float, dataset.mean)), tuple(map(float, dataset.std)))
