@@ -95,10 +95,8 @@ def torch_network(architecture: Architecture) -> nn.Module:
 
 
 def params_count(network: nn.Module) -> int:
-    """Stored numbers of parameters and running statistics."""
-    counted = [*network.parameters()]
-    counted += [b for name, b in network.named_buffers() if "running" in name]
-    return sum(tensor.numel() for tensor in counted)
+    """Trained numbers."""
+    return sum(tensor.numel() for tensor in network.parameters())
 
 
 def make_optimizer(

@@ -47,7 +47,8 @@ _HEAD_MAX_BYTES = 2**26
 _WEIGHTS_MAX = 2**28  # a damaged file must not ask for all memory: weights may cost no bits
 _CLASSES_MAX = 2**20
 _FLOAT16_OVERFLOW = 65520.0  # from here on, the nearest float16 is infinity
-_LZMA = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "lp": 0, "pb": 0, "dict_size": 2**20}]
+_LZMA = {"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "lp": 0, "pb": 0, "dict_size": 2**20}
+_LZMA_LEAST_BYTES = 2**12  # of a dictionary
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ def pack(packed: Packed) -> bytes:
     content = text.encode()
     plain = struct.pack("<I", len(content)) + content
     plain += b"".join(write_form(form) for form in forms) + streams
-    head = lzma.compress(plain, format=lzma.FORMAT_RAW, filters=_LZMA)
+    head = lzma.compress(plain, format=lzma.FORMAT_RAW, filters=[_LZMA])
     digest = _digest(packed.coder, packed.float_bits, len(plain), head, body)
     return _header(packed.coder, packed.float_bits, len(head), len(plain), digest) + head + body
 
@@ -222,7 +223,10 @@ def _open(content: bytes, source: str) -> tuple[CoderName, FloatBits, bytes, byt
             f"{source}: a head of {plain_bytes:,} bytes; at most {_HEAD_MAX_BYTES:,}"
         )
     try:
-        decompressor = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_LZMA)
+        # Nothing looks back further than to the start: a small head needs little memory.
+        size = min(_LZMA["dict_size"], max(plain_bytes, _LZMA_LEAST_BYTES))
+        filters = [{**_LZMA, "dict_size": size}]
+        decompressor = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
         plain = decompressor.decompress(head, max_length=plain_bytes + 1)
     except lzma.LZMAError as error:
         raise WeightsError(f"{source}: the head is damaged ({error})") from error

@@ -18,7 +18,7 @@ from dse.errors import WeightsError
 LONGEST_BITS = 16
 SYMBOLS_MAX = 2**LONGEST_BITS
 
-_BLOCK_BYTES = 2**13  # decoded at once; bounds the memory, whatever the length
+_BLOCK_BYTES = 2**11  # decoded at once; bounds the memory, whatever the length
 
 
 def code_lengths(counts: np.ndarray) -> np.ndarray:
@@ -140,8 +140,8 @@ class HuffmanDecoder:
             out[:count] = order[0]
             return
         steps = 1 << (LONGEST_BITS - lengths[order].astype(np.int64))
-        symbol_of = np.repeat(order, steps)
-        length_of = np.repeat(lengths[order], steps)
+        symbol_of = np.repeat(order.astype(np.uint16), steps)
+        length_of = np.repeat(lengths[order].astype(np.uint8), steps)
         done = 0
         while done < count:
             windows = self._windows()
