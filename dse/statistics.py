@@ -84,6 +84,41 @@ def wilson_interval(correct_count: int, total_count: int, *, confidence: float =
     return Interval(share, low, high)
 
 
+def paired_lower_bound(
+    before: NDArray[np.bool_], after: NDArray[np.bool_], *, confidence: float = 0.95
+) -> float:
+    """What the accuracy of one set of weights less that of another is surely not under.
+
+    Both on the same pictures; over pictures alone, not over seeds (`dse.comparison` counts
+    both). Normal, with half a picture added that only the one gets right and half a picture
+    that only the other does, so that equal answers are not taken for certainty.
+
+    Args:
+        before: bool array (picture,), which pictures the one gets right.
+        after: bool array (picture,), which the other does.
+        confidence: of the bound, one-sided.
+
+    Returns:
+        A fraction, at most the difference that was measured.
+
+    Raises:
+        ObjectiveError: fewer than two pictures, other shapes, or a confidence outside (0, 1).
+
+    Source: Agresti and Min 2005, "Simple improved confidence intervals for comparing matched
+        proportions".
+    """
+    _check_confidence(confidence)
+    if before.shape != after.shape or before.ndim != 1 or len(before) < 2:
+        raise ObjectiveError(
+            f"the same two or more pictures are needed, but got {before.shape} and {after.shape}"
+        )
+    count = len(before)
+    differences = after.astype(np.float64) - before
+    spread = (float(differences.var()) * count + 1) / (count - 1)
+    width = NormalDist().inv_cdf(confidence) * math.sqrt(spread / count)
+    return float(differences.mean()) - width
+
+
 def student_t_quantile(probability: float, *, degrees_of_freedom: int) -> float:
     """Value that Student's t stays below with `probability`.
 

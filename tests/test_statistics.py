@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dse.errors import ObjectiveError
-from dse.statistics import mean_interval, student_t_quantile, wilson_interval
+from dse.statistics import (
+    mean_interval,
+    paired_lower_bound,
+    student_t_quantile,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -115,3 +120,31 @@ def test_wilson_interval_holds_the_share_and_is_symmetric(counts):
 def test_bad_input_is_refused_with_what_was_found(call, message):
     with pytest.raises(ObjectiveError, match=message):
         call()
+
+
+def test_a_paired_bound_by_hand():
+    # Of 100 pictures 6 get worse and 2 get better: mean -0.04, variance 0.08 - 0.0016, and with
+    # half a picture each way (100 * 0.0784 + 1) / 99 = 0.089293; its root over 10 is 0.029882.
+    before = np.arange(100) < 80
+    after = before.copy()
+    after[:6], after[80:82] = False, True
+    assert paired_lower_bound(before, after) == pytest.approx(-0.04 - 1.644854 * 0.029882, abs=1e-6)
+    # Equal answers are not certainty: sqrt(1 / 99 / 100).
+    assert paired_lower_bound(before, before) == pytest.approx(-1.644854 * 0.0100504, abs=1e-6)
+    assert paired_lower_bound(before, after, confidence=0.5) == pytest.approx(-0.04)
+
+
+def test_a_paired_bound_covers_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    truth, covered = -0.01, 0
+    for _ in range(2000):  # of each 100 pictures 5 get worse and 4 better
+        change = rng.choice([-1, 0, 1], 2500, p=[0.05, 0.91, 0.04])
+        before = np.where(change == 0, rng.random(2500) < 0.8, change < 0)
+        covered += paired_lower_bound(before, np.where(change == 0, before, change > 0)) <= truth
+    assert 0.935 < covered / 2000 < 0.97
+
+
+@pytest.mark.parametrize(("before", "after"), [((3,), (4,)), ((1,), (1,)), ((2, 2), (2, 2))])
+def test_a_paired_bound_needs_the_same_pictures(before, after):
+    with pytest.raises(ObjectiveError, match="the same two or more pictures are needed"):
+        paired_lower_bound(np.ones(before, bool), np.ones(after, bool))

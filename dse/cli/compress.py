@@ -86,7 +86,7 @@ def command(
         typer.Option(
             "--front",
             help="Search densities and values, draw accuracy against bytes, and write the "
-            "smallest file within --max-loss (0.5% unless given); takes --data.",
+            "smallest file surely within --max-loss (0.5% unless given); takes --data.",
         ),
     ] = False,
     trainings: Annotated[
@@ -248,9 +248,9 @@ def _front(
         show_front(document, table_path, pictures)
     if found.chosen is None:
         raise WeightsError(
-            f"each of {len(found.settings)} settings loses more than {max_loss:.2%} of the "
-            f"validation pictures, so {out} was not written; allow more with --max-loss, or "
-            "train longer with --epochs"
+            f"none of {len(found.settings)} settings is surely (95%) within {max_loss:.2%} of the "
+            f"accuracy before, so {out} was not written; allow more with --max-loss, or train "
+            "longer with --epochs"
         )
 
 

@@ -20,6 +20,7 @@ TITLES = (
     "bytes",
     "times\nsmaller",
     "accuracy,\nvalidation",
+    "95% sure\nnot under",
 )
 
 
@@ -43,6 +44,7 @@ def front_document(found: CompressionFront, facts: Mapping[str, Any]) -> dict[st
                 "nonzero_count": setting.stage.nonzero_count,
                 "file_bytes": setting.stage.file_bytes,
                 "validation_accuracy": setting.accuracy,
+                "difference_low": setting.difference_low,
                 "test_accuracy": setting.stage.test_accuracy,
                 "on_front": row in on_front,
                 "chosen": row == found.chosen,
@@ -96,7 +98,8 @@ def show_front(document: dict[str, Any], table_path: Path, pictures: list[Path])
             "trained" if row["values_trained"] else "shared",
             row["file_bytes"],
             f"{float32 / row['file_bytes']:.1f}",
-            percent(row["validation_accuracy"]) + (" *" if row["chosen"] else ""),
+            percent(row["validation_accuracy"]),
+            f"{100 * row['difference_low']:+.2f}" + (" *" if row["chosen"] else "  "),
         )
         for row in rows
     ]

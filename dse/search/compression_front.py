@@ -29,6 +29,7 @@ from dse.errors import WeightsError
 from dse.metadata import WeightsMetadata
 from dse.pareto import front
 from dse.search.rungs import Ladder, Standings, top_up
+from dse.statistics import paired_lower_bound
 from dse.training.compress import CompressionPlan
 from dse.training.compressor import Compressor, Stage
 from dse.training.tuner import Arrays, Tuner
@@ -53,6 +54,8 @@ class Setting:
         density: share of the kernels' weights that are not zero.
         price: of a bit; rising prices give fewer values and coarser ones.
         stage: size and accuracy of its file.
+        difference_low: what its accuracy less the given one is surely (95%) not under, on the
+            validation pictures; a fraction.
         content: the file.
         is_trained: whether its values were trained after they were shared.
     """
@@ -60,6 +63,7 @@ class Setting:
     density: float
     price: float
     stage: Stage
+    difference_low: float
     content: bytes
     is_trained: bool = False
 
@@ -78,8 +82,8 @@ class CompressionFront:
         given: the network as it came, stored to the bit.
         densities: the network at each density, before values are shared.
         settings: each setting without trained values, and those that were trained once more.
-        chosen: index of the smallest setting that loses no more than was allowed; None where
-            each loses more.
+        chosen: index of the smallest setting that surely loses no more than was allowed; None
+            where there is none.
     """
 
     given: Stage
@@ -120,7 +124,8 @@ def search_front(
         metadata: what its weights file says of it.
         plan: coder and bits of floats; what else it says does not count.
         tuner: trains and scores; one with pictures.
-        max_loss: most validation accuracy (a fraction) that the chosen setting may lose.
+        max_loss: most validation accuracy (a fraction) that the chosen setting may lose, at 95%
+            confidence: the smallest of many is often one that was lucky.
         trainings: settings whose values are trained at most.
         densities: shares of all weights, falling.
         prices: of a bit, rising.
@@ -149,6 +154,7 @@ class _FrontSearch:
         self._settings: list[Setting] = []
         self._sparse: list[Arrays] = []  # of each setting without trained values
         self._floor = 0.0
+        self._right = np.zeros(0, dtype=bool)
         self._weights_count = 0
 
     def run(
@@ -161,16 +167,16 @@ class _FrontSearch:
     ) -> CompressionFront:
         bits = exact_bits(arrays)
         packed = Packed(self._metadata, share_losslessly(arrays, bits), bits, self._plan.coder)
-        given = self._compressor.scored("given", pack(packed), test=True)
-        if given.validation_accuracy is None:
+        given, right = self._compressor.measured("given", pack(packed), test=True)
+        if given.validation_accuracy is None or right is None:
             raise WeightsError("a front of accuracy takes pictures to score")
+        self._right = right
         self._on_stage(given)
         self._floor = FLOOR * given.validation_accuracy
         self._weights_count = sum(kernel.size for kernel in kernels_of(arrays).values())
         stages = self._untrained(arrays, densities, prices)
         self._train(trainings)
-        at_least = given.validation_accuracy - max_loss
-        able = [row for row, setting in enumerate(self._settings) if setting.accuracy >= at_least]
+        able = [row for row, s in enumerate(self._settings) if s.difference_low >= -max_loss]
         chosen = min(able, key=lambda row: self._settings[row].stage.file_bytes, default=None)
         if chosen is not None:
             self._test(chosen)
@@ -230,9 +236,11 @@ class _FrontSearch:
         self, density: float, price: float, content: bytes, *, is_trained: bool
     ) -> Setting:
         name = _name(density, price) + (", values trained" if is_trained else "")
-        stage = self._compressor.scored(name, content)
+        stage, right = self._compressor.measured(name, content)
+        assert right is not None
         self._on_stage(stage)
-        return Setting(density, price, stage, content, is_trained)
+        low = paired_lower_bound(self._right, right)
+        return Setting(density, price, stage, low, content, is_trained)
 
     def _test(self, row: int) -> None:
         setting = self._settings[row]

@@ -215,7 +215,8 @@ class _Compression:
     def _test_last(self, content: bytes) -> None:
         """Score the test pictures with the result: the last stage that was kept."""
         last = max(index for index, stage in enumerate(self._stages) if stage.kept)
-        accuracy = self._tuner.score(unpack(content)[1], test=True)
+        tested = self._tuner.right(unpack(content)[1], test=True)
+        accuracy = None if tested is None else float(tested.mean())
         self._stages[last] = replace(self._stages[last], test_accuracy=accuracy)
 
 

@@ -69,11 +69,20 @@ class Compressor:
 
     def scored(self, name: str, content: bytes, *, test: bool = False) -> Stage:
         """What a file takes, and how often what it holds is right."""
+        return self.measured(name, content, test=test)[0]
+
+    def measured(
+        self, name: str, content: bytes, *, test: bool = False
+    ) -> tuple[Stage, np.ndarray | None]:
+        """The same, and which validation pictures are right; None where there are none."""
         _, values = unpack(content)
-        return Stage(
+        right = self._tuner.right(values)
+        tested = self._tuner.right(values, test=True) if test else None
+        stage = Stage(
             name,
             sum(int(np.count_nonzero(kernel)) for kernel in kernels_of(values).values()),
             len(content),
-            self._tuner.score(values),
-            self._tuner.score(values, test=True) if test else None,
+            None if right is None else float(right.mean()),
+            None if tested is None else float(tested.mean()),
         )
+        return stage, right

@@ -55,8 +55,8 @@ class Tuner(Protocol):
         """The arrays, with kernels that share values as in `mixed`."""
         ...
 
-    def score(self, arrays: Arrays, *, test: bool = False) -> float | None:
-        """Accuracy on the validation or the test pictures; None where there are none."""
+    def right(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
+        """Which of the validation or test pictures are right, bool; None without pictures."""
         ...
 
 
@@ -75,7 +75,7 @@ class NoPictures:
         """As it is."""
         return mixed
 
-    def score(self, arrays: Arrays, *, test: bool = False) -> float | None:
+    def right(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
         """None."""
         return None
 
@@ -117,18 +117,18 @@ class PictureTuner:
         On training pictures, which keeps the others out of this choice.
         """
         kernels = kernels_of(arrays)
-        before = self._right(arrays)
+        before = self._probe_score(arrays)
         losses: dict[str, list[tuple[float, float]]] = {}
         for path, kernel in kernels.items():
             present = np.count_nonzero(kernel) / kernel.size
             losses[path] = [(present, 0.0)]
             for step in SENSITIVITY_STEPS:
                 pruned = prune(arrays, {path: step * present})
-                losses[path].append((step * present, before - self._right(pruned)))
+                losses[path].append((step * present, before - self._probe_score(pruned)))
         sizes = {path: kernel.size for path, kernel in kernels.items()}
         return shared_out_densities(sizes, losses, density)
 
-    def _right(self, arrays: Arrays) -> float:
+    def _probe_score(self, arrays: Arrays) -> float:
         return float(self._scorer.correct(*nested(arrays), self._probe).mean())
 
     def sparse(self, stage: str, arrays: Arrays, densities: Mapping[str, float]) -> Arrays:
@@ -158,10 +158,10 @@ class PictureTuner:
         recipe = pruning_recipe(self._recipe, self._epochs)
         return make_sparse_trainer(self._architecture, self._dataset, recipe)
 
-    def score(self, arrays: Arrays, *, test: bool = False) -> float | None:
-        """Share of the pictures that are right."""
+    def right(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
+        """Which pictures are right."""
         split = self._dataset.test if test else self._dataset.validation
-        return float(self._scorer.correct(*nested(arrays), split).mean())
+        return self._scorer.correct(*nested(arrays), split)
 
     def _options(self, stage: str) -> dict[str, Any]:
         """Where a stage's run is kept, and what all of them share."""

@@ -29,6 +29,7 @@ METADATA = WeightsMetadata(
     preprocessing=trained_preprocessing(SHAPE, (0.5,), (0.2,)),
 )
 GIVEN = 0.9
+PICTURES = 100_000
 
 
 @pytest.fixture
@@ -62,8 +63,11 @@ class Scripted:
         marked[0] = 7.0
         return {**mixed, "conv1/bias": marked}
 
-    def score(self, arrays, *, test: bool = False) -> float:
+    def right(self, arrays, *, test: bool = False) -> np.ndarray:
         self.tests_count += test
+        return np.arange(PICTURES) < round(PICTURES * self.score(arrays))
+
+    def score(self, arrays) -> float:
         kernels = kernels_of(arrays).values()
         values = np.mean([len(np.unique(kernel)) for kernel in kernels])
         trained = self.gain if arrays["conv1/bias"][0] == 7.0 else 0.0
@@ -93,7 +97,7 @@ def test_densities_follow_each_other_and_the_sizes_are_those_of_files(arrays) ->
         assert setting.stage.file_bytes == len(setting.content)
         _, values = unpack(setting.content)
         assert density_of(values) <= setting.density  # sharing may set more of them to zero
-        assert setting.accuracy == pytest.approx(tuner.score(values))
+        assert setting.accuracy == pytest.approx(tuner.score(values), abs=1e-5)
 
 
 def test_a_higher_price_makes_a_smaller_file(arrays) -> None:
@@ -106,7 +110,9 @@ def test_a_higher_price_makes_a_smaller_file(arrays) -> None:
 def test_the_chosen_file_is_the_smallest_within_the_loss_and_alone_is_tested(arrays) -> None:
     tuner = Scripted(smooth)
     result = found(arrays, tuner)
-    able = [s for s in result.settings if s.accuracy >= result.given.validation_accuracy - 0.01]
+    able = [s for s in result.settings if s.difference_low >= -0.01]
+    measured = [s for s in result.settings if s.accuracy >= result.given.validation_accuracy - 0.01]
+    assert 0 < len(able) < len(measured)  # some are only luckily within it
     chosen = result.settings[result.chosen]
     assert chosen.stage.file_bytes == min(s.stage.file_bytes for s in able)
     assert tuner.tests_count == 2  # the network as it came, and the chosen one
@@ -126,7 +132,7 @@ def test_training_goes_to_the_front_and_no_setting_gets_it_twice(arrays) -> None
         (before,) = [
             s for s in untrained if (s.density, s.price) == (setting.density, setting.price)
         ]
-        assert setting.accuracy == pytest.approx(before.accuracy + 0.005)
+        assert setting.accuracy == pytest.approx(before.accuracy + 0.005, abs=2e-5)
 
 
 def test_training_ends_when_the_front_is_trained(arrays) -> None:
@@ -155,10 +161,10 @@ def test_nothing_is_chosen_where_all_lose_too_much(arrays) -> None:
     all_of_them = np.mean([kernel.size for kernel in kernels_of(arrays).values()])
     tuner = Scripted(lambda d, values: GIVEN if values == all_of_them else GIVEN - 0.05)
     result = found(arrays, tuner, max_loss=0.049)
-    assert result.given.validation_accuracy == GIVEN
+    assert result.given.validation_accuracy == pytest.approx(GIVEN)
     assert result.chosen is None
     assert tuner.tests_count == 1
-    assert found(arrays, tuner, max_loss=0.051).chosen is not None
+    assert found(arrays, tuner, max_loss=0.052).chosen is not None
 
 
 def test_without_pictures_there_is_no_front(arrays) -> None:
@@ -177,7 +183,7 @@ def test_the_front_is_that_of_all_pairs(arrays) -> None:
     content = pack(Packed(METADATA, share_losslessly(arrays), 32, "ans"))
     stage = Stage("any", 0, 0)
     settings = [
-        Setting(1.0, 0.1, replace(stage, file_bytes=int(size), validation_accuracy=a), content)
+        Setting(1.0, 0.1, replace(stage, file_bytes=int(size), validation_accuracy=a), 0.0, content)
         for size, a in zip(rng.integers(1, 40, 60), rng.integers(0, 20, 60) / 20, strict=True)
     ]
 

@@ -51,11 +51,12 @@ class Scripted:
         self.stages.append(stage)
         return mixed
 
-    def score(self, arrays, *, test: bool = False) -> float:
+    def right(self, arrays, *, test: bool = False) -> np.ndarray:
         self.tests_count += test
         kernels = [a for path, a in arrays.items() if path.endswith("/kernel")]
         density = sum(np.count_nonzero(k) for k in kernels) / sum(k.size for k in kernels)
-        return self.accuracy_of(density, max(len(np.unique(k)) for k in kernels))
+        accuracy = self.accuracy_of(density, max(len(np.unique(k)) for k in kernels))
+        return np.arange(10_000) < round(10_000 * accuracy)
 
 
 def run(arrays, tuner, **plan):
@@ -163,7 +164,7 @@ def test_a_sensitive_layer_keeps_its_weights(arrays) -> None:
         def __init__(self) -> None:
             pass
 
-        def _right(self, arrays) -> float:  # only conv1 matters
+        def _probe_score(self, arrays) -> float:  # only conv1 matters
             kernel = arrays["conv1/kernel"]
             return 0.9 * np.count_nonzero(kernel) / kernel.size
 
