@@ -20,8 +20,8 @@ from dse.search.jobs import (
     job_from_plain,
     setup_from_plain,
 )
-from dse.search.worker import _of_this_processor
 from dse.training import Recipe
+from dse.training.compile_cache import _of_this_processor
 
 
 def run(sweep, tmp_path: Path, *, workers: int = 2):
