@@ -16,14 +16,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dse.compression import Packed, pack
+from dse.compression import pack
 from dse.compression.pipeline import (
     check_finite,
     density_of,
-    exact_bits,
     kernels_of,
     share_by_price,
-    share_losslessly,
 )
 from dse.errors import WeightsError
 from dse.metadata import WeightsMetadata
@@ -165,14 +163,14 @@ class _FrontSearch:
         densities: Sequence[float],
         prices: Sequence[float],
     ) -> CompressionFront:
-        bits = exact_bits(arrays)
-        packed = Packed(self._metadata, share_losslessly(arrays, bits), bits, self._plan.coder)
-        given, right = self._compressor.measured("given", pack(packed), test=True)
+        content = self._compressor.lossless(arrays)
+        given, right = self._compressor.measured("given", content)
         if given.validation_accuracy is None or right is None:
             raise WeightsError("a front of accuracy takes pictures to score")
         self._right = right
-        self._on_stage(given)
         self._floor = FLOOR * given.validation_accuracy
+        given = self._compressor.tested(given, content)
+        self._on_stage(given)
         self._weights_count = sum(kernel.size for kernel in kernels_of(arrays).values())
         stages = self._untrained(arrays, densities, prices)
         self._train(trainings)
@@ -244,7 +242,7 @@ class _FrontSearch:
 
     def _test(self, row: int) -> None:
         setting = self._settings[row]
-        tested = self._compressor.scored(setting.stage.name, setting.content, test=True)
+        tested = self._compressor.tested(setting.stage, setting.content)
         self._settings[row] = replace(setting, stage=tested)
 
 

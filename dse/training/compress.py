@@ -14,16 +14,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from dse.compression import Packed, pack, unpack
 from dse.compression.floats import FloatBits
 from dse.compression.pipeline import (
     check_finite,
     density_of,
-    exact_bits,
     kernels_of,
     share_by_bits,
     share_by_price,
-    share_losslessly,
     share_to_fit,
 )
 from dse.compression.streams import CoderName
@@ -124,10 +121,8 @@ class _Compression:
 
     def run(self, arrays: Arrays) -> Compressed:
         plan = self._plan
-        bits = exact_bits(arrays)
-        given = Packed(self._metadata, share_losslessly(arrays, bits), bits, plan.coder)
-        content = pack(given)
-        first = self._compressor.scored("given", content, test=True)
+        content = self._compressor.lossless(arrays)
+        first = self._compressor.tested(self._compressor.scored("given", content), content)
         self._keep(first)
         if plan.lossless or (plan.target_bytes or 0) >= len(content):
             return Compressed(tuple(self._stages), content)
@@ -215,9 +210,7 @@ class _Compression:
     def _test_last(self, content: bytes) -> None:
         """Score the test pictures with the result: the last stage that was kept."""
         last = max(index for index, stage in enumerate(self._stages) if stage.kept)
-        tested = self._tuner.right(unpack(content)[1], test=True)
-        accuracy = None if tested is None else float(tested.mean())
-        self._stages[last] = replace(self._stages[last], test_accuracy=accuracy)
+        self._stages[last] = self._compressor.tested(self._stages[last], content)
 
 
 def _descend(ladder: Sequence[float], start: float, step: Callable[[float], bool]) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dse.compression import Packed, SharedWeights, pack, unpack
 from dse.compression.floats import FloatBits
-from dse.compression.pipeline import Mixed, fold_norms, kernels_of, share_losslessly
+from dse.compression.pipeline import Mixed, exact_bits, fold_norms, kernels_of, share_losslessly
 from dse.compression.streams import CoderName
 from dse.metadata import WeightsMetadata
 from dse.training.tuner import Arrays, Tuner
@@ -52,6 +52,11 @@ class Compressor:
         self._metadata, self._tuner = metadata, tuner
         self._float_bits, self._coder = float_bits, coder
 
+    def lossless(self, arrays: Arrays) -> bytes:
+        """The file of arrays as they are, to the bit."""
+        bits = exact_bits(arrays)
+        return pack(Packed(self._metadata, share_losslessly(arrays, bits), bits, self._coder))
+
     def tuned(self, stage: str, arrays: Arrays, mixed: Mixed) -> bytes:
         """The file of arrays whose kernels share values as in `mixed`, which are trained."""
         return pack(self.packed(self._tuner.shared(stage, arrays, mixed)))
@@ -67,22 +72,22 @@ class Compressor:
         arrays: Mixed = {**fold_norms(plain), **shared}
         return Packed(self._metadata, arrays, self._float_bits, self._coder)
 
-    def scored(self, name: str, content: bytes, *, test: bool = False) -> Stage:
+    def scored(self, name: str, content: bytes) -> Stage:
         """What a file takes, and how often what it holds is right."""
-        return self.measured(name, content, test=test)[0]
+        return self.measured(name, content)[0]
 
-    def measured(
-        self, name: str, content: bytes, *, test: bool = False
-    ) -> tuple[Stage, np.ndarray | None]:
+    def measured(self, name: str, content: bytes) -> tuple[Stage, np.ndarray | None]:
         """The same, and which validation pictures are right; None where there are none."""
         _, values = unpack(content)
         right = self._tuner.right(values)
-        tested = self._tuner.right(values, test=True) if test else None
-        stage = Stage(
-            name,
-            sum(int(np.count_nonzero(kernel)) for kernel in kernels_of(values).values()),
-            len(content),
-            None if right is None else float(right.mean()),
-            None if tested is None else float(tested.mean()),
-        )
-        return stage, right
+        nonzero_count = sum(int(np.count_nonzero(k)) for k in kernels_of(values).values())
+        return Stage(name, nonzero_count, len(content), _accuracy(right)), right
+
+    def tested(self, stage: Stage, content: bytes) -> Stage:
+        """The stage with its accuracy on the test pictures, where there are any."""
+        right = self._tuner.right(unpack(content)[1], test=True)
+        return replace(stage, test_accuracy=_accuracy(right))
+
+
+def _accuracy(right: np.ndarray | None) -> float | None:
+    return None if right is None else float(right.mean())

@@ -7,6 +7,10 @@ import lzma
 import struct
 from typing import Any
 
+from dse.architecture import Architecture
+from dse.metadata import WeightsMetadata
+from dse.preprocessing import trained_preprocessing
+
 HEADER = struct.Struct("<4sBBBBII8s")
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "lp": 0, "pb": 0, "dict_size": 2**20}]
 
@@ -34,3 +38,15 @@ def rewritten(content: bytes, text: bytes, side: bytes) -> bytes:
     plain = struct.pack("<I", len(text)) + text + side
     head = lzma.compress(plain, lzma.FORMAT_RAW, filters=FILTERS)
     return sealed(header, head, len(plain), body)
+
+
+def metadata_of(architecture: Architecture, **changes: Any) -> WeightsMetadata:
+    shape = architecture.input_shape
+    values: dict[str, Any] = {
+        "family": architecture.family,
+        "metaparameters": dict(architecture.metaparameters),
+        "input_shape": shape,
+        "classes": tuple(map(str, range(architecture.classes_count))),
+        "preprocessing": trained_preprocessing(shape, (0.5,) * shape[2], (0.2,) * shape[2]),
+    }
+    return WeightsMetadata(**values | changes)

@@ -33,9 +33,8 @@ from dse.compression.floats import FloatBits
 from dse.compression.kernels import FORMS
 from dse.compression.streams import CODERS, CoderName
 from dse.errors import WeightsError
-from dse.metadata import WeightsMetadata
 from dse.preprocessing import PREPROCESSINGS, trained_preprocessing
-from tests.compression.dsz_parts import FILTERS, opened, rewritten, sealed
+from tests.compression.dsz_parts import FILTERS, metadata_of, opened, rewritten, sealed
 from tests.compression.encoder import mutated
 from tests.compression.published import FILE
 from tests.compression.test_floats import slow_codebooks, slow_floats
@@ -57,18 +56,6 @@ NETWORKS = {
     "dense layers": build(make_candidate("alexnet", {"variant": "tiny"}), (8, 8, 1), 10),
 }
 BIASES = NETWORKS["biases"]
-
-
-def metadata_of(architecture: Architecture, **changes: Any) -> WeightsMetadata:
-    shape = architecture.input_shape
-    values: dict[str, Any] = {
-        "family": architecture.family,
-        "metaparameters": dict(architecture.metaparameters),
-        "input_shape": shape,
-        "classes": tuple(map(str, range(architecture.classes_count))),
-        "preprocessing": trained_preprocessing(shape, (0.5,) * shape[2], (0.2,) * shape[2]),
-    }
-    return WeightsMetadata(**values | changes)
 
 
 def random_arrays(architecture: Architecture, seed: int = 0) -> Arrays:

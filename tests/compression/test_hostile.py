@@ -14,9 +14,7 @@ from dse.compression import pack, unpack
 from dse.compression.container import Packed
 from dse.compression.shared import SharedWeights, share_exactly
 from dse.errors import DseError
-from dse.metadata import WeightsMetadata
-from dse.preprocessing import trained_preprocessing
-from tests.compression.dsz_parts import opened, rewritten, sealed
+from tests.compression.dsz_parts import metadata_of, opened, rewritten, sealed
 from tests.compression.encoder import mutated
 
 MOST_CPU_S = 1.0
@@ -45,15 +43,7 @@ def file_of(architecture: Architecture, coder: str) -> bytes:
             arrays[parameter.path] = share_exactly(picked, 32) or picked
         else:
             arrays[parameter.path] = rng.normal(size=parameter.shape).astype(np.float32)
-    shape = architecture.input_shape
-    metadata = WeightsMetadata(
-        family=architecture.family,
-        metaparameters=dict(architecture.metaparameters),
-        input_shape=shape,
-        classes=tuple(map(str, range(architecture.classes_count))),
-        preprocessing=trained_preprocessing(shape, (0.5,) * shape[2], (0.2,) * shape[2]),
-    )
-    return pack(Packed(metadata, arrays, 32, coder))
+    return pack(Packed(metadata_of(architecture), arrays, 32, coder))
 
 
 def broken() -> Iterator[tuple[Architecture, bytes]]:
