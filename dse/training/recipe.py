@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from dse.architecture import nearest
 from dse.errors import ConfigError, TrainingError
+
+Optimizer = Literal["sgd", "adamw", "muon"]
 
 _BOUNDS: dict[str, tuple[float, float]] = {
     "learning_rate": (1e-8, 100.0),
@@ -30,16 +32,18 @@ class Recipe:
     """Everything about a training run but the network, the pictures and the seed.
 
     Attributes:
-        optimizer: `sgd` (Nesterov momentum) or `adamw`.
+        optimizer: `sgd` (Nesterov momentum), `adamw`, or `muon` (orthogonal updates of the
+            convolution kernels by five Newton-Schulz steps, AdamW at a fifth of the rate for
+            the rest; Jordan et al. 2024, "Muon: an optimizer for hidden layers").
         learning_rate: peak of the one-cycle schedule (cosine up from 1/25 of it, cosine
             down to 1/250,000 of it; Smith and Topin 2018).
-        momentum: of `sgd`; the first-moment decay of `adamw`.
+        momentum: of `sgd` and `muon`; the first-moment decay of `adamw`.
         warmup_share: share of all steps before the peak, which is the last step at most.
         batch_size: pictures a step; the last, incomplete batch of an epoch is left out
             (every epoch leaves out others).
         epochs: passes over the training pictures.
-        weight_decay: on kernels alone; times the learning rate each step for `adamw`,
-            added to the gradient for `sgd`.
+        weight_decay: on kernels alone; times the learning rate each step for `adamw`
+            and `muon`, added to the gradient for `sgd`.
         label_smoothing: share of the target spread over all classes.
         crop_px: random crops from a border of this many pixels; 0 for none.
         flip: mirror every second picture.
@@ -47,7 +51,7 @@ class Recipe:
         clip_norm: largest global norm of a gradient; 0 for no limit.
     """
 
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Optimizer = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.9
     warmup_share: float = 0.3
@@ -71,8 +75,11 @@ class Recipe:
             for name, (low, high) in _BOUNDS.items()
             if not low <= (value := getattr(self, name)) <= high
         ]
-        if self.optimizer not in ("sgd", "adamw"):
-            problems.append(f"optimizer is {self.optimizer!r}, but must be one of sgd, adamw")
+        if self.optimizer not in get_args(Optimizer):
+            problems.append(
+                f"optimizer is {self.optimizer!r}, but must be one of "
+                + ", ".join(get_args(Optimizer))
+            )
         if problems:
             raise ConfigError(problems)
 

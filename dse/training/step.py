@@ -14,6 +14,9 @@ from dse.networks import Network
 from dse.training.parametrization import Parametrization, Tree
 from dse.training.recipe import Recipe
 
+MUON_REST = 0.2
+"""Learning rate of what Muon does not fit (dense kernels, biases, norms), as a share of its own."""
+
 
 class TrainState(NamedTuple):
     """What a training run carries from step to step.
@@ -54,11 +57,41 @@ def make_optimizer(recipe: Recipe, steps_count: int) -> optax.GradientTransforma
     schedule = learning_rates(recipe, steps_count)
     clip = optax.clip_by_global_norm(recipe.clip_norm) if recipe.clip_norm else optax.identity()
     decay = optax.add_decayed_weights(recipe.weight_decay, mask=_kernels)
-    if recipe.optimizer == "adamw":
+    if recipe.optimizer in ("adamw", "muon"):
         moments = optax.scale_by_adam(b1=recipe.momentum)
+        if recipe.optimizer == "muon":
+            rest = optax.chain(moments, optax.scale(MUON_REST))
+            moments = optax.partition({"matrix": _muon(recipe), "rest": rest}, _muon_labels)
         return optax.chain(clip, moments, decay, optax.scale_by_learning_rate(schedule))
     momentum = optax.trace(recipe.momentum, nesterov=True)
     return optax.chain(clip, decay, momentum, optax.scale_by_learning_rate(schedule))
+
+
+def _muon(recipe: Recipe) -> optax.GradientTransformation:
+    """Orthogonal updates of convolution kernels, each as a matrix (height · width · in, out)."""
+
+    def dimensions(kernels: Tree) -> Tree:
+        return jax.tree.map(
+            lambda kernel: optax.contrib.MuonDimensionNumbers(tuple(range(kernel.ndim - 1)), -1),
+            kernels,
+        )
+
+    def widened(updates: Tree, params: Tree | None = None) -> Tree:
+        def scaled(update: jax.Array) -> jax.Array:
+            ratio = update.shape[-1] ** 2 / update.size
+            return update * max(1.0, ratio) ** 0.5
+
+        return jax.tree.map(scaled, updates)
+
+    muon = optax.contrib.scale_by_muon(beta=recipe.momentum, weight_dimension_numbers=dimensions)
+    return optax.chain(muon, optax.stateless(widened))
+
+
+def _muon_labels(params: Tree) -> Tree:
+    """`matrix` for convolution kernels, `rest` for dense ones, biases and norms."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: "matrix" if path[-1].key == "kernel" and x.ndim == 4 else "rest", params
+    )
 
 
 def _kernels(params: Tree) -> Tree:

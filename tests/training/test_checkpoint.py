@@ -38,6 +38,7 @@ RECIPES = {
         flip=True,
         label_smoothing=0.1,
     ),
+    "muon": Recipe(optimizer="muon", learning_rate=0.02, batch_size=16, epochs=EPOCHS, crop_px=1),
 }
 
 

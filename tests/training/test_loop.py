@@ -168,7 +168,7 @@ def test_fewer_pictures_than_a_batch_are_refused(quarters):
         Trainer(small_architecture(), quarters, recipe)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
 def test_only_kernels_decay(optimizer):
     recipe = Recipe(optimizer=optimizer, learning_rate=1.0, weight_decay=0.1, warmup_share=1.0)
     params = {"conv1": {"kernel": np.ones((1, 1, 1, 1)), "bias": np.ones(1), "scale": np.ones(1)}}
@@ -180,3 +180,33 @@ def test_only_kernels_decay(optimizer):
     # The first step of the schedule has 1/25 of the peak; nesterov adds 0.9 of the velocity.
     factor = 1.9 if optimizer == "sgd" else 1.0
     assert float(updates["conv1"]["kernel"][0, 0, 0, 0]) == pytest.approx(-0.1 / 25 * factor)
+
+
+def test_muon_makes_updates_of_convolutions_orthogonal_and_leaves_the_rest_to_adam():
+    rate = 0.5
+    recipe = Recipe(
+        optimizer="muon", learning_rate=25 * rate, weight_decay=0.0, warmup_share=1.0, clip_norm=0.0
+    )
+    rng = np.random.default_rng(0)
+    shapes = {"wide": (1, 1, 8, 32), "tall": (3, 3, 16, 8), "dense": (16, 4), "bias": (4,)}
+    gradients = {name: {"kernel": rng.normal(size=shape)} for name, shape in shapes.items()}
+    for name in ("wide", "tall"):
+        gradients[name]["kernel"] *= np.geomspace(1, 8, shapes[name][-1])
+    gradients["bias"] = {"bias": gradients["bias"]["kernel"]}
+    gradients = jax.tree.map(lambda x: x.astype(np.float32), gradients)
+    transform = make_optimizer(recipe, 10)
+    updates, _ = transform.update(gradients, transform.init(gradients), gradients)
+    # Five Newton-Schulz steps bring singular values near 1 (0.7 to 1.2), wherever they were;
+    # a matrix with four times as many columns as rows gets twice the update.
+    for name, scale in (("wide", 2.0), ("tall", 1.0)):
+        gradient = gradients[name]["kernel"].reshape(-1, shapes[name][-1])
+        update = -np.asarray(updates[name]["kernel"]).reshape(gradient.shape) / rate / scale
+        left, values, right = np.linalg.svd(gradient, full_matrices=False)
+        assert values.max() / values.min() > 2
+        found = left.T @ update @ right.T  # the same singular vectors
+        assert np.abs(found - np.diag(np.diag(found))).max() < 1e-3
+        assert 0.6 < np.diag(found).min() <= np.diag(found).max() < 1.3
+    # Adam's first step is the gradient's sign.
+    for name, leaf in (("dense", "kernel"), ("bias", "bias")):
+        expected = -0.2 * rate * np.sign(gradients[name][leaf])
+        np.testing.assert_allclose(updates[name][leaf], expected, rtol=1e-4)
