@@ -219,7 +219,9 @@ def _draw_reference(axes: Axes, answer: Answer) -> list[Key]:
     keys: list[Key] = [(words, key(**REFERENCE_LOOK))]
     if answer.margin:
         axes.axhline(percent - 100 * answer.margin, zorder=1.2, **LEAST_LOOK)
-        keys.append((f"less the margin of {100 * answer.margin:g} points", key(**LEAST_LOOK)))
+        points = f"{100 * answer.margin:g}"
+        name = f"less the margin of {points} point{'' if points == '1' else 's'}"
+        keys.append((name, key(**LEAST_LOOK)))
     return keys
 
 

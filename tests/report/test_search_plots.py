@@ -130,7 +130,7 @@ def test_stopped_ones_stand_faintly_at_their_last_accuracy(study, as_answer):
     assert (3000, pytest.approx(70.5)) in places(stopped)
     assert stopped.get_alpha() < 0.6
     assert stopped.get_markersize() < 4
-    assert "less the margin of 1 points" in words_of(figure)
+    assert "less the margin of 1 point" in words_of(figure)
     # A candidate with a finished seed is finished, whatever became of its other seeds.
     rows = [*small_search(), search_row("a", 2, {1: 0.6}, stage="finals")]
     assert stopped_trials(study(rows))["candidate"].tolist() == ["b", "d"]
