@@ -7,7 +7,6 @@ is one process for each device. Workers know nothing but their job.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import os
@@ -82,19 +81,6 @@ def worker_environment(worker: int) -> dict[str, str]:
     flags = f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip()
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     return environment | threads | {"XLA_FLAGS": flags, "GLIBC_TUNABLES": _MALLOC}
-
-
-def core_of(worker: int, workers_count: int) -> int | None:
-    """The core that a worker is bound to; None where the system is to choose.
-
-    One worker on each core that this process may run on: moved between cores they would lose
-    their caches. With fewer workers than cores none is bound, since a second study would bind
-    its own to the same ones and leave the others idle.
-    """
-    if gpu_count() or not hasattr(os, "sched_getaffinity"):
-        return None
-    cores = sorted(os.sched_getaffinity(0))
-    return cores[worker % len(cores)] if workers_count % len(cores) == 0 else None
 
 
 class JobSource(Protocol):
@@ -263,9 +249,6 @@ class Executor:
             )
         except OSError as error:
             raise StudyError(f"worker {number} cannot be started: {error}") from error
-        if (core := core_of(number, self.workers_count)) is not None:
-            with contextlib.suppress(OSError):  # it is gone already, or a container forbids it
-                os.sched_setaffinity(process.pid, {core})
         worker = _Worker(number, process, log, log_start_bytes)
         self._workers[number] = worker
         assert process.stdout is not None

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -10,13 +9,7 @@ import pytest
 
 from dse.errors import StudyError
 from dse.search import executor as executor_module
-from dse.search.executor import (
-    Executor,
-    core_of,
-    default_workers,
-    gpu_count,
-    worker_environment,
-)
+from dse.search.executor import Executor, default_workers, gpu_count, worker_environment
 from dse.search.jobs import (
     Ended,
     EpochDone,
@@ -58,27 +51,6 @@ def test_every_job_ends_once_with_its_measurement(sweep, tmp_path, fake_worker, 
             assert measured.validation_accuracy == 0.5 + ratio / 4 + job.replicate / 100
     kinds = Counter(type(event) for event in events)
     assert kinds == {Started: 6, EpochDone: 6, Ended: 6}
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
-def test_workers_are_bound_to_a_core_each_where_there_is_one_for_each(
-    sweep, tmp_path, fake_worker, monkeypatch
-):
-    cores = sorted(os.sched_getaffinity(0))
-    with monkeypatch.context() as patch:
-        patch.setattr(executor_module, "gpu_count", lambda: 0)
-        patch.setattr(os, "sched_getaffinity", lambda _: {9, 3, 5})
-        assert [core_of(k, 3) for k in range(3)] == [3, 5, 9]
-        assert [core_of(k, 6) for k in range(6)] == [3, 5, 9, 3, 5, 9]
-        assert core_of(0, 2) is core_of(0, 4) is None
-        patch.setattr(executor_module, "gpu_count", lambda: 1)
-        assert core_of(0, 3) is None
-    monkeypatch.setattr(executor_module, "gpu_count", lambda: 0)
-    with Executor(Setup(tmp_path, sweep.recipe), len(cores), tmp_path / "logs") as executor:
-        for event in executor.run(sweep.jobs):
-            if isinstance(event, Started):
-                process = executor._workers[event.worker].process
-                assert os.sched_getaffinity(process.pid) == {cores[event.worker]}
 
 
 def test_one_worker_takes_jobs_in_order(sweep, tmp_path, fake_worker):
