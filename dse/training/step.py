@@ -12,7 +12,6 @@ import optax
 from dse.data.augment import augment
 from dse.networks import Network
 from dse.training.parametrization import Parametrization, Tree
-from dse.training.parts import in_parts, parts_of
 from dse.training.recipe import Recipe
 
 MUON_REST = 0.2
@@ -113,7 +112,6 @@ def make_train_program(
     channel), labels int32 (step, batch), and one key; the noise of a step depends on the
     key and on the step's number alone. It gives the new state and the loss of each step.
     """
-    parts_count = parts_of(network, recipe.batch_size)
 
     def loss_of(
         params: Tree, state: TrainState, images: jax.Array, labels: jax.Array, key: jax.Array
@@ -124,20 +122,6 @@ def make_train_program(
             jax.nn.one_hot(labels, logits.shape[-1]), recipe.label_smoothing
         )
         return optax.softmax_cross_entropy(logits, targets).mean(), statistics
-
-    def gradients_of(
-        state: TrainState, images: jax.Array, labels: jax.Array, key: jax.Array
-    ) -> tuple[tuple[jax.Array, Tree], Tree]:
-        whole = jax.value_and_grad(loss_of, has_aux=True)
-        if parts_count == 1:
-            return whole(state.params, state, images, labels, key)
-
-        def of_part(params: Tree, *part: jax.Array) -> tuple[jax.Array, Tree]:
-            (loss, _), gradients = whole(params, state, *part)
-            return loss, gradients
-
-        loss, gradients = in_parts(of_part, parts_count)(state.params, images, labels, key)
-        return (loss, state.statistics), gradients
 
     def program(
         state: TrainState, images: jax.Array, labels: jax.Array, key: jax.Array
@@ -153,7 +137,9 @@ def make_train_program(
                 flip=recipe.flip,
                 cutout=recipe.cutout_px,
             )
-            (loss, statistics), gradients = gradients_of(state, pictures, batch[1], dropout_key)
+            (loss, statistics), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+                state.params, state, pictures, batch[1], dropout_key
+            )
             updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
             params = optax.apply_updates(state.params, updates)
             step_count = state.step + 1
