@@ -85,8 +85,9 @@ def command(
         bool,
         typer.Option(
             "--front",
-            help="Search densities and values, draw accuracy against bytes, and write the "
-            "smallest file surely within --max-loss (0.5% unless given); takes --data.",
+            help="Search densities and prices (of a bit in the file: the higher, the fewer values "
+            "a layer has), draw accuracy against bytes, and write the smallest file surely "
+            "within --max-loss (0.5% unless given); takes --data.",
         ),
     ] = False,
     trainings: Annotated[
@@ -318,6 +319,8 @@ def _tuner(
     busy = WeightsError(f"{directory} is in use by another dse process that writes {out}")
     use_compile_cache(cache_root() / "compiled")
     with locked(directory / ".lock", busy):
+        if _kept(directory):
+            note(f"going on with what is kept in {directory}")
         tuner = PictureTuner(
             architecture,
             *pictures,
@@ -331,9 +334,17 @@ def _tuner(
         try:
             yield tuner
         except KeyboardInterrupt:
-            note(f"what was trained is kept in {directory}; the same command goes on from there")
+            if _kept(directory):
+                note(
+                    f"what was trained is kept in {directory}; the same command goes on from there"
+                )
             raise
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _kept(directory: Path) -> bool:
+    """Whether a training left something there."""
+    return any(path.suffix == ".safetensors" for path in directory.iterdir())
 
 
 def _say(stage: Stage) -> None:

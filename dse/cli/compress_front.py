@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TITLES = (
     "density",
+    "price",
     "nonzero\nweights",
     "values",
     "bytes",
@@ -94,6 +95,7 @@ def show_front(document: dict[str, Any], table_path: Path, pictures: list[Path])
     cells = [
         (
             f"{row['density']:.3g}",
+            f"{row['price']:.3g}",
             row["nonzero_count"],
             "trained" if row["values_trained"] else "shared",
             row["file_bytes"],
@@ -125,7 +127,8 @@ def _chosen(row: dict[str, Any], document: dict[str, Any]) -> dict[str, str]:
     return {
         "wrote": f"{document['out']}: {size:,} bytes ({size_text(size)}), marked *",
         "accuracy": f"{percent(row['validation_accuracy'])} right in validation, "
-        f"{percent(row['test_accuracy'])} in test: {100 * lost:+.2f} points lost there",
+        f"{percent(row['test_accuracy'])} in test: {abs(100 * lost):.2f} points "
+        + ("lost there" if lost >= 0 else "gained there"),
         "times smaller": f"{document['float32_bytes'] / size:.1f} than its own float32"
         + (f", {alexnet / size:,.0f} than AlexNet's {size_text(alexnet)}" if alexnet else ""),
     }

@@ -40,7 +40,7 @@ def check_front(
 def check_options(plan: CompressionPlan, data: str | None, training: Mapping[str, object]) -> None:
     """Refuse options that would do nothing, and a measure without pictures."""
     if plan.lossless and data is not None:
-        raise UsageError("--lossless changes nothing, so it goes without --data")
+        raise UsageError("--lossless changes nothing, so it goes without --data and --front")
     idle = [name for name, value in training.items() if value is not None]
     if data is None and idle:
         raise UsageError(f"{' and '.join(idle)}: of training, which takes pictures: give --data")

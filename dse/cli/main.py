@@ -153,11 +153,26 @@ def main() -> None:
     try:
         try:
             app(prog_name="dse")
+        except SystemExit as end:
+            if end.code == INTERRUPTED_STATUS:
+                _leave_at_once()
+            raise
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
         _silence_stdout()
         sys.exit(BROKEN_PIPE_STATUS)
+
+
+def _leave_at_once() -> None:
+    """End an interrupted process, in which XLA may still be compiling in threads of its own.
+
+    The interpreter would tear down under them what they use, and they would crash.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(INTERRUPTED_STATUS)
 
 
 def _silence_stdout() -> None:

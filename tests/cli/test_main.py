@@ -103,6 +103,25 @@ def test_interrupt_is_one_line_and_130(run, monkeypatch):
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "interrupted\n")
 
 
+def test_an_interrupted_process_does_not_wait_to_be_torn_down():
+    # Threads in which XLA compiles would crash while the interpreter ends.
+    program = (
+        "import atexit, sys\n"
+        "import dse.config\n"
+        "from dse.cli.main import main\n"
+        "def interrupted(*_):\n"
+        "    print('so far')\n"
+        "    raise KeyboardInterrupt\n"
+        "dse.config.json_schema = interrupted\n"
+        "atexit.register(print, 'torn down')\n"
+        "sys.argv = ['dse', 'schema']\n"
+        "main()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    found = (result.returncode, result.stdout, result.stderr)
+    assert found == (130, "so far\n", "interrupted\n")
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_reader_that_goes_away_is_met_with_silence(unbuffered):
     read_end, write_end = os.pipe()
