@@ -23,23 +23,9 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-
-
-def prepared(data: str, epochs: int) -> tuple[Any, Any]:
-    """The pictures, decoded beforehand, and the recipe."""
-    from dataclasses import replace
-
-    from dse.data import parse_data, prepare_data
-    from dse.training import default_recipe
-
-    spec = parse_data(data)
-    dataset = prepare_data(spec, progress=lambda stage, done, total: None)
-    recipe = default_recipe(spec.source, dataset.input_shape, len(dataset.train))
-    return dataset, replace(recipe, epochs=epochs)
 
 
 def theirs(space_name: str, data: str, epochs: int, folder: str) -> None:
@@ -47,6 +33,7 @@ def theirs(space_name: str, data: str, epochs: int, folder: str) -> None:
     import optuna
     import torch
 
+    from benchmarks.sides import prepared
     from benchmarks.torch_training import TorchData, accuracy, train
     from dse.architecture import build, make_candidate
     from dse.config import find_space, load_space
@@ -81,24 +68,13 @@ def ours_s(options: argparse.Namespace, folder: str) -> tuple[float, list[float]
     """Seconds of `dse sweep`, and the accuracies in the order of the space."""
     import pandas as pd
 
-    from dse.data.spec import cache_root
+    from benchmarks.sides import our_command
 
-    cache = Path(folder, "cache")
-    cache.mkdir()
-    for path in cache_root().iterdir():  # decoded pictures are shared, compiled programs are not
-        if path.name != "compiled":
-            (cache / path.name).symlink_to(path.resolve())
     words = ["sweep", options.space, "--data", options.data, "--epochs", str(options.epochs)]
-    words += ["--study", "sweep", "--results", f"{folder}/results", "--plots", f"{folder}/plots"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "DSE_CACHE": str(cache)}
+    command = our_command([*words, "--study", "sweep"], folder)
     began = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-P", "-m", "dse.cli.main", *words],
-        check=True,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(**command, **silent, check=True)
     spent_s = time.perf_counter() - began
     table = pd.read_csv(f"{folder}/results/sweep/trials.csv")
     return spent_s, table.sort_values("params_count")["validation_accuracy"].tolist()
@@ -131,6 +107,7 @@ def main() -> None:
         theirs(options.space, options.data, options.epochs, options.theirs)
         return
     from benchmarks.machine import machine
+    from benchmarks.sides import prepared
 
     dataset, recipe = prepared(options.data, options.epochs)
     rounds = []

@@ -46,31 +46,19 @@ Network = tuple[float, int, float]
 """Seconds after the start, parameters, validation accuracy (a fraction)."""
 
 
-def prepared(options: argparse.Namespace) -> tuple[Any, Any]:
-    """The pictures, decoded beforehand, and the recipe of both sides."""
-    from dataclasses import replace
-
-    from dse.data import parse_data, prepare_data
-    from dse.training import default_recipe
-
-    spec = parse_data(options.data, train_limit=options.train_images)
-    dataset = prepare_data(spec, progress=lambda stage, done, total: None)
-    recipe = default_recipe(spec.source, dataset.input_shape, len(dataset.train))
-    return dataset, replace(recipe, epochs=options.epochs)
-
-
 def theirs(options: argparse.Namespace) -> None:
     """The plain script, in a process of its own: a line for each trained network."""
     import optuna
     import torch
 
+    from benchmarks.sides import prepared
     from benchmarks.torch_training import TorchData, accuracy, train
     from dse.architecture import build, cost, make_candidate
     from dse.config import find_space, load_space
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    dataset, recipe = prepared(options)
+    dataset, recipe = prepared(options.data, options.epochs, options.train_images)
     tensors = TorchData(dataset)
     space = load_space(find_space(options.space))
     grid: dict[str, list[Any]] = {n: list(space.domains[n].values()) for n in space.varying}
@@ -121,26 +109,16 @@ def our_networks(options: argparse.Namespace, seed: int) -> list[Network]:
     """What `dse search` trains over all epochs in its time, by the times in its Optuna study."""
     import optuna
 
-    from dse.data.spec import cache_root
+    from benchmarks.sides import our_command
 
     with tempfile.TemporaryDirectory() as folder:
-        cache = Path(folder, "cache")
-        cache.mkdir()
-        for path in cache_root().iterdir():  # decoded pictures are shared, programs are not
-            if path.name != "compiled":
-                (cache / path.name).symlink_to(path.resolve())
         words = ["search", options.space, *options.words, "--study-seed", str(seed)]
         # No candidate reaches that, and the budget does not end: all of the time is for search.
         words += ["--reference", "0.999", "--budget", "1000000trials"]
-        words += ["--study", "front", "--results", f"{folder}/results", "--plots", folder]
+        command = our_command([*words, "--study", "front"], folder)
         began = datetime.now()
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "dse.cli.main", *words],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "DSE_CACHE": str(cache)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(**command, **pipes, text=True)
         try:
             _, said = process.communicate(timeout=options.our_time)
             raise SystemExit(f"dse search ended with {process.returncode}:\n{said}")
@@ -248,11 +226,14 @@ def main() -> None:
     if options.theirs:
         theirs(options)
         return
+    # In the background a shell has SIGINT ignored, which the search would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from benchmarks.machine import machine
+    from benchmarks.sides import prepared
     from dse.config import find_space, load_space
     from dse.space.pool import make_pool
 
-    dataset, recipe = prepared(options)
+    dataset, recipe = prepared(options.data, options.epochs, options.train_images)
     space = load_space(find_space(options.space))
     pool = make_pool(space, dataset.input_shape, len(dataset.classes))
     largest = int(pool.costs["params_count"].max())

@@ -56,7 +56,13 @@ def our_step(name: str) -> tuple[Callable[[], None], int]:
     from dse.networks import build_network
     from dse.training import Recipe
     from dse.training.parametrization import AllParameters
-    from dse.training.step import Pixels, TrainState, make_optimizer, make_train_program
+    from dse.training.step import (
+        Pixels,
+        TrainState,
+        make_optimizer,
+        make_packings,
+        make_train_program,
+    )
 
     _, shape, batch = NETWORKS[name]
     steps = SCAN_STEPS.get(name, 4)
@@ -64,9 +70,12 @@ def our_step(name: str) -> tuple[Callable[[], None], int]:
     network = build_network(architecture_of(name))
     optimizer = make_optimizer(recipe, 1000)
     pixels = Pixels((0.5,) * shape[2], (0.25,) * shape[2])
-    program = make_train_program(network, recipe, optimizer, pixels, AllParameters())
-    params, statistics = jax.tree.map(jnp.asarray, network.init(jax.random.key(0)))
-    state = TrainState(params, statistics, optimizer.init(params), jnp.int32(0))
+    params, statistics = network.init(jax.random.key(0))
+    packings = make_packings(recipe, params, statistics)
+    program = make_train_program(network, recipe, optimizer, pixels, AllParameters(), packings)
+    packed = jax.tree.map(jnp.asarray, packings.trained.pack(params))
+    statistics = jax.tree.map(jnp.asarray, packings.statistics.pack(statistics))
+    state = TrainState(packed, statistics, optimizer.init(packed), jnp.int32(0))
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (steps, batch, *shape), dtype=np.uint8)
     labels = rng.integers(0, 10, (steps, batch), dtype=np.int32)
