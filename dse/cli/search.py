@@ -70,7 +70,7 @@ def command(
             help="What search and finals may spend: 60m, 1.5h, 500epochs; or 40trials, the "
             "candidates to ask for.",
         ),
-    ] = "10trials",
+    ] = "8trials",
     margin: Annotated[
         str,
         typer.Option(

@@ -40,7 +40,7 @@ TICK_S = 0.5
 # in page faults; glibc reads these at the start of the process only.
 _MALLOC = (
     "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=20000000000"
-    ":glibc.malloc.top_pad=67108864:glibc.malloc.arena_max=1"
+    ":glibc.malloc.top_pad=67108864:glibc.malloc.arena_max=1:glibc.malloc.tcache_count=2000"
 )
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 

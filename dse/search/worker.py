@@ -98,7 +98,7 @@ class Evaluator:
                 save_run(path, run, about)
                 kept_epochs, kept_s = run.epochs, run.train_s
         if until == recipe.epochs:
-            self._keep(job, run)
+            self._keep(job, trainer, run)
         elif path and run.epochs > kept_epochs:
             save_run(path, run, about)
         measurement: Measurement = trainer.measure(run, scores_test=self.setup.scores_test)
@@ -135,7 +135,7 @@ class Evaluator:
             "seed": f"{self.setup.study_seed},{job.replicate}",
         }
 
-    def _keep(self, job: Job, run: Any) -> None:
+    def _keep(self, job: Job, trainer: Any, run: Any) -> None:
         from dse.metadata import WeightsMetadata
         from dse.networks import save_weights
 
@@ -152,7 +152,7 @@ class Evaluator:
             extra=self._training(job),
         )
         path = self.setup.weights_directory / job.weights_name
-        save_weights(path, run.state.params, run.state.statistics, metadata)
+        save_weights(path, trainer.params_of(run), trainer.statistics_of(run), metadata)
 
 
 def serve(setup: Setup, jobs: queue.Queue[Job], send: Send) -> None:

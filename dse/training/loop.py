@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,14 +16,16 @@ from dse.architecture import Architecture
 from dse.data import Dataset, Split
 from dse.errors import DivergenceError
 from dse.networks import build_network
+from dse.training.compile_cache import load_or_compile
 from dse.training.measurement import Measurement, pack_bits
 from dse.training.parametrization import AllParameters, Parametrization, Tree
 from dse.training.recipe import Recipe, check_fits
-from dse.training.score import SplitScorer, pixels_of
+from dse.training.score import SplitScorer, pixels_of, program_key
 from dse.training.step import (
     TrainState,
     learning_rates,
     make_optimizer,
+    make_packings,
     make_train_program,
 )
 
@@ -111,13 +114,18 @@ class Trainer:
         params, statistics = network.abstract_params(), network.abstract_statistics()
         self._parametrization = parametrization or AllParameters()
         trained, fixed = self._parametrization.abstract(params)
-        self._first_optimizer = self._compiled(jax.jit(optimizer.init), trained)
-        step = jax.ShapeDtypeStruct((), jnp.int32)
+        self._packings = make_packings(recipe, trained, statistics)
+        packed = self._packings.trained.abstract(trained)
+        self._first_optimizer = self._compiled("optimizer", jax.jit(optimizer.init), packed)
         self._state_shape = TrainState(
-            trained, statistics, jax.eval_shape(optimizer.init, trained), step, fixed
+            packed,
+            self._packings.statistics.abstract(statistics),
+            jax.eval_shape(optimizer.init, packed),
+            jax.ShapeDtypeStruct((), jnp.int32),
+            fixed,
         )
         self._train_program = make_train_program(
-            network, recipe, optimizer, pixels_of(dataset), self._parametrization
+            network, recipe, optimizer, pixels_of(dataset), self._parametrization, self._packings
         )
         self._train: dict[int, Callable[..., tuple[TrainState, jax.Array]]] = {}
         self._scorer = SplitScorer(network, dataset)
@@ -140,7 +148,7 @@ class Trainer:
             run = grown
             if on_epoch:
                 on_epoch(run.epochs, run.loss)
-        return Trained(self.params_of(run), run.state.statistics, self.measure(run))
+        return Trained(self.params_of(run), self.statistics_of(run), self.measure(run))
 
     def begin(self, seed: Seed) -> Run:
         """A run before its first epoch."""
@@ -154,13 +162,23 @@ class Trainer:
             statistics: of the norms.
             fixed: as the parametrization wants it; as usual nothing.
         """
-        trained, statistics, fixed = jax.tree.map(jnp.asarray, (trained, statistics, fixed))
+        trained, statistics = jax.tree.map(np.asarray, (trained, statistics))
+        packed = (self._packings.trained.pack(trained), self._packings.statistics.pack(statistics))
+        trained, statistics, fixed = jax.tree.map(jnp.asarray, (*packed, fixed))
         optimizer = self._first_optimizer(trained)
         return Run(TrainState(trained, statistics, optimizer, jnp.int32(0), fixed))
 
     def params_of(self, run: Run) -> Tree:
         """The network's parameters that a run has arrived at."""
-        return self._parametrization.expand(run.state.params, run.state.fixed)
+        return self._parametrization.expand(self.trained_of(run), run.state.fixed)
+
+    def trained_of(self, run: Run) -> Tree:
+        """What a run has trained, as the parametrization has it; numpy arrays."""
+        return self._packings.trained.unpack(jax.tree.map(np.asarray, run.state.params))
+
+    def statistics_of(self, run: Run) -> Tree:
+        """The norms' running statistics that a run has arrived at; numpy arrays."""
+        return self._packings.statistics.unpack(jax.tree.map(np.asarray, run.state.statistics))
 
     def epochs(self, run: Run, seed: Seed, until: int) -> Iterator[Run]:
         """Go on with a run, epoch by epoch, until so many are complete.
@@ -189,7 +207,7 @@ class Trainer:
 
     def measure(self, run: Run, *, scores_test: bool = True) -> Measurement:
         """Score the validation pictures, and the test pictures where that is wanted."""
-        params, statistics = self.params_of(run), run.state.statistics
+        params, statistics = self.params_of(run), self.statistics_of(run)
         validation = self.correct(params, statistics, self.dataset.validation)
         measurement = Measurement(
             status="finished",
@@ -251,6 +269,7 @@ class Trainer:
     def _compiled_train(self, steps: int) -> Callable[..., tuple[TrainState, jax.Array]]:
         shape = (steps, self.recipe.batch_size)
         return self._compiled(
+            "train",
             self._train_program,
             self._state_shape,
             jax.ShapeDtypeStruct((*shape, *self.dataset.input_shape), jnp.uint8),
@@ -258,8 +277,17 @@ class Trainer:
             jax.random.key(0),
         )
 
-    def _compiled(self, function: Any, *arguments: Any) -> Callable[..., Any]:
+    def _compiled(self, name: str, function: Any, *arguments: Any) -> Callable[..., Any]:
         started = time.perf_counter()
-        compiled = function.lower(*arguments).compile()
+        shapes = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), arguments)
+        facts = (
+            name,
+            program_key(self.architecture, self.dataset),
+            json.dumps(self.recipe.to_plain(), sort_keys=True),
+            self.steps_count,
+            self._parametrization.key,
+            shapes,
+        )
+        compiled = load_or_compile(function, arguments, key=repr(facts))
         self.compile_s += time.perf_counter() - started
         return compiled

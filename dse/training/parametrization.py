@@ -27,6 +27,11 @@ Tree = Any
 class Parametrization(Protocol):
     """Between what is trained and the parameters of a network."""
 
+    @property
+    def key(self) -> str:
+        """Names what `expand` does, for the cache of compiled programs."""
+        ...
+
     def abstract(self, params: Tree) -> tuple[Tree, Tree]:
         """Shapes and types of (trained, fixed) for parameters of these shapes and types."""
         ...
@@ -39,6 +44,8 @@ class Parametrization(Protocol):
 class AllParameters:
     """Every parameter for itself: training as usual."""
 
+    key = "all"
+
     def abstract(self, params: Tree) -> tuple[Tree, Tree]:
         """The parameters, and nothing fixed."""
         return params, ()
@@ -50,6 +57,8 @@ class AllParameters:
 
 class MaskedKernels:
     """Kernels some of whose weights are zero and stay so; `fixed` holds the masks, bool."""
+
+    key = "masked"
 
     def abstract(self, params: Tree) -> tuple[Tree, Tree]:
         """The parameters, and a mask for each kernel."""
@@ -74,6 +83,7 @@ class SharedKernels:
 
     def __init__(self, codes_count: int) -> None:
         self.codes_count = codes_count
+        self.key = f"shared {codes_count}"
 
     def abstract(self, params: Tree) -> tuple[Tree, Tree]:
         """Parameters with codebooks for kernels, and the codes."""

@@ -206,4 +206,4 @@ def retrain_shared(
         return trainer.begin_from(trained, statistics, fixed)
 
     run = _trained(trainer, begin, seed, checkpoint, facts, on_epoch)
-    return trainer, run, kernels_shared(run.state.params, run.state.fixed)
+    return trainer, run, kernels_shared(trainer.trained_of(run), run.state.fixed)

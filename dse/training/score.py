@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dse.architecture import Architecture
 from dse.data import Dataset, Split
 from dse.networks import Network
+from dse.training.compile_cache import load_or_compile
 from dse.training.parametrization import Tree
 from dse.training.step import Pixels, make_score_program
 
@@ -31,12 +32,16 @@ class SplitScorer:
     def __init__(self, network: Network, dataset: Dataset) -> None:
         started = time.perf_counter()
         shape = (SCORE_BATCH, *dataset.input_shape)
-        program: Any = make_score_program(network, pixels_of(dataset))
-        self._program = program.lower(
+        arguments = (
             network.abstract_params(),
             network.abstract_statistics(),
             jax.ShapeDtypeStruct(shape, jnp.uint8),
-        ).compile()
+        )
+        self._program = load_or_compile(
+            make_score_program(network, pixels_of(dataset)),
+            arguments,
+            key=f"score {shape} {program_key(network.architecture, dataset)}",
+        )
         self.compile_s = time.perf_counter() - started
 
     def correct(self, params: Tree, statistics: Tree, split: Split) -> np.ndarray:
@@ -50,6 +55,12 @@ class SplitScorer:
             classes = np.asarray(self._program(params, statistics, padded))
             right[start : start + len(labels)] = classes[: len(labels)] == labels
         return right
+
+
+def program_key(architecture: Architecture, dataset: Dataset) -> str:
+    """All that the programs of a network and a data set have in common."""
+    network = (architecture.input_shape, architecture.classes_count, architecture.layers)
+    return repr((network, pixels_of(dataset)))
 
 
 def pixels_of(dataset: Dataset) -> Pixels:

@@ -11,6 +11,7 @@ import optax
 
 from dse.data.augment import augment
 from dse.networks import Network
+from dse.training.packing import Packing
 from dse.training.parametrization import Parametrization, Tree
 from dse.training.recipe import Recipe
 
@@ -22,7 +23,7 @@ class TrainState(NamedTuple):
     """What a training run carries from step to step.
 
     `params` is what is trained and `fixed` what a parametrization leaves alone; as usual that
-    is all parameters, and nothing.
+    is all parameters, and nothing. `params` and `statistics` are packed (`Packing`).
     """
 
     params: Tree
@@ -30,6 +31,13 @@ class TrainState(NamedTuple):
     optimizer: Any
     step: Any
     fixed: Tree = ()
+
+
+class Packings(NamedTuple):
+    """How a run's arrays are packed: what is trained, and the norms' running statistics."""
+
+    trained: Packing
+    statistics: Packing
 
 
 class Pixels(NamedTuple):
@@ -65,6 +73,11 @@ def make_optimizer(recipe: Recipe, steps_count: int) -> optax.GradientTransforma
         return optax.chain(clip, moments, decay, optax.scale_by_learning_rate(schedule))
     momentum = optax.trace(recipe.momentum, nesterov=True)
     return optax.chain(clip, decay, momentum, optax.scale_by_learning_rate(schedule))
+
+
+def make_packings(recipe: Recipe, trained: Tree, statistics: Tree) -> Packings:
+    """How runs of a recipe pack arrays of these shapes; Muon wants its matrices apart."""
+    return Packings(Packing(trained, is_matrices=recipe.optimizer == "muon"), Packing(statistics))
 
 
 def _muon(recipe: Recipe) -> optax.GradientTransformation:
@@ -105,6 +118,7 @@ def make_train_program(
     optimizer: optax.GradientTransformation,
     pixels: Pixels,
     parametrization: Parametrization,
+    packings: Packings,
 ) -> Callable[..., tuple[TrainState, jax.Array]]:
     """A jitted function that runs one step for each batch it is given.
 
@@ -114,14 +128,16 @@ def make_train_program(
     """
 
     def loss_of(
-        params: Tree, state: TrainState, images: jax.Array, labels: jax.Array, key: jax.Array
+        trained: Tree, state: TrainState, images: jax.Array, labels: jax.Array, key: jax.Array
     ) -> tuple[jax.Array, Tree]:
-        params, statistics = parametrization.expand(params, state.fixed), state.statistics
+        params = parametrization.expand(trained, state.fixed)
+        statistics = packings.statistics.unpack(state.statistics)
         logits, statistics = network.apply(params, statistics, images, train=True, dropout_key=key)
         targets = optax.smooth_labels(
             jax.nn.one_hot(labels, logits.shape[-1]), recipe.label_smoothing
         )
-        return optax.softmax_cross_entropy(logits, targets).mean(), statistics
+        loss = optax.softmax_cross_entropy(logits, targets).mean()
+        return loss, packings.statistics.pack(statistics)
 
     def program(
         state: TrainState, images: jax.Array, labels: jax.Array, key: jax.Array
@@ -137,9 +153,13 @@ def make_train_program(
                 flip=recipe.flip,
                 cutout=recipe.cutout_px,
             )
+            # The gradient is taken of the arrays and packed then: that of a packed array would
+            # be a sum over as many arrays of its whole length.
+            trained = packings.trained.unpack(state.params)
             (loss, statistics), gradients = jax.value_and_grad(loss_of, has_aux=True)(
-                state.params, state, pictures, batch[1], dropout_key
+                trained, state, pictures, batch[1], dropout_key
             )
+            gradients = packings.trained.pack(gradients)
             updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
             params = optax.apply_updates(state.params, updates)
             step_count = state.step + 1

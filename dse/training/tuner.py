@@ -135,13 +135,13 @@ class PictureTuner:
         """Pruned gradually, then trained on with the weights that are left."""
         trainer = self._sparse_trainer
         run = retrain_sparse(trainer, nested(arrays), densities, **self._options(stage))
-        found = flat(trainer.params_of(run), run.state.statistics)
+        found = flat(trainer.params_of(run), trainer.statistics_of(run))
         return {path: np.asarray(array) for path, array in found.items()}
 
     def shared(self, stage: str, arrays: Arrays, mixed: Mixed) -> Mixed:
         """With its values, biases and norms trained; which weight has which value stays."""
         kernels = {path: array for path, array in mixed.items() if isinstance(array, SharedWeights)}
-        _, run, trained = retrain_shared(
+        trainer, run, trained = retrain_shared(
             self._architecture,
             self._dataset,
             sharing_recipe(self._recipe, self._epochs),
@@ -149,7 +149,7 @@ class PictureTuner:
             kernels,
             **self._options(stage),
         )
-        others = flat(run.state.params, run.state.statistics)
+        others = flat(trainer.trained_of(run), trainer.statistics_of(run))
         return {p: np.asarray(a) for p, a in others.items() if p not in trained} | trained
 
     @cached_property

@@ -267,12 +267,12 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(run):
     assert document["recipe"]["epochs"] == 15
     assert document["reference"]["name"] == "alexnet"
     assert document["reference"]["recipe"]["epochs"] == 30
-    assert document["budget"] == "10 trials"
+    assert document["budget"] == "8 trials"
     text = " ".join(run(*arguments).stdout.split())
     assert "8 feasible candidates of 8" in text
     assert f"{params_count(0.125):,} to {params_count(1.0):,}" in text
     assert "rungs 5, 15 epochs" in text
-    assert "10 trials, sampler tpe, 2 workers" in text
+    assert "8 trials, sampler tpe, 2 workers" in text
     assert os.listdir() == ["toy.yaml"]
     number = run(*arguments, "--reference", "0.9", "--budget", "90m", "--json")
     assert json.loads(number.stdout)["reference"] is None

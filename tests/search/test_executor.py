@@ -21,7 +21,6 @@ from dse.search.jobs import (
     setup_from_plain,
 )
 from dse.training import Recipe
-from dse.training.compile_cache import _of_this_processor
 
 
 def run(sweep, tmp_path: Path, *, workers: int = 2):
@@ -125,14 +124,6 @@ def test_a_worker_that_cannot_read_its_job_ends():
     )
     assert result.returncode == 1
     assert "KeyError: 'family'" in result.stderr
-
-
-def test_the_compile_cache_has_a_part_for_each_kind_of_processor(monkeypatch):
-    here = _of_this_processor(Path("cache"))
-    assert here == _of_this_processor(Path("cache"))
-    assert here.parent == Path("cache")
-    monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    assert _of_this_processor(Path("cache")) != here
 
 
 def test_a_signal_without_a_name_has_its_number():
