@@ -128,13 +128,15 @@ def reference_recipe(
     """How a reference is trained: the data's own recipe, and what AlexNet needs instead.
 
     AlexNet has no batch norm, so it takes smaller steps, and more epochs to come to its best: a
-    reference that is stopped early would be no opponent.
+    reference that is stopped early would be no opponent. On digits 30 epochs bring no more than
+    20 do (eight seeds each, `--reference-seeds 8 --reference-recipe epochs=30`: 98.4% and 98.8%
+    right in validation, 99.4% in test both).
     """
     recipe = default_recipe(source, input_shape, train_count)
     if candidate.family != "alexnet":
         return recipe
     if source == "digits":
-        return replace(recipe, learning_rate=0.001, epochs=2 * recipe.epochs)
+        return replace(recipe, learning_rate=0.001, epochs=recipe.epochs * 4 // 3)
     return replace(recipe, learning_rate=0.5 * recipe.learning_rate, epochs=recipe.epochs * 3 // 2)
 
 

@@ -137,7 +137,7 @@ def test_a_reference_network_is_trained_once(search, monkeypatch):
     log = jobs(monkeypatch)
     first = search(reference="alexnet")
     assert first.exit_code == 0, first.output
-    assert "reference alexnet: 3 seeds of 30 epochs; measured once" in first.stderr
+    assert "reference alexnet: 3 seeds of 20 epochs; measured once" in first.stderr
     assert "[3/3] reference alexnet, seed 2: 79.94% right in validation" in first.stderr
     references = [line for line in log.read_text().splitlines() if '"alexnet"' in line]
     assert len(references) == 3
@@ -266,7 +266,7 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(run):
     assert document["rungs"] == [5, 15]
     assert document["recipe"]["epochs"] == 15
     assert document["reference"]["name"] == "alexnet"
-    assert document["reference"]["recipe"]["epochs"] == 30
+    assert document["reference"]["recipe"]["epochs"] == 20
     assert document["budget"] == "8 trials"
     text = " ".join(run(*arguments).stdout.split())
     assert "8 feasible candidates of 8" in text

@@ -221,4 +221,4 @@ def test_alexnet_has_a_recipe_of_its_own():
     assert own == replace(usual, learning_rate=usual.learning_rate / 2, epochs=30)
     assert reference_recipe(make_candidate("squeezenet", {}), "folder", shape, count) == usual
     digits: Recipe = reference_recipe(ALEXNET, "digits", (8, 8, 1), 1000)
-    assert (digits.learning_rate, digits.epochs) == (0.001, 30)
+    assert (digits.learning_rate, digits.epochs) == (0.001, 20)
