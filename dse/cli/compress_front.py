@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dse.cli.compress_views import times_smaller
 from dse.cli.tables import note, percent, print_facts, print_table, size_text
 from dse.errors import WeightsError
 
@@ -121,7 +122,7 @@ def show_front(document: dict[str, Any], table_path: Path, pictures: list[Path])
 
 
 def _chosen(row: dict[str, Any], document: dict[str, Any]) -> dict[str, str]:
-    size, alexnet = row["file_bytes"], document["alexnet_bytes"]
+    size = row["file_bytes"]
     given = document["given"]
     lost = given["test_accuracy"] - row["test_accuracy"]
     return {
@@ -129,6 +130,5 @@ def _chosen(row: dict[str, Any], document: dict[str, Any]) -> dict[str, str]:
         "accuracy": f"{percent(row['validation_accuracy'])} right in validation, "
         f"{percent(row['test_accuracy'])} in test: {abs(100 * lost):.2f} points "
         + ("lost there" if lost >= 0 else "gained there"),
-        "times smaller": f"{document['float32_bytes'] / size:.1f} than its own float32"
-        + (f", {alexnet / size:,.0f} than AlexNet's {size_text(alexnet)}" if alexnet else ""),
+        "times smaller": times_smaller(size, document["float32_bytes"], document["alexnet_bytes"]),
     }

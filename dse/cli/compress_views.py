@@ -58,12 +58,19 @@ def show_compressed(document: dict[str, Any]) -> None:
         for what, nonzero, count, times, validation, test in rows
     ]
     print_table(TITLES, cells, right=TITLES[1:])
-    alexnet = document["alexnet_bytes"]
     print_facts(
         {
             "wrote": f"{document['out']}: {size:,} bytes ({size_text(size)})",
             "bits a weight": f"{8 * size / document['params_count']:.2f}",
-            "times smaller": f"{float32 / size:.1f} than its own float32"
-            + (f", {alexnet / size:,.0f} than AlexNet's {size_text(alexnet)}" if alexnet else ""),
+            "times smaller": times_smaller(size, float32, document["alexnet_bytes"]),
         }
     )
+
+
+def times_smaller(size: int, float32_bytes: int, alexnet_bytes: int | None) -> str:
+    """How many times a file of so many bytes is smaller than its float32, and than AlexNet's."""
+    text = f"{float32_bytes / size:.1f} than its own float32"
+    if not alexnet_bytes:
+        return text
+    times = f"{alexnet_bytes / size:,.0f}"
+    return f"{text}, {times} than AlexNet for such pictures ({size_text(alexnet_bytes)})"

@@ -47,10 +47,13 @@ def command(
 
 
 def _counts(study: StudyTable) -> dict[str, int]:
-    """How many candidates and trials the table holds."""
+    """How many candidates and trials the table holds, and how many a sweep still lacks."""
+    planned = study.info.get("trials_count")
+    missing = planned - len(study.trials) if isinstance(planned, int) else 0
     return {
         "candidates_count": int(study.trials["candidate"].nunique()),
         "trials_count": len(study.trials),
+        "missing_count": max(missing, 0),
         "stopped_count": int((study.trials["status"] == "stopped").sum()),
         "failed_count": int((study.trials["status"] == "failed").sum()),
     }
@@ -93,7 +96,11 @@ def _print_counts(study: StudyTable, rows: list[dict[str, Any]]) -> None:
     counts = _counts(study)
     others = "".join(
         f", {counts[name]:,} {words}"
-        for name, words in (("stopped_count", "stopped early"), ("failed_count", "failed"))
+        for name, words in (
+            ("stopped_count", "stopped early"),
+            ("failed_count", "failed"),
+            ("missing_count", "still to be trained: `dse sweep` goes on"),
+        )
         if counts[name]
     )
     note(

@@ -165,7 +165,8 @@ def run_sweep(
         pending = tuple(job for job in sweep.jobs if not _is_recorded(record, job, retry_failed))
         # With nothing to train, the command and the machine that made the results stay named.
         if pending or not (record.directory / "study.yaml").exists():
-            plain = definition.to_plain() | {"seeds": seeds}
+            trials_count = len(sweep.survey.feasible) * seeds
+            plain = definition.to_plain() | {"seeds": seeds, "trials_count": trials_count}
             write_description(record.directory, plain, command=command)
         on_event(Begun(pending, recorded))
         setup = Setup(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,7 @@ def test_document_holds_the_front_smallest_first(run, toy_keys):
         "size": "params_count",
         "candidates_count": 4,
         "trials_count": 8,
+        "missing_count": 0,
         "stopped_count": 0,
         "failed_count": 3,
     }
@@ -48,6 +50,18 @@ def test_table_for_people(run):
         *("85.00%", "80.00%", "90.00%", "85.00%", "2"),
     ]
     assert result.stderr == "2 of 4 candidates on the front (8 trials, 3 failed)\n"
+
+
+@pytest.mark.usefixtures("toy_keys")
+def test_a_sweep_that_is_not_done_says_what_is_missing(run):
+    description = Path("results/toy/study.yaml")
+    text = description.read_text() if description.exists() else ""
+    description.write_text(f"{text}trials_count: 10\n")
+    assert json.loads(run("front", "toy", "--json").stdout)["missing_count"] == 2
+    assert run("front", "toy").stderr == (
+        "2 of 4 candidates on the front (8 trials, 3 failed, 2 still to be trained: "
+        "`dse sweep` goes on)\n"
+    )
 
 
 @pytest.mark.usefixtures("toy_keys")
