@@ -12,7 +12,7 @@ from dse.cli.tables import note, percent, print_facts, print_json
 from dse.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from dse.data import ClassNames, LabelledTree
+    from dse.data import ClassNames, DataSpec
     from dse.metadata import WeightsMetadata
     from dse.networks import LoadedNetwork
     from dse.training.evaluate import Evaluation
@@ -35,7 +35,7 @@ def command(
     data: Annotated[
         str,
         typer.Option(
-            "--data", metavar="SPEC", help="folder:PATH; its test folder where it has one."
+            "--data", metavar="SPEC", help="folder:PATH (its test folder where it has one), digits."
         ),
     ],
     classes_file: ClassesFile = None,
@@ -45,19 +45,38 @@ def command(
     preprocessing: PreprocessingName = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure top-1 and top-5 accuracy on class folders.
+    """Measure top-1 and top-5 accuracy on class folders, or on a data source's test pictures.
 
     Folders bear the name or id of a class, by the weights file or by --classes; not every
     class needs a folder. Of a folder without test/ every picture is scored, also those that
     were trained on. Broken pictures are named and left out.
     """
+    from dse.data import parse_data
+
+    spec = parse_data(data)
+    loaded = load(weights, preprocessing)
+    if spec.source == "folder" and spec.path is not None:
+        classes = class_names(weights, loaded.metadata, classes_file)
+        where, found = _on_folders(weights, loaded, spec.path, classes, batch_count)
+    elif classes_file is not None:
+        raise UsageError(f"--classes is for class folders; {spec.source} has classes of its own")
+    else:
+        where, found = _on_source(weights, loaded, spec, batch_count)
+    document = _document(weights, loaded, found, where)
+    if as_json:
+        print_json(document)
+    else:
+        _print(document)
+
+
+def _on_folders(
+    weights: Path, loaded: LoadedNetwork, root: Path, classes: ClassNames, batch_count: int
+) -> tuple[dict[str, Any], Evaluation]:
+    """Where the pictures lie, and what is right of them."""
     from dse.cli.progress import DataProgress
     from dse.data import open_labelled
     from dse.training.evaluate import evaluate_tree
 
-    root = _folder(data)
-    loaded = load(weights, preprocessing)
-    classes = class_names(weights, loaded.metadata, classes_file)
     tree = open_labelled(root, classes)
     if tree.ignored_count:
         note(f"note: {tree.directory}: {tree.ignored_count} files are no pictures and are ignored")
@@ -72,11 +91,38 @@ def command(
             f"note: {found.broken_count} of {tree.images_count} pictures cannot be decoded and are "
             f"left out: {named}" + (f" and {more} more" if more > 0 else "")
         )
-    document = _document(weights, loaded, tree, found)
-    if as_json:
-        print_json(document)
-    else:
-        _print(document)
+    return {"directory": str(tree.directory), "folders_count": len(tree.labels)}, found
+
+
+def _on_source(
+    weights: Path, loaded: LoadedNetwork, spec: DataSpec, batch_count: int
+) -> tuple[dict[str, Any], Evaluation]:
+    """As `_on_folders`, of the test pictures of a source that is no folder.
+
+    Raises:
+        DataError: its pictures are of another shape or other classes than the network's.
+    """
+    from dse.cli.data import prepared
+    from dse.data import describe_data
+    from dse.training.evaluate import evaluate_split
+
+    description, metadata = describe_data(spec), loaded.metadata
+    ours = (description.input_shape, description.classes)
+    if ours != (tuple(metadata.input_shape), tuple(metadata.classes)):
+        height, width, channels = description.input_shape
+        raise DataError(
+            f"{weights} is not for {spec.source}: it takes "
+            f"{'x'.join(map(str, metadata.input_shape))} and has {len(metadata.classes):,} classes "
+            f"({_few(metadata.classes)}), but {spec.source} has {height}x{width}x{channels} and "
+            f"{len(description.classes):,} ({_few(description.classes)})"
+        )
+    test = prepared(spec, description).test
+    found = evaluate_split(loaded, test, source=str(weights), batch_count=batch_count)
+    return {"directory": None, "folders_count": len(description.classes)}, found
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def load(weights: Path, preprocessing: str | None) -> LoadedNetwork:
@@ -107,20 +153,8 @@ def class_names(weights: Path, metadata: WeightsMetadata, file: Path | None) -> 
     return found
 
 
-def _folder(data: str) -> Path:
-    from dse.data import parse_data
-
-    spec = parse_data(data)
-    if spec.source != "folder" or spec.path is None:
-        raise UsageError(
-            f"--data is {data!r}, but pictures to be scored must lie in class folders: folder:PATH "
-            "(what a study reached on its own test pictures, `dse front` tells)"
-        )
-    return spec.path
-
-
 def _document(
-    weights: Path, loaded: LoadedNetwork, tree: LabelledTree, found: Evaluation
+    weights: Path, loaded: LoadedNetwork, found: Evaluation, where: dict[str, Any]
 ) -> dict[str, Any]:
     from dse.statistics import wilson_interval
 
@@ -139,9 +173,8 @@ def _document(
         "candidate": metadata.candidate.key,
         "family": metadata.family,
         "preprocessing": metadata.preprocessing.to_plain(),
-        "directory": str(tree.directory),
+        **where,
         "classes_count": len(metadata.classes),
-        "folders_count": len(tree.labels),
         "images_count": count,
         **share("top1", found.top1_count),
         **share("top5", found.top5_count),
@@ -169,11 +202,21 @@ def _print(document: dict[str, Any]) -> None:
     print_facts(
         {
             "weights": f"{document['weights']}: {document['family']} {document['candidate']}",
-            "pictures": f"{document['directory']}: {document['images_count']:,}, in folders of "
-            f"{document['folders_count']:,} of {document['classes_count']:,} classes",
+            "pictures": _pictures(document),
             "fed as": describe_preprocessing(rule),
             "top-1": share("top1"),
             "top-5": share("top5"),
             "images/s": f"{document['images_per_s']:.1f}, decoding included",
         }
+    )
+
+
+def _pictures(document: dict[str, Any]) -> str:
+    if document["directory"] is None:
+        return (
+            f"{document['images_count']:,} test pictures of {document['classes_count']:,} classes"
+        )
+    return (
+        f"{document['directory']}: {document['images_count']:,}, in folders of "
+        f"{document['folders_count']:,} of {document['classes_count']:,} classes"
     )

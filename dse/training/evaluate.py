@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dse.data import Split
 from dse.data.labelled import LabelledTree
 from dse.data.stream import Batch, Labelled, stream_batches
 from dse.errors import DataError, WeightsError
@@ -183,15 +184,31 @@ def evaluate_tree(
             f"none of {tally.broken_count} pictures of {tree.directory} can be decoded; the first "
             f"is {tally.broken[0]}"
         )
-    return Evaluation(
-        images_count=tally.images_count,
-        top1_count=tally.top1_count,
-        top5_count=tally.top5_count if len(loaded.metadata.classes) > BEST_COUNT else None,
-        broken_count=tally.broken_count,
-        broken=tuple(tally.broken),
-        wall_s=wall_s,
-        compile_s=scorer.compile_s,
-    )
+    return _evaluation(loaded, scorer, tally, wall_s)
+
+
+def evaluate_split(
+    loaded: LoadedNetwork, split: Split, *, source: str, batch_count: int
+) -> Evaluation:
+    """Score prepared pictures, which have the shape and the classes of the network.
+
+    Args:
+        loaded: a network with its weights.
+        split: uint8 pictures (picture, height, width, channel) and their labels.
+        source: what messages call the weights.
+        batch_count: pictures that are scored at once.
+
+    Raises:
+        WeightsError: a score is not finite.
+    """
+    scorer = Scorer(loaded, source=source, batch_count=min(batch_count, len(split)))
+    tally = _Tally()
+    started = time.perf_counter()
+    for start in range(0, len(split), scorer.batch_count):
+        end = start + scorer.batch_count
+        images, labels = split.images[start:end], split.labels[start:end]
+        _count(tally, scorer, Batch(images, labels, ()))
+    return _evaluation(loaded, scorer, tally, time.perf_counter() - started)
 
 
 def best_classes(
@@ -212,6 +229,18 @@ def best_classes(
             scores, classes = scorer.best(batch.images)
             for index, row, found in zip(batch.labels, scores, classes, strict=True):
                 yield Best(paths[index], tuple(map(int, found)), tuple(map(float, row)))
+
+
+def _evaluation(loaded: LoadedNetwork, scorer: Scorer, tally: _Tally, wall_s: float) -> Evaluation:
+    return Evaluation(
+        images_count=tally.images_count,
+        top1_count=tally.top1_count,
+        top5_count=tally.top5_count if len(loaded.metadata.classes) > BEST_COUNT else None,
+        broken_count=tally.broken_count,
+        broken=tuple(tally.broken),
+        wall_s=wall_s,
+        compile_s=scorer.compile_s,
+    )
 
 
 def _count(tally: _Tally, scorer: Scorer, batch: Batch) -> None:
