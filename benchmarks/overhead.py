@@ -68,7 +68,7 @@ def million() -> Any:
             "base_e": IntRange(16, 16 + 49 * 4, step=4),
             "incr_e": IntRange(4, 4 + 19 * 4, step=4),
             "freq": Categorical((1, 2, 3, 4, 5)),
-            "pct_3x3": FloatRange(0.05, 1.0, step=0.05),
+            "pct_3x3": FloatRange(0.04, 0.8, step=0.04),
             "squeeze_ratio": FloatRange(0.1, 1.0, step=0.1),
         },
         limits={"params_count": Limit(max=2_000_000)},
