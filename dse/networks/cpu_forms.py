@@ -4,8 +4,8 @@ XLA's own convolution gradients, and `select_and_scatter` behind max pooling, fa
 scalar loops on a CPU (inside a `lax.scan` the weight gradient takes 20 to 100 times as
 long). Each function here computes the same values from operations that stay fast:
 
-    forward, input gradient     convolution in XLA's fast layout (NHWC, HWIO), or patches and
-                                one matrix product where there are few input channels
+    forward, input gradient     convolution in XLA's fast layout (NHWC, HWIO), or one matrix
+                                product where there are few channels
     weight gradient             one matrix product over all pixels
     max pooling                 a running maximum that keeps the winner's place in the window
 
@@ -27,10 +27,18 @@ Rounding = Literal["ceil", "floor"]
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
-# Up to this many input channels patches and one product beat XLA's convolution, which
-# wants wide channels: 3 channels of 32x32 to 32 filters 1.8 against 9.9 ms, 8 to 8 channels
-# at 16x16 0.3 against 0.6 ms, 16 to 16 there 0.8 against 0.8.
-PATCHES_CHANNELS = 8
+# Pictures have so few channels that XLA's convolution spends its time elsewhere: 3 channels of
+# 32x32 to 24 filters take 6 ms by patches and one product, 20 ms by it.
+PICTURE_CHANNELS = 3
+
+# With fewer channels than this on both sides XLA's convolution falls back to a slow form: 16 to
+# 4 channels of 16x16 take 1.5 ms by it and 0.5 by rows, 4 to 16 take 1.3 and 0.5; from here on
+# it is faster (8 to 32: 0.7 against 1.2).
+WIDE_CHANNELS = 24
+
+# Up to so many values a weight gradient is a plain product with its input transposed first.
+# XLA fuses that with what made the input, by which larger ones lose more than they gain.
+TRANSPOSED_SIZE = 2**17
 
 
 def conv2d(x: Array, kernel: Array, stride: int, padding: int) -> Array:
@@ -50,19 +58,60 @@ def _pointwise(x: Array, kernel: Array, stride: int) -> Array:
     return _product(x, kernel[0, 0])
 
 
+@jax.custom_vjp
+def _matmul(x: Array, matrix: Array) -> Array:
+    return x @ matrix
+
+
+def _matmul_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    x, matrix = residuals
+    return g @ matrix.T, _product_over_rows(x, g)
+
+
+_matmul.defvjp(lambda x, matrix: (x @ matrix, (x, matrix)), _matmul_backward)
+
+
+def _product_over_rows(x: Array, g: Array) -> Array:
+    """`x` transposed times `g`, which is how weight gradients come about.
+
+    XLA's own product over the first axis of both is made for large ones: with 2,048 rows,
+    64 columns in `x` and 8 in `g` it takes 0.09 ms, and 0.05 with `x` transposed first.
+    """
+    if x.size <= TRANSPOSED_SIZE:
+        return lax.optimization_barrier(x.T) @ g
+    return lax.dot_general(x, g, (((0,), (0,)), ((), ())))
+
+
 def _product(x: Array, matrix: Array) -> Array:
-    product = x.reshape(-1, x.shape[3]) @ matrix
+    product = _matmul(x.reshape(-1, x.shape[3]), matrix)
     return product.reshape(*x.shape[:3], matrix.shape[1])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _spatial(x: Array, kernel: Array, stride: int, padding: int) -> Array:
-    if x.shape[3] > PATCHES_CHANNELS or kernel.shape[0] > 3:
-        return lax.conv_general_dilated(
-            x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=LAYOUT
-        )
-    patches = _patches(x, kernel.shape[:2], stride, padding)
-    return _product(patches, kernel.reshape(-1, kernel.shape[3]))
+    if kernel.shape[0] <= 3:
+        if x.shape[3] <= PICTURE_CHANNELS:
+            patches = _patches(x, kernel.shape[:2], stride, padding)
+            return _product(patches, kernel.reshape(-1, kernel.shape[3]))
+        if stride == 1 and max(kernel.shape[2:]) < WIDE_CHANNELS:
+            return _by_rows(x, kernel, padding)
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=LAYOUT
+    )
+
+
+def _by_rows(x: Array, kernel: Array, padding: int) -> Array:
+    """One product for all rows of the kernel, and the sum of its parts, a row apart each.
+
+    `x` is laid out kernel times along the width alone, where patches need its square.
+    """
+    kh, kw, channels, filters = kernel.shape
+    wide = x.shape[2] + 2 * padding - kw + 1
+    high = x.shape[1] + 2 * padding - kh + 1
+    columns = jnp.concatenate([_shift(x, 2, j - padding, wide) for j in range(kw)], 3)
+    matrix = kernel.transpose(1, 2, 0, 3).reshape(kw * channels, kh * filters)
+    rows = jnp.split(_product(columns, matrix), kh, 3)
+    return _sum(lambda i: _shift(rows[i], 1, i - padding, high), [(i,) for i in range(kh)])
 
 
 def _spatial_forward(
@@ -75,8 +124,8 @@ def _spatial_backward(
     stride: int, padding: int, residuals: tuple[Array, Array], g: Array
 ) -> tuple[Array, Array]:
     x, kernel = residuals
-    if stride > 1 or x.shape[3] <= 3:
-        kernel_gradient = _kernel_gradient_by_rows(x, g, kernel.shape, stride, padding)
+    if stride > 1 or x.shape[3] <= PICTURE_CHANNELS:
+        kernel_gradient = _kernel_gradient_by_patches(x, g, kernel.shape, stride, padding)
     else:
         kernel_gradient = _kernel_gradient_by_cross(x, g, kernel.shape, padding)
     return _input_gradient(x, kernel, g, stride, padding), kernel_gradient
@@ -122,7 +171,7 @@ def _shift(x: Array, axis: int, start: int, size: int) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), pads)
 
 
-def _kernel_gradient_by_rows(
+def _kernel_gradient_by_patches(
     x: Array, g: Array, shape: tuple[int, ...], stride: int, padding: int
 ) -> Array:
     """Patches and one product; a product for each kernel row where the kernel is large."""
@@ -138,9 +187,7 @@ def _kernel_gradient_by_rows(
 
 
 def _product_over_pixels(x: Array, g: Array) -> Array:
-    return lax.dot_general(
-        x.reshape(-1, x.shape[3]), g.reshape(-1, g.shape[3]), (((0,), (0,)), ((), ()))
-    )
+    return _product_over_rows(x.reshape(-1, x.shape[3]), g.reshape(-1, g.shape[3]))
 
 
 def _patches(x: Array, window: tuple[int, ...], stride: int, padding: int) -> Array:
@@ -249,7 +296,7 @@ def _max_pool_backward(
     return (result[:, :height, :width],)
 
 
-def _sum(term: Callable[[int, int], Array], indices: list[tuple[int, int]]) -> Array:
+def _sum(term: Callable[..., Array], indices: list[tuple[int, ...]]) -> Array:
     total = term(*indices[0])
     for index in indices[1:]:
         total = total + term(*index)

@@ -23,6 +23,7 @@ from typing import IO, Any, Protocol
 from dse.errors import StudyError
 from dse.search.jobs import Ended, EpochDone, Event, Job, Setup, Started, WorkerLost
 from dse.training import Measurement
+from dse.training.threads import cores_count, one_thread
 
 WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "dse.search.worker")
 """What starts a worker; the tests put a program here that trains nothing."""
@@ -36,13 +37,16 @@ STARTS_WITHOUT_READY = 3
 TICK_S = 0.5
 """While workers train, a source is asked this often whether it is over."""
 
-# Large buffers straight from and back to the system cost up to a third of a training step
-# in page faults; glibc reads these at the start of the process only.
+# Scratch memory straight from and back to the system costs up to a third of a training step in
+# page faults; glibc reads these at the start of the process only. Buffers of 32 MiB and more (an
+# epoch's pictures, a program's temporary memory) do go back: kept in the heap, where smaller ones
+# settle between them, they made a worker grow without end and a step take 1.6 times as long. The
+# large thread caches are for the compiler.
 _MALLOC = (
-    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=20000000000"
-    ":glibc.malloc.top_pad=67108864:glibc.malloc.arena_max=1:glibc.malloc.tcache_count=2000"
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432"
+    ":glibc.malloc.trim_threshold=20000000000:glibc.malloc.top_pad=67108864"
+    ":glibc.malloc.arena_max=1:glibc.malloc.tcache_count=2000"
 )
-_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
 def gpu_count() -> int:
@@ -66,9 +70,7 @@ def default_workers() -> int:
     """One worker for each GPU, or for each core that this process may run on."""
     if gpus := gpu_count():
         return gpus
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return cores_count()
 
 
 def worker_environment(worker: int) -> dict[str, str]:
@@ -78,9 +80,7 @@ def worker_environment(worker: int) -> dict[str, str]:
         devices = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus))))
         environment["CUDA_VISIBLE_DEVICES"] = devices.split(",")[worker % gpus]
         return environment
-    flags = f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip()
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    return environment | threads | {"XLA_FLAGS": flags, "GLIBC_TUNABLES": _MALLOC}
+    return one_thread(environment) | {"GLIBC_TUNABLES": _MALLOC}
 
 
 class JobSource(Protocol):

@@ -25,6 +25,7 @@ from jax.experimental.serialize_executable import deserialize_and_load, serializ
 
 import dse
 from dse.files import replacing
+from dse.training.threads import threads_count
 
 _PROGRAMS = "programs"
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
@@ -56,7 +57,7 @@ def load_or_compile(function: Any, arguments: tuple[Any, ...], *, key: str) -> C
         function: what `jax.jit` gives.
         arguments: shapes and types, or arrays.
         key: everything the program follows from, but for the sources of `dse`, the versions
-            of its libraries, the flags of XLA, the cores and the kind of device, which are added.
+            of its libraries, the flags of XLA, its threads and the kind of device, which are added.
     """
     path = _path_of(key) if _used else None
     if path is not None:
@@ -88,9 +89,8 @@ def _without_jax_cache() -> Iterator[None]:
 
 def _path_of(key: str) -> Path:
     device = jax.devices()[0]
-    cores = str(len(os.sched_getaffinity(0)))  # XLA compiles for as many as it may use
     flags = os.environ.get("XLA_FLAGS", "")
-    facts = [key, _build(), flags, cores, device.platform, device.device_kind]
+    facts = [key, _build(), flags, str(threads_count()), device.platform, device.device_kind]
     return _used[0] / hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 

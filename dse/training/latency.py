@@ -21,18 +21,12 @@ from typing import Any
 
 from dse.architecture import Architecture, Candidate, build, make_candidate
 from dse.errors import TrainingError
+from dse.training.threads import one_thread
 
 WARM_UP_RUNS = 3
 """Runs that do not count: the first compiles, the next fill caches."""
 
 LEAST_RUNS, MOST_RUNS, ENOUGH_S = 20, 200, 3.0
-
-_ONE_THREAD = {
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "JAX_PLATFORMS": "cpu",
-}
 
 
 @dataclass(frozen=True)
@@ -72,7 +66,7 @@ def measure_latency(candidate: Candidate, input_shape: Sequence[int], classes: i
         input=json.dumps(job),
         capture_output=True,
         text=True,
-        env=os.environ | _ONE_THREAD,
+        env=one_thread(os.environ) | {"JAX_PLATFORMS": "cpu"},
         check=False,
     )
     if done.returncode:

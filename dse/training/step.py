@@ -13,6 +13,7 @@ from dse.data.augment import augment
 from dse.networks import Network
 from dse.training.packing import Packing
 from dse.training.parametrization import Parametrization, Tree
+from dse.training.parts import in_parts, parts_of
 from dse.training.recipe import Recipe
 
 MUON_REST = 0.2
@@ -139,6 +140,22 @@ def make_train_program(
         loss = optax.softmax_cross_entropy(logits, targets).mean()
         return loss, packings.statistics.pack(statistics)
 
+    parts_count = parts_of(network, recipe.batch_size)
+
+    def gradients_of(
+        trained: Tree, state: TrainState, images: jax.Array, labels: jax.Array, key: jax.Array
+    ) -> tuple[tuple[jax.Array, Tree], Tree]:
+        whole = jax.value_and_grad(loss_of, has_aux=True)
+        if parts_count == 1:
+            return whole(trained, state, images, labels, key)
+
+        def of_part(trained: Tree, *part: jax.Array) -> tuple[jax.Array, Tree]:
+            (loss, _), gradients = whole(trained, state, *part)
+            return loss, gradients
+
+        loss, gradients = in_parts(of_part, parts_count)(trained, images, labels, key)
+        return (loss, state.statistics), gradients
+
     def program(
         state: TrainState, images: jax.Array, labels: jax.Array, key: jax.Array
     ) -> tuple[TrainState, jax.Array]:
@@ -156,7 +173,7 @@ def make_train_program(
             # The gradient is taken of the arrays and packed then: that of a packed array would
             # be a sum over as many arrays of its whole length.
             trained = packings.trained.unpack(state.params)
-            (loss, statistics), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+            (loss, statistics), gradients = gradients_of(
                 trained, state, pictures, batch[1], dropout_key
             )
             gradients = packings.trained.pack(gradients)
