@@ -142,8 +142,9 @@ def test_first_values_have_the_stated_spread(norm: Norm) -> None:
         (Dense, "fc8", {"features": 50, "activation": "none"}),
     )
     params, statistics = build_network(wide).init(jax.random.key(0))
-    # He et al. 2015: sqrt(2 / (3·3·64)); the last layer 0.01.
-    assert float(params["conv1"]["kernel"].std()) == pytest.approx((2 / 576) ** 0.5, rel=0.02)
+    # He et al. 2015: sqrt(2 / (3·3·64)), before a norm sqrt(1 / (3·3·3·64)); the last layer 0.01.
+    wanted = {"none": (2 / 576) ** 0.5, "batch": (1 / 1728) ** 0.5}[norm]
+    assert float(params["conv1"]["kernel"].std()) == pytest.approx(wanted, rel=0.02)
     assert float(params["fc8"]["kernel"].std()) == pytest.approx(0.01, rel=0.02)
     assert not params["conv1"]["bias"].any()
     if norm == "batch":
