@@ -11,15 +11,15 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 
 
-def prepared(data: str, epochs: int, train_images: int | None = None) -> tuple[Any, Any]:
-    """The pictures, decoded beforehand, and the recipe of both sides."""
+def prepared(data: str, epochs: int | None, train_images: int | None = None) -> tuple[Any, Any]:
+    """The pictures, decoded beforehand, and the recipe of both sides (its own epochs if None)."""
     from dse.data import parse_data, prepare_data
     from dse.training import default_recipe
 
     spec = parse_data(data, train_limit=train_images)
     dataset = prepare_data(spec, progress=lambda stage, done, total: None)
     recipe = default_recipe(spec.source, dataset.input_shape, len(dataset.train))
-    return dataset, replace(recipe, epochs=epochs)
+    return dataset, replace(recipe, epochs=epochs or recipe.epochs)
 
 
 def our_command(words: list[str], folder: str) -> dict[str, Any]:

@@ -27,11 +27,9 @@ BATCH_NORM_GAIN = 1 / 3
 """Variance of a kernel's first values before a batch norm, times its fan-in.
 
 A norm undoes the scale of what it is given, so the scale says how much of a kernel a step of
-given length changes. He's 2 (PyTorch draws with 1/3) learns more slowly: after 2 epochs of
-CIFAR-10 (JPEG) 58.3, 58.7, 65.5 and 63.8% of the validation pictures are right with 2 (squeeze
-ratio 0.25 and 0.75 of `cifar10/squeeze_ratio.yaml`, two seeds each), 60.5, 61.5, 65.4 and 65.5%
-with 1/3; after the 15 epochs of digits 94.9 and 98.1% with 2, 96.3 and 98.7% with 1/3 (squeeze ratio
-0.25 and 1 with base_e = incr_e = 8, six seeds).
+given length changes. With He's 2 short trainings get less far (`benchmarks/first_weights.py`).
+
+Source: what PyTorch's convolutions draw with.
 """
 
 
