@@ -9,6 +9,7 @@ import numpy as np
 
 from dse.data import Dataset
 from dse.errors import StudyError
+from dse.search.columns import Columns
 from dse.search.halves import judging_half
 from dse.search.reference import Reference
 from dse.search.rungs import Ladder, Standings
@@ -51,7 +52,9 @@ class Known:
         self.running: set[tuple[str, int]] = set()
         self.clock: Callable[[], float] = lambda: record.spent_s
         self._indices: dict[str, int] = {}
+        self._places: list[int] = []
         self._steering: dict[tuple[str, int, int], float] = {}
+        self.columns = Columns(record, ladder, self.objectives, self.steering_accuracy)
 
     def right(self, measurement: Measurement) -> Bools:
         """Which validation pictures are right, bool (picture,)."""
@@ -96,29 +99,21 @@ class Known:
         Args:
             can_go_on: whether there is the budget to train one to its next rung.
         """
-        trials = self.record.searched
-        accuracies = np.full((len(trials), len(self.ladder.epochs)), np.nan)
-        for row, trial in enumerate(trials):
-            for rung, epochs in enumerate(self.ladder.epochs):
-                if epochs in trial.rungs:
-                    accuracies[row, rung] = self.steering_accuracy(trial, epochs)
-        is_open = [
-            trial.key not in self.running and not trial.is_failed and can_go_on(trial)
-            for trial in trials
-        ]
-        return Standings(self.sizes(trials), accuracies, np.array(is_open, dtype=bool))
+        columns, full = self.columns, self.ladder.epochs[-1]
+        is_open = (columns.epochs > 0) & (columns.epochs < full) & ~columns.is_failed
+        for row in np.flatnonzero(is_open):
+            trial = self.record.searched[row]
+            is_open[row] = trial.key not in self.running and can_go_on(trial)
+        return Standings(columns.sizes, columns.accuracies, is_open)
 
     def history(self) -> History:
         """What a sampler is told."""
-        trials = self.record.searched
-        accuracies = np.full(len(trials), np.nan)
-        rungs = np.full(len(trials), -1)
-        for row, trial in enumerate(trials):
-            for rung, epochs in enumerate(self.ladder.epochs):
-                if epochs in trial.rungs and not trial.is_failed:
-                    accuracies[row], rungs[row] = self.steering_accuracy(trial, epochs), rung
-        indices = [self.index(trial) for trial in trials]
-        return History(np.array(indices, dtype=np.intp), accuracies, rungs)
+        trials, columns = self.record.searched, self.columns
+        measured = ~np.isnan(columns.accuracies) & ~columns.is_failed[:, None]
+        rungs = np.where(measured, np.arange(measured.shape[1]), -1).max(axis=1)
+        accuracies = np.where(rungs >= 0, columns.accuracies[np.arange(len(trials)), rungs], np.nan)
+        self._places += [self.index(trial) for trial in trials[len(self._places) :]]
+        return History(np.array(self._places, dtype=np.intp), accuracies, rungs)
 
     def index(self, trial: SearchTrial) -> int:
         """Of its candidate in the pool."""

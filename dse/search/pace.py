@@ -67,6 +67,8 @@ def search_part(search: Search, known: Known, pace: Pace, workers_count: int) ->
     """
     amount, epochs = search.budget.amount, search.recipe.epochs
     part = SEARCH_SHARE * amount
+    if search.budget.kind == "trials":  # finals take what they take
+        return part
     if search.budget.kind == "epochs":
         full, finals = float(epochs), float(epochs * search.seeds)
     else:

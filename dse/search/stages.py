@@ -103,7 +103,8 @@ class SearchStage:
             self._record.stop(trial, reason)
 
     def _begun(self) -> SearchTrial | None:
-        for trial in self._record.searched:
+        for row in np.flatnonzero(self._known.columns.epochs == 0):
+            trial = self._record.searched[row]
             if trial.rungs or trial.key in self._known.running:
                 continue
             if self._fits(trial.costs, 0, self._search.ladder.epochs[0]):
@@ -173,14 +174,12 @@ class SearchStage:
 
     def _furthest_epochs(self) -> int:
         """Of the candidate that was trained, or is being trained, the longest."""
-        return max(
-            (
-                trial.epochs + self._running_epochs.get(trial.key, 0)
-                for trial in self._record.searched
-                if not trial.is_failed
-            ),
-            default=0,
+        columns = self._known.columns
+        ended = columns.epochs[~columns.is_failed].max(initial=0)
+        running = (
+            self._record.trials[key].epochs + epochs for key, epochs in self._running_epochs.items()
         )
+        return max([int(ended), *running])
 
     def _spent_epochs(self) -> int:
         return self._record.spent_epochs + sum(self._running_epochs.values())

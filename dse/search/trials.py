@@ -84,6 +84,12 @@ class SearchRecord:
         space: what is searched.
         objectives: costs that are to be small.
         full_epochs: of the highest rung.
+
+    Attributes:
+        trials: all of them, by (candidate key, replicate).
+        searched: those that belong to the search itself, in the order in which they were asked
+            for.
+        changes: rows of `searched`, one for each change of a trial, in their order.
     """
 
     def __init__(
@@ -100,28 +106,43 @@ class SearchRecord:
         self._distributions = distributions_of(space)
         self._objectives, self.full_epochs = tuple(objectives), full_epochs
         self.trials: dict[tuple[str, int], SearchTrial] = {}
+        self.searched: list[SearchTrial] = []
+        self.changes: list[int] = []
+        self._rows: dict[tuple[str, int], int] = {}
+        self._spent_s, self._spent_epochs = 0.0, 0
         running = []
         for trial in study.get_trials(deepcopy=False):
             if (read := read_trial(trial)) is not None:
-                self.trials[read.key] = read
+                self._hold(read)
                 running += [] if trial.state.is_finished() else [read]
         for read in running:  # killed between a result and the end that follows from it
             self._end_if_over(read)
 
     @property
-    def searched(self) -> list[SearchTrial]:
-        """Trials that belong to the search itself, in the order in which they were asked for."""
-        return [t for t in self.trials.values() if t.stage != FINALS and t.replicate == 0]
-
-    @property
     def spent_s(self) -> float:
         """Seconds of search at the last result."""
-        return max((s for trial in self.trials.values() for s in trial.ended_s), default=0.0)
+        return self._spent_s
 
     @property
     def spent_epochs(self) -> int:
         """Epochs that this study trained."""
-        return sum(trial.epochs for trial in self.trials.values() if trial.stage != REUSED)
+        return self._spent_epochs
+
+    def _hold(self, trial: SearchTrial) -> None:
+        """Take in a trial, in the place of the one with the same key if there is one."""
+        before = self.trials.get(trial.key)
+        self.trials[trial.key] = trial
+        if trial.stage != FINALS and trial.replicate == 0:
+            row = self._rows.setdefault(trial.key, len(self.searched))
+            self.searched[row : row + 1] = [trial]
+        self._count(trial, since=_epochs_trained(before) if before else 0)
+
+    def _count(self, trial: SearchTrial, *, since: int) -> None:
+        """Note that a trial has changed, and what was spent on it after `since` epochs."""
+        self._spent_epochs += _epochs_trained(trial) - since
+        self._spent_s = max([self._spent_s, *trial.ended_s])
+        if (row := self._rows.get(trial.key)) is not None:
+            self.changes.append(row)
 
     def ask(self, candidate: Candidate, costs: Mapping[str, Any]) -> SearchTrial:
         """Note that this candidate is to be trained, in one transaction.
@@ -147,9 +168,11 @@ class SearchRecord:
                 )
             plain = {"measurement": measurement.to_plain(), "ended_s": round(ended_s, 3)}
             self._storage.set_trial_user_attr(trial.trial_id, f"{RUNG}{epochs}", plain)
+        since = _epochs_trained(trial)
         trial.rungs[epochs] = measurement
         trial.costs |= _measured_costs(measurement)
         trial.ended_s.append(round(ended_s, 3))
+        self._count(trial, since=since)
         self._end_if_over(trial)
 
     def is_over(self, key: tuple[str, int]) -> bool:
@@ -233,7 +256,7 @@ class SearchRecord:
             )
             trial = read_trial(self._storage.get_trial(trial_id))
         assert trial is not None
-        self.trials[trial.key] = trial
+        self._hold(trial)
         return trial
 
     def _end_if_over(self, trial: SearchTrial) -> None:
@@ -304,6 +327,11 @@ def _curve(trial: SearchTrial) -> Iterator[str]:
     for epochs, measured in trial.rungs.items():
         if measured.validation_accuracy is not None:
             yield f"{epochs}:{measured.validation_accuracy:.4f}"
+
+
+def _epochs_trained(trial: SearchTrial) -> int:
+    """Epochs of it that its own study spent."""
+    return 0 if trial.stage == REUSED else trial.epochs
 
 
 def read_trial(trial: Any) -> SearchTrial | None:
