@@ -105,7 +105,7 @@ class SearchStage:
     def _begun(self) -> SearchTrial | None:
         for row in np.flatnonzero(self._known.columns.epochs == 0):
             trial = self._record.searched[row]
-            if trial.rungs or trial.key in self._known.running:
+            if trial.key in self._known.running:
                 continue
             if self._fits(trial.costs, 0, self._search.ladder.epochs[0]):
                 return trial

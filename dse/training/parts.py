@@ -47,8 +47,6 @@ def parts_of(network: Network, batch_size: int) -> int:
 
 def in_parts(gradients_of: Gradients, parts_count: int) -> Gradients:
     """`gradients_of` part by part: the same mean but for rounding, each part with its own key."""
-    if parts_count == 1:
-        return gradients_of
 
     def parted(params: Tree, pictures: Array, labels: Array, key: Array) -> tuple[Array, Tree]:
         def add(total: Any, part: tuple[Array, Array, Array]) -> tuple[Any, None]:
