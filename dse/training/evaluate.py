@@ -21,6 +21,7 @@ from dse.data.labelled import LabelledTree
 from dse.data.stream import Batch, Labelled, stream_batches
 from dse.errors import DataError, WeightsError
 from dse.networks import LoadedNetwork
+from dse.training.compiler import compiler_options
 from dse.preprocessing import Preprocessing
 
 BEST_COUNT = 5
@@ -135,7 +136,7 @@ def make_best_program(loaded: LoadedNetwork, best_count: int) -> Any:
         logits, _ = network.apply(params, statistics, prepare(images, rule), train=False)
         return (*jax.lax.top_k(logits, best_count), jnp.isfinite(logits).all(1))
 
-    return jax.jit(program)
+    return jax.jit(program, compiler_options=compiler_options())
 
 
 def prepare(images: jax.Array, rule: Preprocessing) -> jax.Array:

@@ -11,6 +11,7 @@ import optax
 
 from dse.data.augment import augment
 from dse.networks import Network
+from dse.training.compiler import compiler_options
 from dse.training.packing import Packing
 from dse.training.parametrization import Parametrization, Tree
 from dse.training.parts import in_parts, parts_of
@@ -184,7 +185,7 @@ def make_train_program(
 
         return jax.lax.scan(step, state, (images, labels))
 
-    return jax.jit(program, donate_argnums=(0,))
+    return jax.jit(program, donate_argnums=(0,), compiler_options=compiler_options())
 
 
 def make_score_program(network: Network, pixels: Pixels) -> Callable[..., jax.Array]:
@@ -197,4 +198,4 @@ def make_score_program(network: Network, pixels: Pixels) -> Callable[..., jax.Ar
         logits, _ = network.apply(params, statistics, pixels.normalise(images), train=False)
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
-    return jax.jit(program)
+    return jax.jit(program, compiler_options=compiler_options())
