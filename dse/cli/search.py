@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dse.search.reference import Reference, ReferencePlan
     from dse.search.rungs import Ladder
     from dse.search.search import Search, SearchResult
+    from dse.space.pool import Pool
     from dse.training import Recipe
 
 EXAMPLES = """
@@ -93,8 +94,14 @@ def command(
         ),
     ] = None,
     sampler: Annotated[
-        str, typer.Option("--sampler", metavar="NAME", help="tpe, nsga2, gp or random.")
-    ] = "tpe",
+        str | None,
+        typer.Option(
+            "--sampler",
+            metavar="NAME",
+            help="tpe, nsga2, gp or random; default: gp where every candidate is trained in full "
+            "and the space has numbers, else tpe.",
+        ),
+    ] = None,
     finalists: Annotated[
         int,
         typer.Option("--finalists", metavar="N", min=1, max=50, help="Candidates in the finals."),
@@ -121,8 +128,9 @@ def command(
             "--first-rung",
             metavar="N",
             min=1,
-            help="Fewest epochs after which a candidate may be stopped; default: as few as hold "
-            "100 optimizer steps.",
+            help="Fewest epochs after which a candidate may be stopped, as many as --epochs for "
+            "never; default: as few as hold 100 optimizer steps and take, with compilation, less "
+            "than 40% of a full training.",
         ),
     ] = None,
     recipe_texts: Annotated[
@@ -169,7 +177,7 @@ def command(
     from dse.search.budget import parse_budget
     from dse.search.executor import default_workers
     from dse.search.reference import ReferencePlan, parse_reference, reference_recipe
-    from dse.search.samplers import make_sampler
+    from dse.search.samplers import default_sampler, make_sampler
     from dse.search.search import Search
     from dse.space.pool import make_pool
     from dse.training import check_fits, recipe_from_texts
@@ -182,17 +190,19 @@ def command(
     spec = parse_data(data, image_size=image_size, train_limit=train_images)
     description = described(spec)
     pool = make_pool(space, description.input_shape, len(description.classes), seed=study_seed)
-    make_sampler(sampler, pool)
+    if sampler is not None:
+        make_sampler(sampler, pool)
 
     def planned(input_shape: tuple[int, int, int], train_count: int) -> Search:
         recipe = data_recipe(spec, input_shape, train_count, changes)
+        ladder = _ladder(recipe, train_count, first_rung, pool)
         return Search(
             name=study_name(f"{space.name}-{description.name}-search" if study is None else study),
             pool=pool,
             recipe=recipe,
-            ladder=_ladder(recipe, train_count, first_rung),
+            ladder=ladder,
             budget=allowed,
-            sampler=sampler,
+            sampler=sampler or default_sampler(pool, rungs_count=len(ladder.epochs)),
             objectives=chosen,
             study_seed=study_seed,
             margin=accepted,
@@ -248,7 +258,10 @@ def _objectives(names: Sequence[str] | None) -> tuple[str, ...]:
     return chosen
 
 
-def _ladder(recipe: Recipe, train_count: int, first: int | None) -> Ladder:
+def _ladder(recipe: Recipe, train_count: int, first: int | None, pool: Pool) -> Ladder:
+    import numpy as np
+
+    from dse.search.estimate import worthwhile
     from dse.search.rungs import first_rung, make_ladder
 
     if first is not None and first > recipe.epochs:
@@ -257,7 +270,11 @@ def _ladder(recipe: Recipe, train_count: int, first: int | None) -> Ladder:
             f"which are {recipe.epochs}"
         )
     least = first_rung(recipe.epochs, train_count // recipe.batch_size)
-    return make_ladder(recipe.epochs, first=first or least)
+    ladder = make_ladder(recipe.epochs, first=first or least)
+    if first is not None:
+        return ladder
+    middling_macs = float(np.median(pool.costs["macs"]))
+    return worthwhile(ladder, middling_macs, recipe, train_count)
 
 
 def _margin(text: str) -> float:

@@ -8,9 +8,11 @@ for a first idea. While a sweep runs, its own times correct them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from dse.architecture import Candidate, Cost
 from dse.search.jobs import Job
+from dse.search.rungs import Ladder
 from dse.training import Recipe
 
 TRAIN_S_PER_MAC = 7e-11
@@ -20,6 +22,10 @@ TRAIN_S_PER_IMAGE = 6e-5
 COMPILE_S = 5.0
 START_S = 6.0
 """A worker's own start: imports and data."""
+
+WORTHWHILE_SHARE = 0.4
+"""Of the time of a full training, compilation included: where a rung takes more, stopping there
+saves less than it costs (about half of a rung's candidates go on); see docs/decisions/0023."""
 
 
 def train_s(macs: float, recipe: Recipe, train_count: int) -> float:
@@ -47,3 +53,21 @@ def sweep_s(
     training = sum(train_s(costs[job.candidate].macs, recipe, train_count) for job in jobs)
     compilation = COMPILE_S * len({job.candidate for job in jobs})
     return START_S + (training + compilation) / min(workers_count, len(jobs))
+
+
+def worthwhile(ladder: Ladder, macs: float, recipe: Recipe, train_count: int) -> Ladder:
+    """The rungs that take at most `WORTHWHILE_SHARE` of the time of a training in full.
+
+    Args:
+        ladder: up to the recipe's epochs.
+        macs: of a middling candidate.
+        recipe: of all candidates.
+        train_count: of training pictures.
+    """
+
+    def time_s(epochs: int) -> float:
+        return COMPILE_S + train_s(macs, replace(recipe, epochs=epochs), train_count)
+
+    *below, top = ladder.epochs
+    most_s = WORTHWHILE_SHARE * time_s(top)
+    return Ladder((*(epochs for epochs in below if time_s(epochs) <= most_s), top))

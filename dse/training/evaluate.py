@@ -21,8 +21,8 @@ from dse.data.labelled import LabelledTree
 from dse.data.stream import Batch, Labelled, stream_batches
 from dse.errors import DataError, WeightsError
 from dse.networks import LoadedNetwork
-from dse.training.compiler import compiler_options
 from dse.preprocessing import Preprocessing
+from dse.training.compiler import compiler_options
 
 BEST_COUNT = 5
 NAMED_COUNT = 100  # broken pictures that are named; the others are counted

@@ -15,7 +15,7 @@ from dse.training.compile_cache import load_or_compile
 from dse.training.parametrization import Tree
 from dse.training.step import Pixels, make_score_program
 
-SCORE_BATCH = 256
+SCORE_BATCH = 64
 
 
 class SplitScorer:

@@ -157,6 +157,10 @@ def test_a_reference_network_is_trained_once(search, monkeypatch):
     assert seeded.exit_code == 0, seeded.output
 
 
+RUNGS = ("--first-rung", "5")
+"""On digits a candidate is trained in full unless a rung is asked for."""
+
+
 def test_ctrl_c_says_the_best_so_far_and_how_to_go_on(search, monkeypatch):
     from dse.search import search as module
 
@@ -171,7 +175,7 @@ def test_ctrl_c_says_the_best_so_far_and_how_to_go_on(search, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "Executor", Interrupted)
-        result = search()
+        result = search(*RUNGS)
         assert result.exit_code == 130
         assert "nothing has reached reference 0.7: 70.00% yet" in result.stderr
         assert "0 done, 1 running, 0 stopped so far" in result.stderr
@@ -180,14 +184,14 @@ def test_ctrl_c_says_the_best_so_far_and_how_to_go_on(search, monkeypatch):
             "interrupted",
         ]
         Interrupted.after = 40
-        result = search()
+        result = search(*RUNGS)
     assert result.exit_code == 130
     assert "best so far, not yet confirmed: " in result.stderr
     assert "all of it is kept in results/toy-digits-search" in result.stderr
     assert result.stdout == ""
-    whole = search()
+    whole = search(*RUNGS)
     assert whole.exit_code == 0
-    undisturbed = search("--study", "undisturbed")
+    undisturbed = search(*RUNGS, "--study", "undisturbed")
     parts = [text.rpartition(",")[0] for text in (undisturbed.stdout, whole.stdout)]
     assert parts[0] == parts[1], "but for the seconds it took"
 
@@ -222,7 +226,7 @@ def test_more_budget_goes_on(search):
     assert len(read_trials(FOLDER / "trials.csv")) > before
     refused = search("--sampler", "random")
     assert refused.exit_code == 1
-    assert "search.sampler: random asked for, tpe in the study" in refused.stderr
+    assert "search.sampler: random asked for, gp in the study" in refused.stderr
 
 
 def test_lists_of_layers_are_words_in_the_answer(search):
@@ -262,8 +266,7 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(run):
     assert document["sizes"] == {
         "params_count": {"min": params_count(0.125), "max": params_count(1.0)}
     }
-    # 1079 pictures in batches of 32 are 33 steps: 100 of them take 4 epochs.
-    assert document["rungs"] == [5, 15]
+    assert document["rungs"] == [15]
     assert document["recipe"]["epochs"] == 15
     assert document["reference"]["name"] == "alexnet"
     assert document["reference"]["recipe"]["epochs"] == 20
@@ -271,8 +274,12 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(run):
     text = " ".join(run(*arguments).stdout.split())
     assert "8 feasible candidates of 8" in text
     assert f"{params_count(0.125):,} to {params_count(1.0):,}" in text
-    assert "rungs 5, 15 epochs" in text
-    assert "8 trials, sampler tpe, 2 workers" in text
+    assert "rungs 15 epochs" in text
+    assert "8 trials, sampler gp, 2 workers" in text
+    with_rungs = json.loads(run(*arguments, "--json", *RUNGS).stdout)
+    assert with_rungs["rungs"] == [5, 15]
+    assert with_rungs["budget"] == "8 trials"
+    assert "8 trials, sampler tpe, 2 workers" in " ".join(run(*arguments, *RUNGS).stdout.split())
     assert os.listdir() == ["toy.yaml"]
     number = run(*arguments, "--reference", "0.9", "--budget", "90m", "--json")
     assert json.loads(number.stdout)["reference"] is None

@@ -13,7 +13,7 @@ from tests.search.processes import finish, kill_a_worker_after, kill_driver_afte
 SEARCH = [
     *("search", "squeezenet.yaml", "--reference", "0.5", "--study", "s", "--margin", "10%"),
     *("--set", "fire_modules=2", "--epochs", "9", "--budget", "8trials", "--finalists", "2"),
-    *("--recipe", "batch_size=16"),
+    *("--recipe", "batch_size=16", "--first-rung", "2", "--study-seed", "1"),
 ]
 ONE, TWO = [*SEARCH, "--workers", "1"], [*SEARCH, "--workers", "2"]
 

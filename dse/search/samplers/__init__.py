@@ -16,9 +16,18 @@ from dse.search.samplers.sampler import History, PoolLike, Sampler
 from dse.search.samplers.tpe import TpeSampler
 from dse.search.samplers.uniform import UniformSampler
 
-__all__ = ["DEFAULT_SAMPLER", "SAMPLERS", "History", "PoolLike", "Sampler", "make_sampler"]
+__all__ = [
+    "DEFAULT_SAMPLER",
+    "SAMPLERS",
+    "History",
+    "PoolLike",
+    "Sampler",
+    "default_sampler",
+    "make_sampler",
+]
 
 DEFAULT_SAMPLER = "tpe"
+"""Where candidates may be stopped early; see `default_sampler`."""
 
 SAMPLERS: Mapping[str, Sampler] = {
     "tpe": TpeSampler(),
@@ -45,3 +54,17 @@ def make_sampler(name: str, pool: PoolLike) -> Sampler:
     if problem:
         raise SamplerError(problem)
     return SAMPLERS[name]
+
+
+def default_sampler(pool: PoolLike, *, rungs_count: int) -> str:
+    """The name of the sampler for a search that names none.
+
+    `gp` where every candidate is trained in full and the domains fit it: there it finds most
+    with the same number of trials (docs/decisions/0013, 0022). With rungs most of what is known
+    are accuracies after few epochs, of which `tpe` makes more.
+
+    Args:
+        pool: what it is going to choose from.
+        rungs_count: of the ladder; 1 where nothing is stopped early.
+    """
+    return "gp" if rungs_count == 1 and domains_problem(pool) is None else DEFAULT_SAMPLER

@@ -2,7 +2,8 @@
 
 Sources: Rasmussen and Williams 2006 (Gaussian processes); Emmerich, Giannakoglou and Naujoks
 2006 (expected hypervolume improvement), which with exact sizes is a sum of one-dimensional
-expected improvements; Knowles 2006 (ParEGO: several sizes become one by random weights).
+expected improvements; Knowles 2006 (ParEGO: several sizes become one by random weights);
+Ginsbourger, Le Riche and Carraro 2010 (believing the prediction of what is in training).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from dse.search.samplers.features import features, is_ordered
 from dse.search.samplers.ranking import best
 from dse.search.samplers.sampler import Floats, History, Ints, PoolLike, unseen
-from dse.search.samplers.sizes import START_UP_COUNT, log_sizes, one_size, start_up
+from dse.search.samplers.sizes import log_sizes, one_size, start_up
 
 LARGEST_SIZE = 1.1
 """Reference point of the volume: a tenth of the range beyond the largest; its accuracy is 0."""
@@ -34,14 +35,19 @@ def domains_problem(pool: PoolLike) -> str | None:
     )
 
 
+LEAST_OBSERVATIONS = 2
+"""Measured candidates before the process is asked."""
+
+
 @dataclass(frozen=True)
 class GpSampler:
     """For few and costly trials: an ask takes up to a second.
 
     Domains that fit: ranges and lists of numbers; lists of words or layers beside them are
     coordinates of 0 and 1. A space that varies nothing else is refused (`domains_problem`).
-    The rung is a coordinate too: what was measured after few epochs informs about many. It
-    learns nothing from candidates that failed or are still in training.
+    Parameters and MACs are coordinates, and so is the rung: what was measured after few epochs
+    informs about many. A candidate that is still in training, or failed, counts as if it were
+    measured and as good as expected, so that asks made meanwhile look elsewhere.
 
     Attributes:
         most_observations: learnt from; the best and a random rest where there are more.
@@ -61,7 +67,7 @@ class GpSampler:
             return None
         size = one_size(log_sizes(sizes), rng)
         measured = np.flatnonzero(history.is_measured)
-        if len(measured) < START_UP_COUNT:
+        if len(measured) < LEAST_OBSERVATIONS:
             return start_up(size, open_, history, rng)
         if len(open_) > self.most_candidates:
             open_ = rng.choice(open_, self.most_candidates, replace=False)
@@ -69,14 +75,23 @@ class GpSampler:
         asked, rungs = history.indices[known], history.rungs[known]
         accuracies = history.accuracies[known]
         centre, spread = accuracies.mean(), accuracies.std() or 1.0
+        costs = log_sizes(np.column_stack([pool.costs["params_count"], pool.costs["macs"]]))
 
         def place(rows: Ints, rung: Ints | int) -> Floats:
             height = np.broadcast_to(rung, len(rows)) / max(1, rungs.max())
-            return np.column_stack([features(pool, rows), size[rows], height])
+            return np.column_stack([features(pool, rows), costs[rows], height])
 
-        process = _fit(place(asked, rungs), (accuracies - centre) / spread)
-        mean, deviation = _predict(process, place(open_, rungs.max()))
-        front_mean, _ = _predict(process, place(asked, rungs.max()))
+        top = rungs.max()
+        points, targets = place(asked, rungs), (accuracies - centre) / spread
+        process = _fit(points, targets)
+        waiting = history.indices[~history.is_measured][-self.most_observations :]
+        if len(waiting):
+            believed, _ = _predict(process, place(waiting, top))
+            points = np.concatenate([points, place(waiting, top)])
+            process = _refit(process, points, np.concatenate([targets, believed]))
+            asked = np.concatenate([asked, waiting])
+        mean, deviation = _predict(process, place(open_, top))
+        front_mean, _ = _predict(process, place(asked, top))
         gain = expected_gain(
             size[open_],
             centre + spread * mean,
@@ -149,8 +164,9 @@ def _fit(points: Floats, targets: Floats) -> Any:
         )
         return found.x, found.fun
 
+    # Coordinates range over 1: half of that is as sharp a bend as a few dozen points can show.
     kernel = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(
-        np.ones(points.shape[1]), (0.1, 30.0), nu=2.5
+        np.ones(points.shape[1]), (0.5, 30.0), nu=2.5
     ) + WhiteKernel(0.01, (1e-5, 1.0))
     process = GaussianProcessRegressor(kernel, optimizer=optimise)
     with warnings.catch_warnings():
@@ -158,6 +174,13 @@ def _fit(points: Floats, targets: Floats) -> Any:
         warnings.simplefilter("ignore", ConvergenceWarning)
         process.fit(points, targets)
     return process
+
+
+def _refit(process: Any, points: Floats, targets: Floats) -> Any:
+    """The process with the same kernel, and other points."""
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
+    return GaussianProcessRegressor(process.kernel_, optimizer=None).fit(points, targets)
 
 
 def _predict(process: Any, points: Floats) -> tuple[Floats, Floats]:

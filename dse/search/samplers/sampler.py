@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +37,10 @@ class PoolLike(Protocol):
     @property
     def is_categorical(self) -> NDArray[np.bool_]:
         """Bool array (varying,): whether the domain is a list of values."""
+
+    @property
+    def costs(self) -> Mapping[str, NDArray[np.integer]]:
+        """Int arrays (candidate,): each exact cost, by name."""
 
     def __len__(self) -> int: ...
 

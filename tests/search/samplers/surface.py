@@ -46,7 +46,7 @@ class TablePool:
 
 
 def grid(domains: dict[str, Domain]) -> TablePool:
-    """Every combination of values; costs are not filled in."""
+    """Every combination of values; all costs are 1."""
     space = SearchSpace("simulated", "squeezenet", domains)
     counts = [len(domains[name].values()) for name in space.varying]
     levels = np.array(list(product(*map(range, counts))), dtype=np.int64).reshape(
@@ -54,7 +54,8 @@ def grid(domains: dict[str, Domain]) -> TablePool:
     )
     units = levels / np.maximum(1, np.array(counts, dtype=np.int64) - 1)
     listed = [isinstance(domains[name], Categorical) for name in space.varying]
-    return TablePool(space, space.varying, levels, units, np.array(listed, dtype=np.bool_))
+    costs = {name: np.ones(len(levels), dtype=np.int64) for name in OBJECTIVES}
+    return TablePool(space, space.varying, levels, units, np.array(listed, dtype=np.bool_), costs)
 
 
 def feasible(pool: TablePool, most_params: int) -> TablePool:

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from dse.errors import SamplerError
-from dse.search.samplers import DEFAULT_SAMPLER, SAMPLERS, History, make_sampler
+from dse.search.samplers import (
+    DEFAULT_SAMPLER,
+    SAMPLERS,
+    History,
+    default_sampler,
+    make_sampler,
+)
 from dse.space import Categorical, FloatRange, IntRange
 from tests.search.samplers.surface import TablePool, grid
 
@@ -92,7 +98,32 @@ def test_sizes_that_are_all_alike_and_accuracies_that_are_all_alike_are_no_troub
     assert index in range(12, len(SMALL))
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {"random"}))
+def test_the_first_asks_of_gp_are_the_smallest_and_one_of_another_size():
+    pool = grid({"base_e": IntRange(1, 2000), "freq": IntRange(1, 2)})
+    table = np.exp(np.linspace(np.log(100), np.log(1e6), len(pool)))[:, None]
+    asked: list[int] = []
+    for ask in range(2):
+        known = history(pool, asked)
+        asked.append(make_sampler("gp", pool).ask(pool, known, table, np.random.default_rng(ask)))
+    assert asked[0] == 0
+    in_log_size = np.log(table[asked[1], 0] / 100) / np.log(1e4)
+    assert abs(in_log_size - (5**0.5 - 1) / 2) < 0.05  # the golden ratio, within a band
+
+
+def test_gp_asks_elsewhere_while_a_candidate_is_in_training():
+    """Its neighbours in a fine grid would be asked next if nothing were believed of it."""
+    pool = grid({"base_e": IntRange(1, 400), "freq": IntRange(1, 1)})
+    table = np.exp(np.linspace(np.log(100), np.log(1e6), len(pool)))[:, None]
+    rows = np.array([0, 130, 399])
+    accuracies, rungs = np.array([0.2, 0.5, 0.9]), np.zeros(3, dtype=np.intp)
+    sampler = make_sampler("gp", pool)
+    first = sampler.ask(pool, History(rows, accuracies, rungs), table, np.random.default_rng(1))
+    waiting = History(np.append(rows, first), np.append(accuracies, np.nan), np.append(rungs, -1))
+    second = sampler.ask(pool, waiting, table, np.random.default_rng(1))
+    assert abs(second - first) > 40
+
+
+@pytest.mark.parametrize("name", ["nsga2", "tpe"])
 def test_the_first_ask_is_the_smallest_and_the_next_ones_cover_the_range_of_log_size(name):
     pool = grid({"base_e": IntRange(1, 2000), "freq": IntRange(1, 2)})
     table = np.exp(np.linspace(np.log(100), np.log(1e6), len(pool)))[:, None]
@@ -118,6 +149,12 @@ def test_random_is_uniform_over_the_unseen():
 def test_the_default_is_one_of_them():
     assert DEFAULT_SAMPLER in SAMPLERS
     assert [sampler.name for sampler in SAMPLERS.values()] == list(SAMPLERS)
+
+
+def test_trainings_in_full_are_asked_by_gp_where_it_fits():
+    assert default_sampler(SMALL, rungs_count=1) == "gp"
+    assert default_sampler(ONE_WORD, rungs_count=1) == "tpe"
+    assert default_sampler(SMALL, rungs_count=2) == "tpe"
 
 
 def test_an_unknown_name_says_the_nearest():
