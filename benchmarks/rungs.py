@@ -55,6 +55,13 @@ def ours(surface: Surface, seed: int, budget: int) -> dict[str, Trace]:
     return found
 
 
+def gp(surface: Surface, seed: int, budget: int) -> dict[str, Trace]:
+    """The Gaussian process, every trial in full."""
+    ladder = Ladder((FULL_EPOCHS,))
+    trace = run_ours(surface, seed, budget, ladder=ladder, sampler=SAMPLERS["gp"])
+    return {"gp without stopping": trace}
+
+
 def optuna_s(surface: Surface, seed: int, budget: int) -> dict[str, Trace]:
     """Optuna's, counted in both ways."""
     return dict(zip(OPTUNA, run_optuna(surface, seed, budget), strict=True))
@@ -62,6 +69,7 @@ def optuna_s(surface: Surface, seed: int, budget: int) -> dict[str, Trace]:
 
 GROUPS: dict[str, Callable[[Surface, int, int], dict[str, Trace]]] = {
     "ours": ours,
+    "gp": gp,
     "optuna": optuna_s,
 }
 
@@ -135,11 +143,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--first-seed", type=int, default=0, help="0 reports; 100 is for tuning")
     parser.add_argument("--budget", type=int, default=7_200, help="epochs of a search of ours")
     parser.add_argument("--optuna-budget", type=int, default=16_200, help="epochs of Optuna's")
-    parser.add_argument("--only", choices=GROUPS, help="run one side; the other stays in FILE")
+    parser.add_argument("--only", choices=GROUPS, help="run one group; the others stay in FILE")
     parser.add_argument("--json", type=Path, help="write the result to this file too")
     options = parser.parse_args(arguments)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    budgets = {"ours": options.budget, "optuna": options.optuna_budget}
+    budgets = {"ours": options.budget, "gp": options.budget, "optuna": options.optuna_budget}
     heading: Row = {
         "share": SHARE,
         "seeds": list(seeds),

@@ -47,8 +47,8 @@ def architecture_of(name: str) -> Any:
     return build(make_candidate("squeezenet", metaparameters | {"dropout": 0.0}), shape, 10)
 
 
-def our_step(name: str) -> tuple[Callable[[], None], int]:
-    """A call of the training program, and the pictures it trains on."""
+def our_program(name: str) -> tuple[Any, tuple[Any, ...]]:
+    """The training program, not yet compiled, and its arguments: state, pictures, labels, key."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -79,15 +79,27 @@ def our_step(name: str) -> tuple[Callable[[], None], int]:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (steps, batch, *shape), dtype=np.uint8)
     labels = rng.integers(0, 10, (steps, batch), dtype=np.int32)
-    key = jax.random.key(1)
-    compiled = program.lower(state, images, labels, key).compile()
+    return program, (state, images, labels, jax.random.key(1))
+
+
+def our_step(name: str) -> tuple[Callable[[], None], int]:
+    """A call of the training program, and the pictures it trains on."""
+    program, arguments = our_program(name)
+    return calls_of(program.lower(*arguments).compile(), arguments)
+
+
+def calls_of(compiled: Any, arguments: tuple[Any, ...]) -> tuple[Callable[[], None], int]:
+    """A call of the compiled program, and the pictures it trains on."""
+    import jax
+
+    state, images, labels, key = arguments
     held = [state]
 
     def run() -> None:
         held[0], losses = compiled(held[0], images, labels, key)
         jax.block_until_ready(losses)
 
-    return run, steps * batch
+    return run, images.shape[0] * images.shape[1]
 
 
 def torch_step(name: str, *, is_bf16: bool) -> tuple[Callable[[], None], int]:
