@@ -10,9 +10,7 @@ on random pictures.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -76,16 +74,10 @@ def measure(options: dict[str, Any], name: str, processes_count: int) -> tuple[f
 
 def main() -> None:
     """Measure and print a table."""
-    from benchmarks.machine import machine
-    from benchmarks.training_step import NETWORKS
+    from benchmarks.machine import command_line, machine, write_json
+    from benchmarks.training_step import NETWORKS, parsed_options
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", action="append", choices=list(NETWORKS))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--serve", nargs=2, metavar=("OPTIONS", "NETWORK"), help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
+    chosen = parsed_options(__doc__.splitlines()[0], rounds=3)
     if chosen.serve:
         serve(json.loads(chosen.serve[0]), chosen.serve[1])
         return
@@ -110,13 +102,12 @@ def main() -> None:
             print(f"{name:24}{label:32}{compile_s:10.2f}{speed:10,.0f}", flush=True)
     if chosen.json:
         document = {
-            "command": "python benchmarks/" + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": command_line(),
             "machine": machine("jax", "flax"),
             "processes": chosen.processes,
             "rows": rows,
         }
-        chosen.json.parent.mkdir(parents=True, exist_ok=True)
-        chosen.json.write_text(json.dumps(document, indent=1) + "\n")
+        write_json(chosen.json, document)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ data's own recipe; the table has the means over seeds. 2 is He's, 1/3 what PyTor
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
 import sys
 from pathlib import Path
 from statistics import mean
@@ -44,7 +42,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="settings")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    from benchmarks.machine import machine
+    from benchmarks.machine import command_line, machine, write_json
     from benchmarks.sides import prepared
     from dse.architecture import build
     from dse.config import apply_settings, find_space, load_space
@@ -65,16 +63,13 @@ def main() -> None:
             print(f"{cost.params_count:10,}{gain:10.3f}{validation:12.2%}{test:9.2%}", flush=True)
     if options.json:
         document = {
-            "command": shlex.join(
-                ["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]
-            ),
+            "command": command_line(),
             "machine": machine("jax", "numpy"),
             "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
             "recipe": recipe.to_plain(),
             "rows": rows,
         }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
+        write_json(options.json, document)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ hundred asks and tells are shown, with the most memory that its process had.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import subprocess
@@ -153,10 +152,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    from benchmarks.machine import machine
+    from benchmarks.machine import command_line, machine, write_json
 
     document: dict[str, Any] = {
-        "command": "python benchmarks/" + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
         "machine": machine("jax", "optuna", "numpy", "typer"),
         "starts_s": starts_s(),
     }
@@ -176,8 +175,7 @@ def main() -> None:
         print(f"  {name:6} median {median:6.1f}   95% {high:6.1f}   most {most:6.1f}")
     print(f"memory of the driver: {search['memory_bytes'] / 1e6:,.0f} MB at most")
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
+        write_json(options.json, document)
 
 
 if __name__ == "__main__":

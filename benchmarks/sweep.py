@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -106,7 +105,7 @@ def main() -> None:
     if options.theirs:
         theirs(options.space, options.data, options.epochs, options.theirs)
         return
-    from benchmarks.machine import machine
+    from benchmarks.machine import command_line, machine, write_json
     from benchmarks.sides import prepared
 
     dataset, recipe = prepared(options.data, options.epochs)
@@ -131,17 +130,14 @@ def main() -> None:
     print(f"ratio of the medians: {ratio:.2f}")
     if options.json:
         document = {
-            "command": shlex.join(
-                ["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]
-            ),
+            "command": command_line(),
             "machine": machine("jax", "torch", "optuna"),
             "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
             "recipe": recipe.to_plain(),
             "rounds": rounds,
             "ratio": ratio,
         }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
+        write_json(options.json, document)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ import argparse
 import json
 import math
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -233,7 +232,7 @@ def main() -> None:
         return
     # In the background a shell has SIGINT ignored, which the search would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    from benchmarks.machine import machine
+    from benchmarks.machine import command_line, machine, write_json
     from benchmarks.sides import prepared
     from dse.config import find_space, load_space
     from dse.space.pool import make_pool
@@ -245,7 +244,7 @@ def main() -> None:
     reference_point = (math.log10(largest), -100.0 / len(dataset.classes))
     times = {"dse": options.our_time, "optuna_torch": options.their_time}
     document: dict[str, Any] = {
-        "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "command": command_line(),
         "machine": machine("jax", "torch", "optuna"),
         "space": options.space,
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
@@ -267,8 +266,7 @@ def main() -> None:
         document["summary"] = summary(document["repetitions"], reference_point, times)
         show(document["summary"], times)
         if options.json:
-            options.json.parent.mkdir(parents=True, exist_ok=True)
-            options.json.write_text(json.dumps(document, indent=1) + "\n")
+            write_json(options.json, document)
 
 
 if __name__ == "__main__":

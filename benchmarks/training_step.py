@@ -226,19 +226,24 @@ def measure(name: str, rounds: int, processes_count: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def parsed_options(description: str, *, rounds: int) -> argparse.Namespace:
+    """Options of a benchmark of networks, with so many rounds unless told."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--only", action="append", choices=list(NETWORKS))
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--serve", nargs=2, metavar=("SIDE", "NETWORK"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print a table."""
+    options = parsed_options(__doc__.splitlines()[0], rounds=7)
     if options.serve:
         serve(*options.serve)
         return
-    from benchmarks.machine import machine
+    from benchmarks.machine import command_line, machine, write_json
 
     rows = []
     print(
@@ -256,15 +261,14 @@ def main() -> None:
         )
     if options.json:
         document = {
-            "command": "python benchmarks/" + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": command_line(),
             "machine": machine("jax", "flax", "torch"),
             "processes": options.processes,
             "threads_a_process": 1,
             "rounds": options.rounds,
             "rows": rows,
         }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
+        write_json(options.json, document)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _FIRST_ROWS = 64
 
 
+def sizes_of(trial: SearchTrial, objectives: Sequence[str]) -> list[float]:
+    """Its costs; NaN where a latency is not measured yet."""
+    return [float(trial.costs.get(name, np.nan)) for name in objectives]
+
+
 class Columns:
     """Arrays with a row for each trial of `record.searched`, in its order.
 
@@ -80,7 +85,7 @@ class Columns:
     def _read(self, row: int, trial: SearchTrial) -> None:
         if row >= len(self._epochs):
             self._grow()
-        self._sizes[row] = [float(trial.costs.get(n, np.nan)) for n in self._objectives]
+        self._sizes[row] = sizes_of(trial, self._objectives)
         self._accuracies[row] = [
             self._accuracy(trial, epochs) if epochs in trial.rungs else np.nan
             for epochs in self._ladder.epochs

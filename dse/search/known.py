@@ -9,7 +9,7 @@ import numpy as np
 
 from dse.data import Dataset
 from dse.errors import StudyError
-from dse.search.columns import Columns
+from dse.search.columns import Columns, sizes_of
 from dse.search.halves import judging_half
 from dse.search.reference import Reference
 from dse.search.rungs import Ladder, Standings
@@ -76,7 +76,7 @@ class Known:
 
     def sizes(self, trials: Sequence[SearchTrial]) -> Floats:
         """Float array (trial, objective); NaN where a latency is not measured yet."""
-        rows = [[float(t.costs.get(name, np.nan)) for name in self.objectives] for t in trials]
+        rows = [sizes_of(trial, self.objectives) for trial in trials]
         return np.array(rows).reshape(len(rows), len(self.objectives))
 
     def finished(self, trials: Sequence[SearchTrial]) -> list[SearchTrial]:

@@ -60,7 +60,7 @@ def default_sampler(pool: PoolLike, *, rungs_count: int) -> str:
     """The name of the sampler for a search that names none.
 
     `gp` where every candidate is trained in full and the domains fit it: there it finds most
-    with the same number of trials (docs/decisions/0013, 0022). With rungs most of what is known
+    with the same number of trials (docs/decisions/0013, 0023). With rungs most of what is known
     are accuracies after few epochs, of which `tpe` makes more.
 
     Args:
