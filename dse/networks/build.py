@@ -28,6 +28,7 @@ from dse.architecture.layers import (
     MaxPool,
 )
 from dse.networks import ops
+from dse.networks.deferred import Deferred, Pool, Term, is_worthwhile, value_of
 from dse.networks.fire import ConvModule, FireModule, Initializer, activate, add_variables
 from dse.networks.initial import initial_value, kernel_stds
 
@@ -64,19 +65,30 @@ class Chain(nnx.Module):
 
     def __call__(self, x: Array, *, train: bool, dropout_key: Array | None) -> Array:
         """(batch, height, width, channels) to (batch, classes)."""
+        maps: Array | Deferred = x
+        if train and is_worthwhile(self.architecture, x.shape[0]):
+            maps = Deferred((Term(x),))
         for layer in self.architecture.layers:
-            match layer:
-                case MaxPool(window=window, stride=stride, rounding=rounding):
-                    x = ops.max_pool(x, window=window, stride=stride, rounding=rounding)
-                case GlobalAveragePool():
-                    x = ops.global_average_pool(x)
-                case LocalResponseNorm(size=size, alpha=alpha, beta=beta, k=k):
-                    x = ops.local_response_norm(x, size=size, alpha=alpha, beta=beta, k=k)
-                case Dropout():
-                    x = _dropout(x, layer, dropout_key) if train else x
-                case _:
-                    x = getattr(self, layer.name)(x, train=train)
-        return x.reshape(x.shape[0], -1)
+            if isinstance(layer, Conv | Fire):
+                maps = getattr(self, layer.name)(maps, train=train)
+            elif isinstance(layer, MaxPool) and isinstance(maps, Deferred):
+                maps = maps.pooled(Pool(layer.window, layer.stride, layer.rounding))
+            else:
+                maps = self._plain(layer, value_of(maps), train, dropout_key)
+        return value_of(maps).reshape(x.shape[0], -1)
+
+    def _plain(self, layer: Layer, x: Array, train: bool, dropout_key: Array | None) -> Array:
+        match layer:
+            case MaxPool(window=window, stride=stride, rounding=rounding):
+                return ops.max_pool(x, window=window, stride=stride, rounding=rounding)
+            case GlobalAveragePool():
+                return ops.global_average_pool(x)
+            case LocalResponseNorm(size=size, alpha=alpha, beta=beta, k=k):
+                return ops.local_response_norm(x, size=size, alpha=alpha, beta=beta, k=k)
+            case Dropout():
+                return _dropout(x, layer, dropout_key) if train else x
+            case _:
+                return getattr(self, layer.name)(x, train=train)
 
 
 def _dropout(x: Array, layer: Dropout, key: Array | None) -> Array:

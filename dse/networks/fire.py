@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 
@@ -20,6 +21,15 @@ from dse.architecture.layers import (
     Parameter,
 )
 from dse.networks import ops
+from dse.networks.deferred import (
+    Deferred,
+    Geometry,
+    Statistics,
+    Term,
+    affine_of,
+    convolve,
+    value_of,
+)
 
 BATCH_NORM_MOMENTUM = 0.9
 """Share of the running statistics that stays at every training step."""
@@ -42,31 +52,52 @@ class ConvModule(nnx.Module):
         self.layer = layer
         add_variables(self, layer, initializer)
 
-    def __call__(self, x: Array, *, train: bool) -> Array:
-        """(batch, height, width, in) to (batch, height, width, filters)."""
+    def __call__(self, x: Array | Deferred, *, train: bool) -> Array | Deferred:
+        """(batch, height, width, in) to (batch, height, width, filters); deferred in training."""
         layer = self.layer
-        x = ops.conv2d(
-            x,
-            self.kernel[...],
-            stride=layer.stride,
-            padding=layer.padding,
-            groups=layer.groups,
-        )
+        if isinstance(x, Deferred) and layer.norm == "batch":
+            return _deferred(x, [[self]])[0]
+        y = ops.conv2d(value_of(x), self.kernel[...], **self.geometry._asdict())
         if layer.norm == "batch":
-            return self._batch_norm(x, train)
-        return activate(x + self.bias[...], layer.activation)
+            return self._batch_norm(y, train)
+        return activate(y + self.bias[...], layer.activation)
+
+    @property
+    def geometry(self) -> Geometry:
+        """What the convolution is besides its kernel."""
+        return Geometry(self.layer.stride, self.layer.padding, self.layer.groups)
 
     def _batch_norm(self, x: Array, train: bool) -> Array:
         scale, bias, activation = self.scale[...], self.bias[...], self.layer.activation
-        mean, variance = self.mean[...], self.variance[...]
         if not train:
+            mean, variance = self.mean[...], self.variance[...]
             x = ops.batch_norm(x, scale, bias, mean, variance, BATCH_NORM_EPSILON)
             return activate(x, activation)
         y, *batch = ops.batch_norm_train(x, scale, bias, BATCH_NORM_EPSILON, activation)
-        kept = BATCH_NORM_MOMENTUM
-        self.mean[...] = kept * mean + (1 - kept) * batch[0]
-        self.variance[...] = kept * variance + (1 - kept) * batch[1]
+        self.keep(Statistics(*batch))
         return y
+
+    def keep(self, batch: Statistics) -> None:
+        """Count a batch's statistics among the running ones."""
+        kept = BATCH_NORM_MOMENTUM
+        self.mean[...] = kept * self.mean[...] + (1 - kept) * batch.mean
+        self.variance[...] = kept * self.variance[...] + (1 - kept) * batch.variance
+
+
+def _deferred(x: Deferred, groups: list[list[ConvModule]]) -> list[Deferred]:
+    """The convolutions of each group side by side, their norms left to whoever reads them."""
+    convolved = convolve(x, [[(m.kernel[...], m.geometry) for m in group] for group in groups])
+    maps = []
+    for group, (raw, statistics) in zip(groups, convolved, strict=True):
+        scale = jnp.concatenate([module.scale[...] for module in group])
+        bias = jnp.concatenate([module.bias[...] for module in group])
+        affine = affine_of(statistics, scale, bias, BATCH_NORM_EPSILON)
+        maps.append(Deferred((Term(raw, affine, group[0].layer.activation),)))
+        ends = np.cumsum([module.layer.filters for module in group])[:-1]
+        split = (jnp.split(each, ends) for each in statistics)
+        for module, *own in zip(group, *split, strict=True):
+            module.keep(Statistics(*own))
+    return maps
 
 
 def activate(x: Array, activation: Activation) -> Array:
@@ -85,8 +116,11 @@ class FireModule(nnx.Module):
         for conv in layer.convs:
             setattr(self, conv.name.rsplit("/", 1)[1], ConvModule(conv, initializer))
 
-    def __call__(self, x: Array, *, train: bool) -> Array:
+    def __call__(self, x: Array | Deferred, *, train: bool) -> Array | Deferred:
         """(batch, height, width, in) to (batch, height, width, expand1x1 + expand3x3)."""
+        if isinstance(x, Deferred) and self.layer.norm == "batch":
+            return self._deferred(x)
+        x = value_of(x)
         squeezed = self.squeeze(x, train=train)
         parts = [self.expand1x1(squeezed, train=train), self.expand3x3(squeezed, train=train)]
         y = jnp.concatenate(parts, 3)
@@ -95,3 +129,11 @@ class FireModule(nnx.Module):
         if self.layer.bypass == "complex":
             return y + self.bypass(x, train=train)
         return y
+
+    def _deferred(self, x: Deferred) -> Deferred:
+        if self.layer.bypass == "complex":
+            squeezed, bypassed = _deferred(x, [[self.squeeze], [self.bypass]])
+        else:
+            (squeezed,), bypassed = _deferred(x, [[self.squeeze]]), x
+        y = _deferred(squeezed, [[self.expand1x1, self.expand3x3]])[0]
+        return y if self.layer.bypass == "none" else y + bypassed

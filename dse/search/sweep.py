@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -185,7 +185,9 @@ def run_sweep(
         try:
             if pending:
                 executor = Executor(setup, workers_count, record.directory / "logs")
-                for event in _recorded_events(sweep, executor, record, pending, all_jobs):
+                # The longest first: what is left for the end is short, and no worker waits long.
+                order = sorted(pending, key=lambda job: -sweep.costs[job.candidate].macs)
+                for event in _recorded_events(sweep, executor, record, order, all_jobs):
                     on_event(event)
         finally:
             path = record.write_table(all_jobs)
@@ -215,7 +217,7 @@ def _recorded_events(
     sweep: Sweep,
     executor: Executor,
     record: StudyRecord,
-    pending: tuple[Job, ...],
+    pending: Sequence[Job],
     table_jobs: tuple[Job, ...],
 ) -> Iterator[Event]:
     """Run the pending jobs; each event comes when what it says is in the record."""
