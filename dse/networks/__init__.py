@@ -1,6 +1,6 @@
 """Networks: operations, Flax modules built from an Architecture, weights files."""
 
-from dse.networks.build import Arrays, Network, build_network
+from dse.networks.build import Arrays, Network, build_network, moved_statistics
 from dse.networks.load import LoadedNetwork, load_network
 from dse.networks.ops import (
     batch_norm,
@@ -29,6 +29,7 @@ __all__ = [
     "load_weights",
     "local_response_norm",
     "max_pool",
+    "moved_statistics",
     "read_metadata",
     "relu",
     "save_weights",

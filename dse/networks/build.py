@@ -32,6 +32,9 @@ from dse.networks.deferred import Deferred, Pool, Term, is_worthwhile, value_of
 from dse.networks.fire import ConvModule, FireModule, Initializer, activate, add_variables
 from dse.networks.initial import initial_value, kernel_stds
 
+BATCH_NORM_MOMENTUM = 0.9
+"""Share of the running statistics that stays at every training step."""
+
 Arrays = dict[str, Any]
 """Nested dict keyed by the parts of a parameter's path: arrays["fire2"]["squeeze"]["kernel"]."""
 
@@ -160,8 +163,8 @@ class Network:
             dropout_key: JAX random key; needed to train with dropout.
 
         Returns:
-            Logits (batch, classes), and the statistics after this batch (the given ones
-            unless `train`).
+            Logits (batch, classes); and with `train` the statistics of this batch, for
+            `moved_statistics`, otherwise the given ones.
 
         Raises:
             ValueError: images of another shape, or no key where one is needed.
@@ -174,6 +177,17 @@ class Network:
         chain = nnx.merge(self._graph, params, statistics)
         logits = chain(images, train=train, dropout_key=dropout_key)
         return logits, _split(chain)[2]
+
+
+def moved_statistics(running: Any, batch: Any) -> Any:
+    """Running statistics after a batch: nine tenths of them, and a tenth of the batch's.
+
+    Args:
+        running: arrays in any structure, packed ones too.
+        batch: the same of what `Network.apply` gives in training.
+    """
+    kept = BATCH_NORM_MOMENTUM
+    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, running, batch)
 
 
 def build_network(architecture: Architecture) -> Network:

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from dse.architecture.architecture import Architecture
@@ -182,7 +183,7 @@ Sums = tuple[tuple[Array, Array], ...]
 def _convolve(plan: _Plan, raws: Maps, shared: Shared) -> tuple[Maps, Sums]:
     def part(raws: Maps) -> tuple[Maps, Sums]:
         maps = _convolved(plan, raws, shared)
-        return maps, tuple((jnp.sum(y, (0, 1, 2)), jnp.sum(y * y, (0, 1, 2))) for y in maps)
+        return maps, tuple((y.sum((0, 1, 2)), (y * y).sum((0, 1, 2))) for y in maps)
 
     return _by_parts(part, _parts_count(plan, raws, shared), raws)
 
@@ -247,18 +248,23 @@ def _parts_count(plan: _Plan, raws: Maps, shared: Shared) -> int:
 
 
 def _by_parts(part: Any, count: int, batch: Any) -> Any:
-    """`part(batch)`, which gives arrays of the batch and sums over it, part by part."""
+    """`part(batch)`, which gives arrays of the batch and sums over it, part by part.
+
+    The sums are added up as one array: as many loops as arrays would be compiled otherwise.
+    """
     if count == 1:
         return part(batch)
     parts = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
-    nothing = jax.tree.map(
-        lambda s: jnp.zeros(s.shape, s.dtype),
-        jax.eval_shape(part, jax.tree.map(lambda x: x[0], parts))[1],
-    )
+    sums = jax.eval_shape(part, jax.tree.map(lambda x: x[0], parts))[1]
+    leaves, structure = jax.tree.flatten(sums)
 
-    def add(total: Any, batch: Any) -> tuple[Any, Any]:
+    def add(total: Array, batch: Any) -> tuple[Array, Any]:
         arrays, sums = part(batch)
-        return jax.tree.map(jnp.add, total, sums), arrays
+        return total + jnp.concatenate([x.reshape(-1) for x in jax.tree.leaves(sums)]), arrays
 
-    sums, arrays = lax.scan(add, nothing, parts)
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), arrays), sums
+    sizes = [x.size for x in leaves]
+    total, arrays = lax.scan(add, jnp.zeros(sum(sizes), leaves[0].dtype), parts)
+    split = jnp.split(total, np.cumsum(sizes)[:-1])
+    split = [x.reshape(leaf.shape) for x, leaf in zip(split, leaves, strict=True)]
+    arrays = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), arrays)
+    return arrays, jax.tree.unflatten(structure, split)

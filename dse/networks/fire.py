@@ -31,9 +31,6 @@ from dse.networks.deferred import (
     value_of,
 )
 
-BATCH_NORM_MOMENTUM = 0.9
-"""Share of the running statistics that stays at every training step."""
-
 Initializer = Callable[[Parameter], Array]
 """Gives the first value of an array."""
 
@@ -78,10 +75,8 @@ class ConvModule(nnx.Module):
         return y
 
     def keep(self, batch: Statistics) -> None:
-        """Count a batch's statistics among the running ones."""
-        kept = BATCH_NORM_MOMENTUM
-        self.mean[...] = kept * self.mean[...] + (1 - kept) * batch.mean
-        self.variance[...] = kept * self.variance[...] + (1 - kept) * batch.variance
+        """Leave a batch's statistics where the running ones were."""
+        self.mean[...], self.variance[...] = batch
 
 
 def _deferred(x: Deferred, groups: list[list[ConvModule]]) -> list[Deferred]:

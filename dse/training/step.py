@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from dse.data.augment import augment
-from dse.networks import Network
+from dse.networks import Network, moved_statistics
 from dse.training.compiler import compiler_options
 from dse.training.packing import Packing
 from dse.training.parametrization import Parametrization, Tree
@@ -174,9 +174,10 @@ def make_train_program(
             # The gradient is taken of the arrays and packed then: that of a packed array would
             # be a sum over as many arrays of its whole length.
             trained = packings.trained.unpack(state.params)
-            (loss, statistics), gradients = gradients_of(
+            (loss, of_batch), gradients = gradients_of(
                 trained, state, pictures, batch[1], dropout_key
             )
+            statistics = moved_statistics(state.statistics, of_batch)
             gradients = packings.trained.pack(gradients)
             updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
             params = optax.apply_updates(state.params, updates)

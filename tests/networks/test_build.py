@@ -21,7 +21,7 @@ from dse.architecture.layers import (
     Norm,
     Shape,
 )
-from dse.networks import build_network
+from dse.networks import build_network, moved_statistics
 
 
 def architecture(input_shape: Shape, *layers: tuple[Any, str, dict[str, Any]]) -> Architecture:
@@ -97,7 +97,8 @@ def test_statistics_move_by_a_tenth_towards_the_batch() -> None:
     params, statistics = network.init(jax.random.key(3))
     x = pictures(4)
     apply = jax.jit(network.apply, static_argnames="train")
-    _, after = apply(params, statistics, x, train=True, dropout_key=jax.random.key(0))
+    _, batch = apply(params, statistics, x, train=True, dropout_key=jax.random.key(0))
+    after = moved_statistics(statistics, batch)
     first = jax.lax.conv_general_dilated(
         x, params["conv1"]["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )

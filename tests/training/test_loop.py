@@ -10,7 +10,7 @@ import pytest
 from dse.architecture import build, make_candidate
 from dse.data import Split
 from dse.errors import DivergenceError, TrainingError
-from dse.networks import build_network
+from dse.networks import build_network, moved_statistics
 from dse.training import Recipe, loop
 from dse.training.loop import Seed, Trainer
 from dse.training.step import Pixels, learning_rates, make_optimizer
@@ -60,7 +60,8 @@ def obvious_training(dataset, architecture, recipe, seed):
             x = (images.astype("float32") / 255.0 - np.float32(dataset.mean)) / np.float32(
                 dataset.std
             )
-            logits, new = network.apply(params, statistics, x, train=True)
+            logits, batch = network.apply(params, statistics, x, train=True)
+            new = moved_statistics(statistics, batch)
             return -jax.nn.log_softmax(logits)[np.arange(len(labels)), labels].mean(), new
 
         (_, new), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
