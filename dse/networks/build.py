@@ -132,9 +132,10 @@ class Network:
         stds = kernel_stds(self.architecture)
         chain = Chain(
             self.architecture,
-            lambda p: jnp.asarray(initial_value(p, std=stds.get(p.path, 0.0), key=key)),
+            lambda p: initial_value(p, std=stds.get(p.path, 0.0), key=key),
         )
-        return _split(chain)[1:]
+        # All at once: for each shape by itself, JAX would compile a program.
+        return jax.device_put(_split(chain)[1:])
 
     def abstract_params(self) -> Arrays:
         """Shapes and types of the parameters (jax.ShapeDtypeStruct); allocates nothing."""

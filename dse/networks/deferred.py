@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -238,13 +238,17 @@ def _normalised(term: Term) -> Array:
 
 
 def _parts_count(plan: _Plan, raws: Maps, shared: Shared) -> int:
-    """The least divisor of the batch by which a part takes `PART_BYTES` at most."""
+    return _least_parts(plan, *jax.tree.map(jax.typeof, (raws, shared)), PART_BYTES)
+
+
+@cache
+def _least_parts(plan: _Plan, raws: Any, shared: Any, part_bytes: float) -> int:
+    """The least divisor of the batch by which a part takes `part_bytes` at most."""
     written = jax.eval_shape(partial(_convolved, plan), raws, shared)
     size = 4 * sum(x.size for x in (*raws, *written))
     batch = raws[0].shape[0]
-    return next(
-        n for n in range(1, batch + 1) if batch % n == 0 and (size <= n * PART_BYTES or n == batch)
-    )
+    divisors = [n for n in range(1, batch + 1) if batch % n == 0]
+    return next((n for n in divisors if size <= n * part_bytes), batch)
 
 
 def _by_parts(part: Any, count: int, batch: Any) -> Any:

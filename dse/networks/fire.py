@@ -31,7 +31,7 @@ from dse.networks.deferred import (
     value_of,
 )
 
-Initializer = Callable[[Parameter], Array]
+Initializer = Callable[[Parameter], Array | np.ndarray]
 """Gives the first value of an array."""
 
 

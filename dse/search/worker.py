@@ -8,6 +8,7 @@ at once.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import queue
@@ -167,6 +168,9 @@ def serve(setup: Setup, jobs: queue.Queue[Job], send: Send) -> None:
 
     try:
         evaluator = Evaluator(setup)
+        import dse.training.loop  # noqa: F401  what every job needs: imported, then set apart
+
+        gc.freeze()  # the collector would walk through all of it several times a tracing
         send({"type": "ready"})
         while True:
             measurement = evaluator.evaluate(jobs.get(), on_epoch)
