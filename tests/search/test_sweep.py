@@ -107,6 +107,14 @@ def test_what_is_recorded_is_not_trained_again(sweep, dataset, tmp_path, fake_wo
     assert second.trials_path.read_bytes() == before
 
 
+def test_the_longest_are_trained_first(sweep, dataset, tmp_path, fake_worker):
+    _, events = run(sweep, dataset, tmp_path, workers=1)
+    jobs = [event.job for event in events if isinstance(event, Ended)]
+    macs = [sweep.costs[job.candidate].macs for job in jobs]
+    assert macs == sorted(macs, reverse=True)
+    assert macs[0] > macs[-1]
+
+
 def test_with_nothing_to_train_the_description_stays(sweep, dataset, tmp_path, fake_worker):
     first, _ = run(sweep, dataset, tmp_path, command="dse sweep ratios.yaml --seeds 2")
     before = (first.directory / "study.yaml").read_bytes()
