@@ -55,12 +55,12 @@ def test_progress_in_plain_lines_names_each_run_and_the_count(run, fake_worker):
     lines = run("sweep", "toy.yaml", "--seeds", "2", "--workers", "1").stderr.splitlines()
     ends = [line for line in lines if line.startswith("[")]
     assert [line.split(":")[0] for line in ends] == [
-        "[1/4] squeeze_ratio 0.25, seed 0",
-        "[2/4] squeeze_ratio 0.25, seed 1",
-        "[3/4] squeeze_ratio 0.5, seed 0",
-        "[4/4] squeeze_ratio 0.5, seed 1",
+        "[1/4] squeeze_ratio 0.5, seed 0",
+        "[2/4] squeeze_ratio 0.5, seed 1",
+        "[3/4] squeeze_ratio 0.25, seed 0",
+        "[4/4] squeeze_ratio 0.25, seed 1",
     ]
-    assert "56.25% right in validation, 2.0 s, 100 images/s" in ends[0]
+    assert "56.25% right in validation, 2.0 s, 100 images/s" in ends[2]
     assert "left" not in ends[-1]
 
 

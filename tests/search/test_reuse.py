@@ -61,7 +61,7 @@ def test_a_sweep_is_brought_in_and_its_candidates_are_known(tmp_path, sweep):
     assert not {ratio for ratio, _ in searched} & set(SWEPT), "a reused one was trained again"
     assert len({ratio for ratio, _ in searched}) == 6, "reused ones count as asked for"
     frame = read_trials(result.trials_path)
-    reused = frame[frame["stage"] == "reused"]
+    reused = frame[frame["stage"] == "reused"].sort_values("squeeze_ratio")
     assert reused["squeeze_ratio"].tolist() == list(SWEPT)
     table = read_trials(swept / "trials.csv")
     assert reused["validation_accuracy"].tolist() == table["validation_accuracy"].tolist()
