@@ -15,10 +15,10 @@ from dse.search.jobs import Job
 from dse.search.rungs import Ladder
 from dse.training import Recipe
 
-TRAIN_S_PER_MAC = 7e-11
+TRAIN_S_PER_MAC = 4e-11
 """Seconds for a multiply-accumulate of the forward pass, backward pass included."""
 
-TRAIN_S_PER_IMAGE = 6e-5
+TRAIN_S_PER_IMAGE = 1.5e-4
 COMPILE_S = 5.0
 START_S = 6.0
 """A worker's own start: imports and data."""

@@ -13,8 +13,10 @@ from typing import Any
 from dse.architecture import Candidate, Cost
 from dse.config import space_to_plain
 from dse.data import Dataset
+from dse.search.estimate import job_s
 from dse.search.executor import Executor
 from dse.search.jobs import Ended, Event, Job, Setup
+from dse.search.schedule import handing_out
 from dse.search.study import (
     CORRECT,
     Definition,
@@ -185,8 +187,7 @@ def run_sweep(
         try:
             if pending:
                 executor = Executor(setup, workers_count, record.directory / "logs")
-                # The longest first: what is left for the end is short, and no worker waits long.
-                order = sorted(pending, key=lambda job: -sweep.costs[job.candidate].macs)
+                order = _in_order(sweep, pending, len(dataset.train.labels), workers_count)
                 for event in _recorded_events(sweep, executor, record, order, all_jobs):
                     on_event(event)
         finally:
@@ -206,6 +207,24 @@ def run_sweep(
         trained_count=len(pending),
         wall_s=time.perf_counter() - started,
     )
+
+
+def _in_order(sweep: Sweep, jobs: Sequence[Job], train_count: int, workers_count: int) -> list[Job]:
+    """Jobs as workers are to take them: by candidate, so that no worker waits long at the end."""
+    by_candidate: dict[Candidate, list[Job]] = {}
+    for job in jobs:
+        by_candidate.setdefault(job.candidate, []).append(job)
+    groups = list(by_candidate.values())
+    lengths = [
+        sum(
+            job_s(
+                sweep.costs[job.candidate], sweep.recipe, train_count=train_count, seeds=len(group)
+            )
+            for job in group
+        )
+        for group in groups
+    ]
+    return [job for place in handing_out(lengths, workers_count) for job in groups[place]]
 
 
 def _is_recorded(record: StudyRecord, job: Job, retry_failed: bool) -> bool:
