@@ -88,7 +88,11 @@ def command(
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Train every candidate of a finite SPACE; print the table and draw the plot."""
+    """Train every candidate of a finite SPACE; print the table and draw the plot.
+
+    They are taken in the order by which all workers end at about the same time: long ones
+    first, and what fits behind them. The table is in the order of the space.
+    """
     from dse.config import apply_settings, find_space, load_space
     from dse.data import parse_data
     from dse.search.executor import default_workers
