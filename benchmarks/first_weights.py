@@ -25,7 +25,7 @@ GAINS = (2.0, 1.0, 1 / 3, 1 / 18)
 
 def trained(architecture: Any, dataset: Any, recipe: Any, seeds: int) -> list[tuple[float, float]]:
     """Validation and test accuracy of each seed."""
-    from dse.training import Seed, Trainer
+    from dse.training.loop import Seed, Trainer
 
     trainer = Trainer(architecture, dataset, recipe)
     found = [trainer.train(Seed(seed)).measurement for seed in range(seeds)]
