@@ -127,20 +127,6 @@ class Statistics(NamedTuple):
     variance: Array
 
 
-def statistics_of(raw: Array, sums: tuple[Array, Array]) -> Statistics:
-    """From the sums of the values of `raw` and of their squares."""
-    count = raw.size // raw.shape[3]
-    mean = sums[0] / count
-    # E[x²] - E[x]², which rounding may take below zero.
-    return Statistics(mean, jnp.maximum(sums[1] / count - mean * mean, 0))
-
-
-def affine_of(statistics: Statistics, scale: Array, bias: Array, epsilon: float) -> Affine:
-    """The norm to standard deviation `scale` and mean `bias`."""
-    factor = scale * lax.rsqrt(statistics.variance + epsilon)
-    return Affine(factor, bias - statistics.mean * factor)
-
-
 class _Plan(NamedTuple):
     """What `_convolve` does, apart from the arrays; hashable."""
 
@@ -168,7 +154,7 @@ def convolve(x: Deferred, groups: Groups) -> list[tuple[Array, Statistics]]:
     raws, affines = tuple(t.raw for t in x.terms), tuple(t.affine for t in x.terms)
     plan = _Plan(tuple(t.activation for t in x.terms), x.pool, geometries)
     maps, sums = _convolve(plan, raws, (affines, kernels))
-    return [(raw, statistics_of(raw, s)) for raw, s in zip(maps, sums, strict=True)]
+    return [(raw, Statistics(*ops.moments(raw, s))) for raw, s in zip(maps, sums, strict=True)]
 
 
 Maps = tuple[Array, ...]

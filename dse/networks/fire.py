@@ -22,11 +22,11 @@ from dse.architecture.layers import (
 )
 from dse.networks import ops
 from dse.networks.deferred import (
+    Affine,
     Deferred,
     Geometry,
     Statistics,
     Term,
-    affine_of,
     convolve,
     value_of,
 )
@@ -86,7 +86,7 @@ def _deferred(x: Deferred, groups: list[list[ConvModule]]) -> list[Deferred]:
     for group, (raw, statistics) in zip(groups, convolved, strict=True):
         scale = jnp.concatenate([module.scale[...] for module in group])
         bias = jnp.concatenate([module.bias[...] for module in group])
-        affine = affine_of(statistics, scale, bias, BATCH_NORM_EPSILON)
+        affine = Affine(*ops.norm_affine(scale, bias, *statistics, BATCH_NORM_EPSILON))
         maps.append(Deferred((Term(raw, affine, group[0].layer.activation),)))
         ends = np.cumsum([module.layer.filters for module in group])[:-1]
         split = (jnp.split(each, ends) for each in statistics)

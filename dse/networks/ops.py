@@ -183,16 +183,21 @@ def batch_norm_train(
 def _batch_norm_forward(
     x: Array, scale: Array, bias: Array, epsilon: float, activation: Activation
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
-    count = x.size // x.shape[3]
-    # One pass over x: E[x²] - E[x]², which rounding may take below zero.
-    mean = jnp.sum(x, (0, 1, 2)) / count
-    variance = jnp.maximum(jnp.sum(x * x, (0, 1, 2)) / count - mean * mean, 0)
+    mean, variance = moments(x, (jnp.sum(x, (0, 1, 2)), jnp.sum(x * x, (0, 1, 2))))
     inverse = lax.rsqrt(variance + epsilon)
     factor = scale * inverse
     shift = bias - mean * factor
     y = x * factor + shift
     y = jnp.maximum(y, 0) if activation == "relu" else y
     return (y, mean, variance), (x, mean, inverse, factor, shift)
+
+
+def moments(x: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Mean and variance (channels,) of `x` from the sums of its values and of their squares."""
+    count = x.size // x.shape[3]
+    mean = sums[0] / count
+    # E[x²] - E[x]², which rounding may take below zero; so one pass over x is enough.
+    return mean, jnp.maximum(sums[1] / count - mean * mean, 0)
 
 
 def _batch_norm_backward(
@@ -221,5 +226,13 @@ def batch_norm(
     x: Array, scale: Array, bias: Array, mean: Array, variance: Array, epsilon: float
 ) -> Array:
     """Normalises by a given mean and variance: one multiplication and one addition a value."""
+    factor, shift = norm_affine(scale, bias, mean, variance, epsilon)
+    return x * factor + shift
+
+
+def norm_affine(
+    scale: Array, bias: Array, mean: Array, variance: Array, epsilon: float
+) -> tuple[Array, Array]:
+    """What a norm by a given mean and variance multiplies by, and what it then adds."""
     factor = scale * lax.rsqrt(variance + epsilon)
-    return x * factor + (bias - mean * factor)
+    return factor, bias - mean * factor

@@ -215,15 +215,12 @@ def _in_order(sweep: Sweep, jobs: Sequence[Job], train_count: int, workers_count
     for job in jobs:
         by_candidate.setdefault(job.candidate, []).append(job)
     groups = list(by_candidate.values())
-    lengths = [
-        sum(
-            job_s(
-                sweep.costs[job.candidate], sweep.recipe, train_count=train_count, seeds=len(group)
-            )
-            for job in group
-        )
-        for group in groups
-    ]
+
+    def length_s(group: list[Job]) -> float:
+        cost, seeds = sweep.costs[group[0].candidate], len(group)
+        return seeds * job_s(cost, sweep.recipe, train_count=train_count, seeds=seeds)
+
+    lengths = [length_s(group) for group in groups]
     return [job for place in handing_out(lengths, workers_count) for job in groups[place]]
 
 
