@@ -1,6 +1,6 @@
 """How often the finals claim too much, and how much they find: simulated searches.
 
-    python benchmarks/finals.py            about 3 minutes on one core, no training
+    python benchmarks/finals.py            about 4 minutes on one core, no training
 
 In each repetition 60 candidates are searched with one replicate on the steering half of the
 validation pictures, finalists are chosen, raced and judged as `dse search` does it. The truth is
@@ -17,6 +17,10 @@ network's accuracy over all pictures and seeds is below the reference's by more 
 A second table is about single comparisons of two equally accurate networks: how often `compare`
 claims, with the seeds' variance of these two or pooled with five more finalists, and its standard
 error beside the one that would count the pictures' changes from seed to seed twice.
+
+A third table is about searches that go on: 15, 30, 45 and 60 candidates are found, and each time
+the finals are held on the same judging pictures, with what was claimed before standing, as
+`dse search` does it, or all chosen and tested anew.
 """
 
 from __future__ import annotations
@@ -37,7 +41,24 @@ from numpy.typing import NDArray
 
 from dse.comparison import Correctness, churn, compare, pool_seed_variance
 from dse.files import replacing
-from dse.search.finals import Finalist, choose_finalists, decide, next_seeds, steering_noise
+from dse.search.finals import (
+    MOST_FINALISTS,
+    Decision,
+    Finalist,
+    choose_finalists,
+    decide,
+    next_seeds,
+    steering_noise,
+)
+from dse.search.looks import (
+    Look,
+    Terms,
+    decision_of,
+    looks_count,
+    open_candidates,
+    outcomes_of,
+    past_looks,
+)
 from dse.statistics import wilson_interval
 
 NORMAL = NormalDist()
@@ -304,6 +325,120 @@ def single_tests(repetitions: int, seed: int) -> list[dict[str, object]]:
     return rows
 
 
+RUNS = (15, 30, 45, 60)
+"""Candidates that a search has found when its finals are held."""
+
+ENDINGS = ("claims stand", "anew")
+
+
+def go_on(scenario: Scenario, rng: np.random.Generator) -> dict[str, list[tuple[float, float]]]:
+    """Size and true accuracy of the answer after each of `RUNS`, NaN for none; and the looks."""
+    sizes, accuracies = truths(scenario, rng)
+    pictures = Pictures(scenario.pictures_count, rng)
+    thresholds = pictures.thresholds(accuracies, scenario.seed_sd, SEEDS + 1)
+    steering = (pictures.searched(thresholds) > 0).mean(axis=1)
+    level = scenario.reference_accuracy
+    of_reference = pictures.thresholds(np.array([level]), 0.005, SEEDS)[0]
+    halves = [pictures.trained(of_reference, half) for half in (0, 1)]
+    references: list[Correctness | float] = [level, level] if scenario.is_number else [*halves]
+    reached, judge = float(np.mean(references[0])), references[1]
+    order = rng.permutation(CANDIDATES)
+    correct: dict[int, Correctness] = {}
+
+    def finalist(index: int) -> Finalist:
+        if index not in correct:
+            correct[index] = pictures.trained(thresholds[index, 1:], 1)
+        size = (float(sizes[index]),)
+        return Finalist(str(index), size, float(steering[index]), correct[index])
+
+    def chosen(among: Sequence[int]) -> list[Finalist]:
+        places = np.array(among, dtype=int)
+        picked = choose_finalists(
+            sizes[places][:, None],
+            steering[places],
+            reached,
+            noise=steering_noise(level, scenario.pictures_count),
+            margin=scenario.margin,
+        )
+        return [finalist(int(places[index])) for index in picked]
+
+    def judged(finalists: list[Finalist], kept: Sequence[Finalist] = ()) -> Decision:
+        others = [finalist.correct for finalist in kept]
+        return decide(finalists, judge, margin=scenario.margin, seeds=SEEDS, others=others)
+
+    terms = Terms("reference", reached, SEEDS, scenario.margin, CONFIDENCE, SEEDS)
+    looks: list[Look] = []
+    answers: dict[str, list[tuple[float, float]]] = {name: [] for name in (*ENDINGS, "looks")}
+    for count in RUNS:
+        found = sorted(int(index) for index in order[:count])
+        past = past_looks(looks, terms, count, MOST_FINALISTS)
+        places = open_candidates(
+            past,
+            [str(index) for index in found],
+            [(float(sizes[index]),) for index in found],
+            [float(steering[index]) for index in found],
+            reached - scenario.margin,
+        )
+        new, kept = chosen([found[place] for place in places]), past.kept
+        earlier = [finalist(int(key)) for key in kept]
+        outcomes = outcomes_of(new, judged(new, earlier))
+        looks = past.with_look(Look(terms, count, MOST_FINALISTS, outcomes))
+        every, anew = [*earlier, *new], chosen(found)
+        by_key = kept | {outcome.candidate_key: outcome for outcome in outcomes}
+        for name, finalists, decision in (
+            ("claims stand", every, decision_of(every, by_key)),
+            ("anew", anew, judged(anew)),
+        ):
+            place = decision.answer
+            index = None if place is None else int(finalists[place].candidate_key)
+            answers[name].append(
+                (math.nan, math.nan) if index is None else (sizes[index], accuracies[index])
+            )
+        answers["looks"].append((looks_count(looks), math.nan))
+    return answers
+
+
+def continued(scenario: Scenario, repetitions: int, seed: int) -> list[dict[str, object]]:
+    """One row for each way to go on."""
+    level = scenario.reference_accuracy - scenario.margin
+    every = [
+        go_on(scenario, np.random.default_rng([seed, repetition]))
+        for repetition in range(repetitions)
+    ]
+    looks = float(np.mean([answers["looks"][-1][0] for answers in every]))
+    rows: list[dict[str, object]] = []
+    for name in ENDINGS:
+        found = np.array([answers[name] for answers in every])  # (repetition, run, size and truth)
+        is_there, is_false = ~np.isnan(found[:, :, 1]), found[:, :, 1] < level
+        taken_back = (is_there[:, :-1] & ~is_there[:, 1:]).any(axis=1)
+        grown = (found[:, 1:, 0] > found[:, :-1, 0]).any(axis=1)
+        interval = wilson_interval(int(is_false.any(axis=1).sum()), repetitions)
+        rows.append(
+            {
+                "scenario": scenario.name,
+                "pictures": scenario.pictures_count,
+                "going_on": name,
+                "answered": float(is_there[:, -1].mean()),
+                "false_in_any_run": interval.estimate,
+                "false_low": round(interval.low, 4),
+                "false_high": round(interval.high, 4),
+                "taken_back": float(taken_back.mean()),
+                "larger_than_before": float(grown.mean()),
+                "looks": round(looks, 2) if name == ENDINGS[0] else len(RUNS),
+            }
+        )
+    return rows
+
+
+def _continued_line(row: dict[str, object]) -> str:
+    return (
+        f"{row['scenario']!s:<38} {row['pictures']:>5} {row['going_on']!s:<14}"
+        f"{row['answered']:>9.1%}{row['false_in_any_run']:>8.1%}"
+        f" ({row['false_low']:.1%} to {row['false_high']:.1%})"
+        f"{row['taken_back']:>9.1%}{row['larger_than_before']:>9.1%}{row['looks']:>7.2f}"
+    )
+
+
 def _single_line(row: dict[str, object]) -> str:
     return (
         f"{row['seeds']:>5}{row['seed_sd']:>12.1%}{row['candidate_seed_sd']:>11.1%}"
@@ -354,6 +489,15 @@ def main() -> None:
         f"{'std. error':>12}{'counted twice':>14}"
     )
     print("\n".join(map(_single_line, singles)))
+    print(
+        f"\n{'scenario':<38} {'pict.':>5} {'going on':<14}{'answered':>9}{'false':>8}"
+        f"{'95% interval':>17}{'lost':>9}{'larger':>9}{'looks':>7}"
+    )
+    going_on: list[dict[str, object]] = []
+    for scenario in SCENARIOS:
+        for row in continued(scenario, options.repetitions, options.seed):
+            going_on.append(row)
+            print(_continued_line(row), flush=True)
     result = {
         "command": f"python benchmarks/finals.py --repetitions {options.repetitions} "
         f"--seed {options.seed}",
@@ -361,7 +505,7 @@ def main() -> None:
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "seconds": round(time.perf_counter() - started),
     }
-    tables = {"searches": rows, "single_tests": singles}
+    tables = {"searches": rows, "single_tests": singles, "continued": going_on}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(options.out) as file:
         file.write(_as_json(result, tables).encode())

@@ -67,6 +67,16 @@ class Comparison:
         """Whether `lower` is above minus the margin: the claim holds at this confidence."""
         return self.lower > -self.margin
 
+    @property
+    def in_words(self) -> str:
+        """The difference in points, and what is known of it."""
+        if not math.isfinite(self.standard_error):
+            return f"{100 * self.difference:+.2f} points, with no second seed of any network"
+        return (
+            f"{100 * self.difference:+.2f} points, at {self.confidence:.0%} confidence "
+            f"not under {100 * self.lower:+.2f} (p = {self.p_value:.3f})"
+        )
+
 
 def compare(
     candidate: Correctness,
@@ -158,11 +168,10 @@ def pool_seed_variance(networks: Sequence[Correctness]) -> SeedVariance:
     Returns:
         The pooled variance; no degrees of freedom where no network has two replicates.
     """
-    squares, degrees = 0.0, 0
-    for network in networks:
-        if len(network) > 1:
-            squares += float(network.mean(axis=1).var()) * len(network)
-            degrees += len(network) - 1
+    several = [network for network in networks if len(network) > 1]
+    degrees = sum(len(network) - 1 for network in several)
+    # Exactly, whatever the order of the networks.
+    squares = math.fsum(float(n.mean(axis=1).var()) * len(n) for n in several)
     return SeedVariance(squares / degrees if degrees else 0.0, degrees)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dse.architecture.layers import Layer, Parameter, Shape
+from dse.architecture.layers import Conv, Dense, Fire, Layer, Parameter, Shape
 
 Value = int | float | str | tuple[str, ...]
 """A value of a metaparameter; a tuple of names for `pools`."""
@@ -33,6 +33,17 @@ class Architecture:
     def parameters(self) -> tuple[Parameter, ...]:
         """Every stored array, layer by layer."""
         return tuple(p for layer in self.layers for p in layer.parameters)
+
+    @property
+    def kernel_layers(self) -> tuple[Conv | Dense, ...]:
+        """Every layer with a kernel, those inside fire modules too, in the order they run."""
+        found: list[Conv | Dense] = []
+        for layer in self.layers:
+            if isinstance(layer, Fire):
+                found += layer.convs
+            elif isinstance(layer, Conv | Dense):
+                found.append(layer)
+        return tuple(found)
 
 
 class Chain:

@@ -30,23 +30,44 @@ def command(
     """List the best of a study for every size.
 
     Those candidates that no other beats in both size and validation accuracy, smallest
-    first; accuracies are means over the seeds.
+    first; accuracies are means over the seeds. The answer of a search is marked.
     """
+    from dse.errors import StudyError
+    from dse.report.answers import find_answer
     from dse.report.formats import records
-    from dse.report.studies import open_study
+    from dse.report.studies import open_study, study_directory
     from dse.report.tables import front_table
 
     study = open_study(results, study_name)
+    try:
+        answer = find_answer(study_directory(results, study_name))
+    except StudyError as error:  # the table does not need it
+        answer = None
+        note(f"note: {error}")
+    found = answer.answer if answer else None
     rows = records(front_table(study.trials, size=size))
+    for row in rows:
+        # A search scores the answer alone on the test pictures, and keeps it with the answer.
+        if found and row["candidate"] == found.candidate and row["test_accuracy_mean"] is None:
+            row["test_accuracy_mean"] = found.test_accuracy
     if as_json:
-        print_json({"study": study.name, "size": size, **_counts(study), "front": rows})
+        document = {"study": study.name, "size": size, **_counts(study)}
+        if answer:
+            document["answer"] = found.candidate if found else None
+        print_json({**document, "front": rows})
         return
     if rows:
-        _print_front(rows, size)
+        _print_front(rows, size, found.candidate if found else "")
     _print_counts(study, rows)
+    if found:
+        is_here = any(row["candidate"] == found.candidate for row in rows)
+        note(
+            f"{'* ' if is_here else ''}the answer of the search: {found.candidate}, "
+            f"{found.params_count:,} parameters, {percent(found.test_accuracy)} right in test"
+        )
 
 
-def _counts(study: StudyTable) -> dict[str, int]:
+def _counts(study: StudyTable) -> dict[str, Any]:
     """How many candidates and trials the table holds, and how many a sweep still lacks."""
     planned = study.info.get("trials_count")
     missing = planned - len(study.trials) if isinstance(planned, int) else 0
@@ -67,8 +88,8 @@ _SIZE_TITLES = {
 }
 
 
-def _print_front(rows: list[dict[str, Any]], size: str) -> None:
-    """What was swept, the size, the accuracies over the seeds, the key."""
+def _print_front(rows: list[dict[str, Any]], size: str, answer: str) -> None:
+    """What was swept, the size, the accuracies over the seeds, the key; a star for the answer."""
     columns = list(rows[0])
     swept = columns[: columns.index("params_count")]
     accuracies = ("validation\naccuracy", "lowest\nseed", "highest\nseed", "test\naccuracy")
@@ -84,7 +105,7 @@ def _print_front(rows: list[dict[str, Any]], size: str) -> None:
                 percent(row["validation_accuracy_max"]),
                 percent(row["test_accuracy_mean"]),
                 row["seeds_count"],
-                row["candidate"],
+                row["candidate"] + (" *" if row["candidate"] == answer else ""),
             )
             for row in rows
         ],

@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from dse.cli.tables import NOTHING, cell, note, percent
+from dse.cli.time_left import TimeLeft
 from dse.search.jobs import Ended, EpochDone, Event, Job, Started, WorkerLost
 from dse.search.sweep import Begun
 
 SAY_EVERY_S = 10.0
 """Without a terminal the preparation of pictures says how far it is this often."""
+
+SAID_COMPILE_S = 0.5
+"""A compilation of less, out of the cache, is not worth a word."""
 
 
 def duration(seconds: float) -> str:
@@ -38,7 +42,7 @@ class SweepProgress:
         varying: the metaparameters that name a candidate.
         epochs: of each job.
         seeds: of each candidate; a job is named by its seed where there are several.
-        work: expected seconds of a job, for the time left.
+        time_left: of the trainings.
         name: of a candidate where nothing varies; its key unless that is given.
     """
 
@@ -48,14 +52,14 @@ class SweepProgress:
         *,
         epochs: int,
         seeds: int,
-        work: Callable[[Job], float],
+        time_left: TimeLeft,
         name: str = "",
     ) -> None:
         self._fixed_name = name
-        self._varying, self._epochs, self._seeds, self._work = varying, epochs, seeds, work
-        self._pending: dict[Job, float] = {}  # job: share of its epochs that are done
-        self._total_work, self._count, self._recorded, self._begun = 0.0, 0, 0, False
-        self._started_at: float | None = None
+        self._varying, self._epochs, self._seeds = varying, epochs, seeds
+        self._time_left = time_left
+        self._count = self._done = 0
+        self._begun = False
         self._display = _LiveDisplay() if sys.stderr.isatty() else None
 
     def __enter__(self) -> SweepProgress:
@@ -77,11 +81,10 @@ class SweepProgress:
         if isinstance(event, Begun):
             self._begin(event)
         elif isinstance(event, Started):
-            self._pending[event.job] = 0.0
-            self._started_at = self._started_at or time.monotonic()
+            self._time_left.started(event.job)
             self._show(event.worker, event.job, 0, None)
         elif isinstance(event, EpochDone):
-            self._pending[event.job] = event.epochs / self._epochs
+            self._time_left.progressed(event.job, event.epochs / self._epochs)
             self._show(event.worker, event.job, event.epochs, event.loss)
         elif isinstance(event, Ended):
             self._end(event)
@@ -92,26 +95,22 @@ class SweepProgress:
     def interrupted(self, directory: Path) -> None:
         """Say what an interrupted sweep keeps."""
         if self._begun:
-            whole = self._recorded + self._count
-            done = whole - len(self._pending)
-            self._say(f"{done} of {whole} done and kept in {directory}")
+            self._say(f"{self._done} of {self._count} done and kept in {directory}")
             self._say("the same command goes on from here")
 
     def _begin(self, event: Begun) -> None:
-        self._pending = dict.fromkeys(event.pending, 0.0)
-        self._begun, self._recorded = True, len(event.recorded)
-        self._total_work = sum(map(self._work, event.pending))
-        self._count = len(event.pending)
+        self._begun, self._done = True, len(event.recorded)
+        self._count = self._done + len(event.pending)
+        self._time_left.begin(event.pending)
         if event.recorded:
-            self._say(
-                f"{len(event.recorded)} of {len(event.recorded) + self._count} are in the record"
-            )
-        if self._display and self._count:
-            self._display.begin(self._count)
+            self._say(f"{self._done} of {self._count} are in the record")
+        if self._display and event.pending:
+            self._display.begin(self._done, self._count)
 
     def _end(self, event: Ended) -> None:
-        del self._pending[event.job]
         measured = event.measurement
+        self._time_left.ended(event.job, measured)
+        self._done += 1
         if measured.status == "failed":
             text = f"failed: {measured.reason}"
         else:
@@ -119,25 +118,28 @@ class SweepProgress:
                 f"{percent(measured.validation_accuracy)} right in validation, "
                 f"{measured.train_s:.1f} s, {measured.images_per_s:,.0f} images/s"
             )
-        done = self._count - len(self._pending)
-        left = f"; about {duration(self._left_s())} left" if self._pending else ""
-        self._say(f"[{done}/{self._count}] {self._name(event.job)}: {text}{left}")
+            if measured.compile_s >= SAID_COMPILE_S:
+                text += f", compiled in {measured.compile_s:.1f} s"
+        left = self._left()
+        self._say(
+            f"[{self._done}/{self._count}] {self._name(event.job)}: {text}"
+            + (f"; {left}" if left else "")
+        )
         if self._display:
-            self._display.end(event.worker, done, self._left_s())
+            self._display.end(event.worker, self._done, left)
 
     def _show(self, worker: int, job: Job, epochs: int, loss: float | None) -> None:
         if self._display:
             text = f"{self._name(job)}  " + ("compiling" if loss is None else f"loss {loss:.3f}")
             self._display.show(worker, text, epochs, self._epochs)
-            self._display.left(self._left_s())
+            self._display.left(self._left())
 
-    def _left_s(self) -> float:
-        """Expected seconds to the end, from how fast the work done so far was done."""
-        left = sum(self._work(job) * (1 - share) for job, share in self._pending.items())
-        done = self._total_work - left
-        if self._started_at is None or done <= 0:
-            return float("nan")
-        return (time.monotonic() - self._started_at) * left / done
+    def _left(self) -> str:
+        """The time left in words; empty while it is not known, and at the end."""
+        seconds = self._time_left.seconds()
+        if self._done == self._count or math.isnan(seconds):
+            return ""
+        return f"about {duration(max(1.0, seconds))} left"
 
     def _name(self, job: Job) -> str:
         values: Mapping[str, object] = job.candidate.metaparameters
@@ -176,8 +178,10 @@ class _LiveDisplay:
     def stop(self) -> None:
         self._progress.stop()
 
-    def begin(self, count: int) -> None:
-        self._whole = self._progress.add_task("whole sweep", total=count, unit="starting")
+    def begin(self, done: int, count: int) -> None:
+        self._whole = self._progress.add_task(
+            "whole sweep", completed=done, total=count, unit="starting"
+        )
 
     def show(self, worker: int, text: str, epochs: int, total: int) -> None:
         if worker not in self._running:
@@ -186,13 +190,12 @@ class _LiveDisplay:
             self._running[worker], description=text, completed=epochs, visible=True
         )
 
-    def end(self, worker: int, done: int, left_s: float) -> None:
+    def end(self, worker: int, done: int, left: str) -> None:
         self._progress.update(self._running[worker], visible=False)
         self._progress.update(self._whole, completed=done)
-        self.left(left_s)
+        self.left(left)
 
-    def left(self, left_s: float) -> None:
-        text = "" if left_s != left_s else f"about {duration(left_s)} left"
+    def left(self, text: str) -> None:
         self._progress.update(self._whole, unit=text)
 
     def say(self, line: str) -> None:

@@ -25,7 +25,7 @@ from dse.cli.options import (
 from dse.cli.search_views import show_answer, show_search_plan
 from dse.cli.sweep import data_recipe, end_like_ctrl_c, study_name
 from dse.cli.sweep_views import check_plots_directory
-from dse.cli.tables import note, percent
+from dse.cli.tables import counted, note, percent
 from dse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -177,8 +177,9 @@ def command(
     from dse.search.budget import parse_budget
     from dse.search.executor import default_workers
     from dse.search.reference import ReferencePlan, parse_reference, reference_recipe
+    from dse.search.reuse import check_reusable
     from dse.search.samplers import default_sampler, make_sampler
-    from dse.search.search import Search
+    from dse.search.search import Search, count_recorded
     from dse.space.pool import make_pool
     from dse.training import check_fits, recipe_from_texts
 
@@ -232,17 +233,22 @@ def command(
         train_count=description.train_count,
     )
     plan = opponent(description.input_shape, description.train_count)
+    reused = [results / name if (results / name).is_dir() else Path(name) for name in reuse or ()]
     if dry_run:
-        show_search_plan(search, plan, description, workers_count, as_json)
+        recorded = count_recorded(search, description, results=results)
+        show_search_plan(search, plan, description, workers_count, recorded, as_json)
         return
     dataset = prepared(spec, description)
     # Broken pictures are left out by now, and the recipe follows the number of the others.
     search = planned(dataset.input_shape, len(dataset.train))
     plan = opponent(dataset.input_shape, len(dataset.train))
+    # Whatever is refused is refused before hours go into a reference.
     check_plots_directory(plots)
+    count_recorded(search, dataset, results=results)
+    check_reusable(reused, search.definition(dataset))
     end_like_ctrl_c()
     held = _reference(wanted, reference, plan, dataset, results, workers_count)
-    result = _run(search, held, dataset, workers_count, results, reuse or ())
+    result = _run(search, held, dataset, workers_count, results, reused)
     show_answer(search, result, plots, as_json)
 
 
@@ -307,7 +313,9 @@ def _reference(
 ) -> Reference:
     """The number, the network as it was measured before, or the network trained now."""
     from dse.cli.progress import SweepProgress
+    from dse.cli.time_left import TimeLeft
     from dse.data.spec import cache_root
+    from dse.search.estimate import COMPILE_S
     from dse.search.reference import Reference, held_reference, measure_reference
 
     if isinstance(wanted, float):
@@ -316,14 +324,15 @@ def _reference(
     held = held_reference(plan, dataset, results)
     if held is None:
         note(
-            f"reference {name}: {plan.seeds} seeds of {plan.recipe.epochs} epochs; measured once "
-            "for these pictures and this recipe"
+            f"reference {name}: {counted(plan.seeds, 'seed')} of "
+            f"{counted(plan.recipe.epochs, 'epoch')}; measured once for these pictures and this "
+            "recipe"
         )
         progress = SweepProgress(
             (),
             epochs=plan.recipe.epochs,
             seeds=plan.seeds,
-            work=lambda job: 1.0,
+            time_left=TimeLeft(lambda job: 1.0, compile_s=COMPILE_S, workers_count=workers_count),
             name=f"reference {name}",
         )
         directory = plan.directory(results, dataset.name, dataset.fingerprint)
@@ -345,7 +354,7 @@ def _reference(
     note(
         f"reference {name}: {held.costs['params_count']:,} parameters, "
         f"{percent(held.validation_accuracy)} right in validation, mean of "
-        f"{len(held.replicates)} seeds ({held.path})"
+        f"{counted(len(held.replicates), 'seed')} ({held.path})"
     )
     return held
 
@@ -356,7 +365,7 @@ def _run(
     dataset: Dataset,
     workers_count: int,
     results: Path,
-    reuse: Sequence[str],
+    reuse: Sequence[Path],
 ) -> SearchResult:
     from dse.cli.search_progress import SearchProgress
     from dse.data.spec import cache_root
@@ -366,9 +375,9 @@ def _run(
     of = f" of {pool.space_count:,}" if pool.space_count else ""
     drawn = "" if pool.is_whole else " (drawn from the space)"
     note(
-        f"study {search.name}: {len(pool):,} feasible candidates{of}{drawn}, budget "
+        f"study {search.name}: {counted(len(pool), 'feasible candidate')}{of}{drawn}, budget "
         f"{search.budget}, rungs of {', '.join(map(str, search.ladder.epochs))} epochs of "
-        f"{len(dataset.train):,} pictures ({dataset.name}), {workers_count} workers"
+        f"{len(dataset.train):,} pictures ({dataset.name}), {counted(workers_count, 'worker')}"
     )
     progress = SearchProgress(search, pool.varying)
     with progress:
@@ -379,9 +388,7 @@ def _run(
                 dataset,
                 results=results,
                 workers_count=workers_count,
-                reuse=[
-                    results / name if (results / name).is_dir() else Path(name) for name in reuse
-                ],
+                reuse=reuse,
                 compile_cache=cache_root() / "compiled",
                 command=shlex.join(["dse", *sys.argv[1:]]),
                 on_event=progress,

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dse.cli.progress import duration
-from dse.cli.tables import cell, note, percent
+from dse.cli.tables import cell, counted, note, percent
 from dse.pareto import hypervolume
 from dse.search.jobs import Ended, EpochDone, Job, Started, WorkerLost
 from dse.search.search import Opened, SearchEvent, StageBegun
+from dse.search.stages import answer_so_far
 from dse.search.trials import LATENCY
 
 if TYPE_CHECKING:
@@ -82,16 +83,20 @@ class SearchProgress:
         """Say what an interrupted search keeps, with the best so far."""
         if self._known is None:
             return
+        known, name = self._known, self._search.objectives[0]
         self._say(f"{self.state()}; all of it is kept in {directory}")
-        best = self._known.best()
-        if best is None:
-            self._say(f"nothing has reached {self._reached()} yet")
-        else:
-            accuracy = self._known.steering_accuracy(best, self._search.recipe.epochs)
+        answer, best = answer_so_far(self._search, known), known.best(self._search.margin)
+        if answer is not None:
+            size = _size_text(name, answer.costs[name])
+            self._say(f"the answer so far: {size} ({answer.candidate.key}, claimed before)")
+        if best is not None and (answer is None or best.costs[name] < answer.costs[name]):
+            accuracy = known.steering_accuracy(best, self._search.recipe.epochs)
             self._say(
-                f"best so far, not yet confirmed: {best.costs['params_count']:,} parameters, "
+                f"best so far, not yet confirmed: {_size_text(name, best.costs[name])}, "
                 f"{percent(accuracy)} right ({self._reached()})"
             )
+        elif answer is None:
+            self._say(f"nothing trained in full is level yet with {self._reached()}")
         self._say("the same command goes on from here")
 
     def state(self) -> str:
@@ -110,7 +115,7 @@ class SearchProgress:
         ]
         if counts["failed"]:
             parts.append(f"{counts['failed']} failed")
-        best = known.best()
+        best = known.best(self._search.margin)
         if best is not None:
             accuracy = known.steering_accuracy(best, full)
             name = self._search.objectives[0]
@@ -138,23 +143,32 @@ class SearchProgress:
         if budget.kind == "time":
             return [f"{duration(max(0.0, budget.amount - known.clock()))} left"]
         if budget.kind == "epochs":
-            return [f"{max(0, int(budget.amount) - known.record.spent_epochs):,} epochs left"]
+            left = max(0, int(budget.amount) - known.record.spent_epochs)
+            return [f"{counted(left, 'epoch')} left"]
         searched = known.record.searched
         asked = sum(trial.stage == "search" for trial in searched)
         left = min(int(budget.amount) - asked, len(known.pool) - len(searched))
-        return [f"{max(0, left)} candidates to ask for"]
+        return [f"{counted(max(0, left), 'candidate')} to ask for"]
 
     def _reached(self) -> str:
-        assert self._known is not None
-        reference = self._known.reference
-        return f"reference {reference.name}: {percent(self._known.reference_steering_accuracy())}"
+        """The reference and what it has right where the accuracies of the search are from."""
+        known = self._known
+        assert known is not None
+        text = f"the reference, {percent(known.reference_steering_accuracy())}"
+        if self._search.margin:
+            text += f" less {100 * self._search.margin:g} points"
+        if known.reference.replicates:
+            text += f", on the {int((~known.judging).sum()):,} pictures that steer the search"
+        return text
 
     def _open(self, event: Opened) -> None:
         self._known = event.known
         if event.recorded_count:
-            self._say(f"{event.recorded_count} trials are in the record; going on from there")
+            trials = counted(event.recorded_count, "trial")
+            self._say(f"{trials} in the record; going on from there")
         if event.reused_count:
-            self._say(f"{event.reused_count} finished trials brought in from other studies")
+            trials = counted(event.reused_count, "finished trial")
+            self._say(f"{trials} brought in from other studies")
         for line in event.left_out:
             self._say(f"note: {line}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dse.cli.tables import (
     cell,
+    counted,
     note,
     percent,
     print_facts,
@@ -28,9 +30,10 @@ def show_search_plan(
     plan: ReferencePlan | None,
     description: DataDescription,
     workers_count: int,
+    recorded_count: int,
     as_json: bool,
 ) -> None:
-    """Print space, rungs, recipes and expected time; nothing is trained."""
+    """Print space, rungs, recipes, what is recorded and expected time; nothing is trained."""
     from dse.cli.progress import duration
     from dse.search.estimate import COMPILE_S, train_s
 
@@ -54,6 +57,7 @@ def show_search_plan(
         "budget": str(search.budget),
         "sampler": search.sampler,
         "workers": workers_count,
+        "recorded_count": recorded_count,
         "estimated_full_training_s": full_s,
     }
     if as_json:
@@ -70,9 +74,13 @@ def show_search_plan(
         "recipe": _in_words(asdict(search.recipe)),
     }
     if plan is not None:
-        shown["reference"] = f"{plan.name}, {plan.seeds} seeds"
+        shown["reference"] = f"{plan.name}, {counted(plan.seeds, 'seed')}"
         shown["its recipe"] = _in_words(asdict(plan.recipe))
-    shown["budget"] = f"{search.budget}, sampler {search.sampler}, {workers_count} workers"
+    workers = counted(workers_count, "worker")
+    shown["budget"] = f"{search.budget}, sampler {search.sampler}, {workers}"
+    if recorded_count:
+        trials = counted(recorded_count, "trial")
+        shown["record"] = f"{trials} of this study in the record; the search goes on from there"
     shown["time"] = f"about {duration(full_s)} for one middling candidate in full (a rough guess)"
     print_facts(shown)
 
@@ -103,7 +111,7 @@ def show_answer(search: Search, result: SearchResult, plots: Path, as_json: bool
         _print_finalists(search, document)
         print_facts(_facts(search, document))
     for line in drawn.notes:
-        note(f"not drawn: {line}")
+        note(line)
     for path in (result.trials_path, result.answer_path, *drawn.paths):
         note(f"written: {path}")
 
@@ -154,7 +162,8 @@ def _facts(search: Search, document: Mapping[str, Any]) -> dict[str, object]:
             f"{document['confidence']:.0%} confidence: difference "
             f"{_points(found['difference'])} points, surely not under "
             f"{_points(found['difference_low'])} (p = {found['p_value']:.4f}, "
-            f"{document['judging_pictures']:,} judging pictures, {found['seeds_count']} seeds)"
+            f"{document['judging_pictures']:,} judging pictures, "
+            f"{counted(found['seeds_count'], 'seed')})"
         )
         facts["test"] = _test_text(found, reference)
     else:
@@ -176,9 +185,15 @@ def _facts(search: Search, document: Mapping[str, Any]) -> dict[str, object]:
                 f"{found['compressed_bytes']:,} bytes with 64 values a layer; dse compress goes on "
                 "from there"
             )
+    if document["looks_count"] > 1:
+        facts["looks"] = (
+            f"{document['looks_count']} series of tests on the same judging pictures, by all runs "
+            "of this study; the stated confidence is that of one"
+        )
     facts["cost"] = (
-        f"{cost['trials']} trials ({cost['finished']} in full, {cost['stopped']} stopped early, "
-        f"{cost['failed']} failed), {cost['epochs']:,} epochs, {duration(cost['wall_s'])}"
+        f"{counted(cost['trials'], 'trial')} ({cost['finished']} in full, {cost['stopped']} "
+        f"stopped early, {cost['failed']} failed), {counted(cost['epochs'], 'epoch')}, "
+        f"{duration(cost['wall_s'])}"
     )
     return facts
 
@@ -190,14 +205,15 @@ def _reference_text(reference: Mapping[str, Any]) -> str:
     return (
         f"{reference['name']}, {reference['params_count']:,} parameters, {accuracy} right in "
         f"validation, {percent(reference['test_accuracy'])} in test, mean of "
-        f"{reference['seeds_count']} seeds"
+        f"{counted(reference['seeds_count'], 'seed')}"
     )
 
 
 def _found_text(search: Search, found: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
     text = f"{found['candidate']}, {found['params_count']:,} parameters"
     if found["times_fewer"]:
-        text += f", {found['times_fewer']:.1f} times fewer than {reference['name']}"
+        times = math.floor(10 * found["times_fewer"]) / 10  # never rounded up, as in the plot
+        text += f", {times:.1f} times fewer than {reference['name']}"
     return text
 
 

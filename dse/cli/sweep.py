@@ -24,7 +24,7 @@ from dse.cli.options import (
     WorkersCount,
 )
 from dse.cli.sweep_views import check_plots_directory, note_refused, show_plan, show_result
-from dse.cli.tables import note
+from dse.cli.tables import counted, note
 from dse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def command(
     from dse.config import apply_settings, find_space, load_space
     from dse.data import parse_data
     from dse.search.executor import default_workers
-    from dse.search.sweep import Sweep
+    from dse.search.sweep import Sweep, pending_jobs
     from dse.space import survey
     from dse.training import check_fits
 
@@ -120,7 +120,8 @@ def command(
             input_shape=description.input_shape,
             train_count=description.train_count,
         )
-        show_plan(sweep, description, workers_count, as_json)
+        pending = pending_jobs(sweep, description, results=results, retry_failed=retry_failed)
+        show_plan(sweep, pending, description, workers_count, as_json)
         return
     dataset = prepared(spec, description)
     # Broken pictures are left out by now, and the recipe follows the number of the others.
@@ -171,8 +172,9 @@ def _run(
     sweep: Sweep, dataset: Dataset, workers_count: int, results: Path, retry_failed: bool
 ) -> SweepResult:
     from dse.cli.progress import SweepProgress
+    from dse.cli.time_left import TimeLeft
     from dse.data.spec import cache_root
-    from dse.search.estimate import job_s
+    from dse.search.estimate import COMPILE_S, train_s
     from dse.search.sweep import run_sweep
 
     end_like_ctrl_c()
@@ -181,15 +183,17 @@ def _run(
         sweep.space.varying,
         epochs=sweep.recipe.epochs,
         seeds=sweep.seeds,
-        work=lambda job: job_s(
-            sweep.costs[job.candidate], sweep.recipe, train_count=count, seeds=sweep.seeds
+        time_left=TimeLeft(
+            lambda job: train_s(sweep.costs[job.candidate].macs, sweep.recipe, count),
+            compile_s=COMPILE_S,
+            workers_count=workers_count,
         ),
     )
     note_refused(sweep)
     note(
-        f"study {sweep.name}: {len(sweep.survey.feasible)} candidates x {sweep.seeds} seeds, "
-        f"{sweep.recipe.epochs} epochs of {count:,} pictures ({dataset.name}), "
-        f"{min(workers_count, len(sweep.jobs))} workers"
+        f"study {sweep.name}: {counted(len(sweep.survey.feasible), 'candidate')} x "
+        f"{counted(sweep.seeds, 'seed')}, {counted(sweep.recipe.epochs, 'epoch')} of {count:,} "
+        f"pictures ({dataset.name}), {counted(min(workers_count, len(sweep.jobs)), 'worker')}"
     )
     with progress:
         try:

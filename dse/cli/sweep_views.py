@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dse.cli.tables import (
     cell,
+    counted,
     note,
     percent,
     print_facts,
@@ -20,6 +22,7 @@ from dse.errors import StudyError
 
 if TYPE_CHECKING:
     from dse.data import DataDescription
+    from dse.search.jobs import Job
     from dse.search.sweep import Sweep, SweepResult
 
 
@@ -38,18 +41,31 @@ def _name(sweep: Sweep, candidate: Any) -> str:
 
 
 def show_plan(
-    sweep: Sweep, description: DataDescription, workers_count: int, as_json: bool
+    sweep: Sweep,
+    pending: Sequence[Job],
+    description: DataDescription,
+    workers_count: int,
+    as_json: bool,
 ) -> None:
-    """Print the candidates, their sizes and the expected time; nothing is trained."""
+    """Print the candidates, their sizes and the expected time; nothing is trained.
+
+    Args:
+        sweep: what is planned.
+        pending: those of its jobs that are not in the record yet.
+        description: of the pictures.
+        workers_count: worker processes.
+        as_json: print one document.
+    """
     from dse.cli.progress import duration
     from dse.search.estimate import sweep_s, train_s
 
     count = description.train_count
     seconds = sweep_s(
-        sweep.jobs, sweep.costs, sweep.recipe, train_count=count, workers_count=workers_count
+        pending, sweep.costs, sweep.recipe, train_count=count, workers_count=workers_count
     )
     if as_json:
-        print_json(_plan_document(sweep, description, workers_count, seconds))
+        document = _plan_document(sweep, description, workers_count, seconds)
+        print_json(document | {"recorded_count": len(sweep.jobs) - len(pending)})
         return
     note_refused(sweep)
     names = sweep.space.varying
@@ -72,10 +88,19 @@ def show_plan(
             "data": f"{description.name}, {count:,} training pictures of "
             f"{shape_text(description.input_shape)}, {len(description.classes)} classes",
             "recipe": ", ".join(f"{k} {v}" for k, v in asdict(sweep.recipe).items()),
-            "runs": f"{len(sweep.jobs)} ({len(sweep.costs)} candidates x {sweep.seeds} seeds)",
-            "time": f"about {duration(seconds)} on {workers_count} workers (a rough guess)",
+            "runs": _runs_text(sweep, pending),
+            "time": f"about {duration(seconds)} on {counted(workers_count, 'worker')} (a rough "
+            "guess)",
         }
     )
+
+
+def _runs_text(sweep: Sweep, pending: Sequence[Job]) -> str:
+    candidates, seeds = counted(len(sweep.costs), "candidate"), counted(sweep.seeds, "seed")
+    text = f"{len(sweep.jobs):,} ({candidates} x {seeds})"
+    if recorded_count := len(sweep.jobs) - len(pending):
+        text += f", {recorded_count:,} of them in the record already"
+    return text
 
 
 def _plan_document(

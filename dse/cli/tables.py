@@ -94,6 +94,11 @@ def cell(value: object) -> str:
     return str(value)
 
 
+def counted(count: int, noun: str) -> str:
+    """A number and its noun: 1 seed, 1,024 seeds."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def percent(fraction: float | None) -> str:
     """An accuracy for people: 0.9312 is 93.12%."""
     return NOTHING if fraction is None or math.isnan(fraction) else f"{fraction:.2%}"

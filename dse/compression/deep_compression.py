@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from dse.architecture import Architecture
-from dse.architecture.layers import Conv, Fire
+from dse.architecture.layers import Conv
 from dse.errors import WeightsError
 
 CODES_COUNT = 256
@@ -148,13 +148,10 @@ def largest_bytes(architecture: Architecture) -> int:
 def _convs(architecture: Architecture) -> list[Conv]:
     """The convolutions in the order of the file."""
     convs: list[Conv] = []
-    for layer in architecture.layers:
-        if isinstance(layer, Conv):
-            convs.append(layer)
-        elif isinstance(layer, Fire):
-            convs.extend(layer.convs)
-        elif layer.parameters:
+    for layer in architecture.kernel_layers:
+        if not isinstance(layer, Conv):
             raise WeightsError(f"{layer.name} is no convolution: this format cannot hold it")
+        convs.append(layer)
     if any(conv.norm != "none" or conv.groups != 1 for conv in convs):
         raise WeightsError("this format holds plain convolutions with a bias: no norm, no groups")
     return convs

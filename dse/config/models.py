@@ -15,9 +15,17 @@ from dse.config.document import LARGEST_INT, Document, Place, plain_scalar
 
 SCHEMA_VERSION = 1
 
+LONGEST_SHOWN = 200
+"""Characters of a value that a message repeats."""
+
 
 def shown(value: object) -> str:
-    """A value as the user wrote it, about."""
+    """A value as the user wrote it, about; of a long one the beginning."""
+    text = _written(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
+def _written(value: object) -> str:
     if value is None:
         return "empty"
     if isinstance(value, bool):
@@ -25,7 +33,7 @@ def shown(value: object) -> str:
     if isinstance(value, dict):
         return f"a mapping with {', '.join(value) or 'no keys'}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(shown, value))}]"
+        return f"[{', '.join(map(_written, value))}]"
     bare = isinstance(value, str) and _BARE.fullmatch(value) and plain_scalar(value) == value
     return str(value) if bare else repr(value)
 

@@ -28,7 +28,7 @@ import numpy as np
 from jax import Array, lax
 
 from dse.architecture.architecture import Architecture
-from dse.architecture.layers import Activation, Conv, Fire
+from dse.architecture.layers import Activation, Conv
 from dse.networks import ops
 from dse.networks.cpu_forms import Rounding
 
@@ -112,11 +112,11 @@ def value_of(x: Array | Deferred) -> Array:
 
 def is_worthwhile(architecture: Architecture, batch_size: int) -> bool:
     """Whether training is faster with deferred maps: on a CPU, where they exceed its cache."""
-    convs: list[Conv] = []
-    for layer in architecture.layers:
-        if isinstance(layer, Conv | Fire):
-            convs += layer.convs if isinstance(layer, Fire) else (layer,)
-    values_count = sum(math.prod(c.output_shape) for c in convs if c.norm == "batch")
+    values_count = sum(
+        math.prod(layer.output_shape)
+        for layer in architecture.kernel_layers
+        if isinstance(layer, Conv) and layer.norm == "batch"
+    )
     return ops.use_cpu_forms() and 4 * batch_size * values_count >= LEAST_BYTES
 
 

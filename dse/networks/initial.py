@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from dse.architecture.architecture import Architecture
-from dse.architecture.layers import Conv, Dense, Fire, Parameter
+from dse.architecture.layers import Conv, Dense, Parameter
 
 LAST_LAYER_STD = 0.01
 """Standard deviation of the last layer's kernel: all classes start about equally likely.
@@ -62,13 +62,7 @@ def kernel_stds(architecture: Architecture) -> dict[str, float]:
     sqrt(1 / fan-in) without one, sqrt(`BATCH_NORM_GAIN` / fan-in) before a batch norm, and
     `LAST_LAYER_STD` for the layer that gives the scores.
     """
-    layers: list[Conv | Dense] = []
-    for layer in architecture.layers:
-        if isinstance(layer, Fire):
-            layers.extend(layer.convs)
-        elif isinstance(layer, Conv | Dense):
-            layers.append(layer)
-    stds = {}
+    layers, stds = architecture.kernel_layers, {}
     for layer in layers:
         kernel = layer.parameters[0]
         stds[kernel.path] = math.sqrt(_gain(layer) / math.prod(kernel.shape[:-1]))

@@ -116,6 +116,7 @@ def _label_answer(
     lasts = 100 * stopped["validation_accuracy"].to_numpy(dtype=float)
     left, right = plate.axes.get_xlim()
     level = 100 * answer.reference.validation_accuracy
+    levels = [np.array([(left, y), (right, y)]) for y in (level, level - 100 * answer.margin)]
     draw_callout(
         plate.axes,
         plate.renderer,
@@ -128,7 +129,7 @@ def _label_answer(
                 np.column_stack([np.full(len(own), float(place)), own]),
             ]
         ),
-        lines=[front_corners(series, right), np.array([(left, level), (right, level)])],
+        lines=[front_corners(series, right), *levels],
     )
 
 
@@ -149,9 +150,10 @@ def callout(found: Found, answer: Answer, size: str) -> str:
 def _shortfall_text(found: Found) -> str:
     if found.difference is None:
         return "no fresh seed was trained"
+    points = f"{100 * found.difference:+.2f} points"
     if found.difference_low is None:
-        return f"{100 * found.difference:+.2f} points, of one seed"
-    return f"{100 * found.difference:+.2f} points, surely only {100 * found.difference_low:+.2f}"
+        return f"{points}, of one seed"
+    return f"{points}, surely not under {100 * found.difference_low:+.2f}"
 
 
 def _what(answer: Answer | None, size_name: str) -> str:

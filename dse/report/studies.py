@@ -56,15 +56,18 @@ class StudiedCandidate:
 
 
 def studied_candidate(study: StudyTable, key: str) -> StudiedCandidate:
-    """The candidate that the study's table calls `key`.
+    """The candidate that the study's table calls `key`, or the one that begins so.
 
     Raises:
-        StudyError: there is none, `study.yaml` lacks family, input shape or classes, or the
-            row's metaparameters do not give that key.
+        StudyError: there is none or more than one, `study.yaml` lacks family, input shape or
+            classes, or the row's metaparameters do not give that key.
     """
+    keys = list(dict.fromkeys(study.trials["candidate"]))
+    begin_so = [known for known in keys if key and known.startswith(key)]
+    if len(begin_so) == 1:
+        key = begin_so[0]
     rows = study.trials[study.trials["candidate"] == key]
     if rows.empty:
-        keys = list(dict.fromkeys(study.trials["candidate"]))
         raise StudyError(f"study {study.name} has no candidate {key!r}; {_listed(key, keys)}")
     family, input_shape, classes_count = _subject(study)
     known = FAMILIES[family].metaparameters

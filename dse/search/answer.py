@@ -20,6 +20,7 @@ from dse.metadata import metadata_from_plain
 from dse.search.finals import Decision
 from dse.search.jobs import Job
 from dse.search.known import Known
+from dse.search.looks import looks_count
 from dse.search.reference import Reference
 from dse.search.study import storage_errors
 from dse.search.trials import FINALS, REUSED, SearchTrial
@@ -81,6 +82,7 @@ def answer_document(
             )
         ],
         "cost": _cost(known),
+        "looks_count": looks_count(known.record.looks),
         "tested_count": known.record.tested_count,
     }
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from statistics import NormalDist
 
 import numpy as np
@@ -66,6 +67,20 @@ class Finalist:
         return [number for number in range(1, seeds + 1) if number not in have]
 
 
+class Verdict(Enum):
+    """What became of a finalist."""
+
+    CLAIMED = "claimed"
+    FAILED = "failed"
+    """Tested and not shown to be level, with all its seeds or as a clear loser."""
+    UNFINISHED = "unfinished"
+    """Tested and not shown to be level with the seeds that the budget allowed."""
+    UNTESTED = "untested"
+    """Behind one that did not pass, or with fewer seeds than a test needs."""
+    BROKEN = "broken"
+    """A training of it failed."""
+
+
 @dataclass(frozen=True)
 class Decision:
     """The outcome of the finals.
@@ -76,13 +91,15 @@ class Decision:
         nearest: without an answer, the index of the finalist that came closest to one.
         order: indices in the order of the tests.
         comparisons: of each finalist with the reference; None for one without a replicate.
-        reasons: for each finalist, one line that says what became of it.
+        verdicts: for each finalist, what became of it.
+        reasons: the same, in one line.
     """
 
     answer: int | None
     nearest: int | None
     order: tuple[int, ...]
     comparisons: tuple[Comparison | None, ...]
+    verdicts: tuple[Verdict, ...]
     reasons: tuple[str, ...]
 
 
@@ -158,6 +175,7 @@ def next_seeds(
     margin: float = 0.0,
     confidence: float = 0.95,
     seeds: int = SEEDS,
+    others: Sequence[Correctness] = (),
 ) -> list[tuple[int, int]]:
     """What may be trained now: (index of the finalist, replicate), most wanted first.
 
@@ -171,6 +189,8 @@ def next_seeds(
         margin: how much worse (a fraction) still counts as not below.
         confidence: of the claim.
         seeds: fresh replicates of each finalist.
+        others: bool arrays (seed, picture) of more networks, from earlier finals, which tell
+            more of the variance between seeds.
 
     Returns:
         An empty list when the race is over.
@@ -179,7 +199,7 @@ def next_seeds(
         ObjectiveError: fewer seeds than `LEAST_SEEDS`, or what `compare` refuses.
     """
     _check_seeds(seeds)
-    pooled = _pooled(finalists, reference)
+    pooled = _pooled(finalists, reference, others)
     wanted: list[tuple[int, int]] = []
     for index in order_of_tests(finalists):
         finalist = finalists[index]
@@ -202,6 +222,7 @@ def decide(
     margin: float = 0.0,
     confidence: float = 0.95,
     seeds: int = SEEDS,
+    others: Sequence[Correctness] = (),
 ) -> Decision:
     """The answer, from what is measured.
 
@@ -214,35 +235,38 @@ def decide(
         margin: how much worse (a fraction) still counts as not below.
         confidence: of the claim, for all finalists together.
         seeds: fresh replicates that each finalist was to have.
+        others: as of `next_seeds`.
 
     Raises:
         ObjectiveError: fewer seeds than `LEAST_SEEDS`, or what `compare` refuses.
     """
     _check_seeds(seeds)
-    pooled = _pooled(finalists, reference)
+    pooled = _pooled(finalists, reference, others)
     comparisons = [_compare(f, reference, margin, confidence, pooled) for f in finalists]
-    reasons = [""] * len(finalists)
+    reasons, verdicts = [""] * len(finalists), [Verdict.UNTESTED] * len(finalists)
     passed: list[int] = []
     failed_at: int | None = None
     order = order_of_tests(finalists)
     for index in order:
         finalist, comparison = finalists[index], comparisons[index]
         if finalist.is_failed:
+            verdicts[index] = Verdict.BROKEN
             reasons[index] = "left out: a training of it failed"
         elif failed_at is not None:
             key = finalists[failed_at].candidate_key
             reasons[index] = f"not tested: {key}, which is tested before it, did not pass"
         elif comparison and len(finalist.correct) >= LEAST_SEEDS and comparison.is_not_below:
-            reasons[index] = f"not below the reference: {_in_words(comparison)}"
+            verdicts[index] = Verdict.CLAIMED
+            reasons[index] = f"not below the reference: {comparison.in_words}"
             passed.append(index)
         else:
-            what = _in_words(comparison) if comparison else "nothing measured"
-            ended = _how_it_ended(finalist, pooled, comparison, seeds)
+            what = comparison.in_words if comparison else "nothing measured"
+            verdicts[index], ended = _how_it_ended(finalist, pooled, comparison, seeds)
             reasons[index] = f"not shown to be level: {what}; {ended}"
             failed_at = index
     answer = min(passed, key=lambda i: (finalists[i].sizes, order.index(i)), default=None)
-    nearest = _nearest(finalists, comparisons) if answer is None else None
-    return Decision(answer, nearest, order, tuple(comparisons), tuple(reasons))
+    closest = nearest(finalists, comparisons) if answer is None else None
+    return Decision(answer, closest, order, tuple(comparisons), tuple(verdicts), tuple(reasons))
 
 
 def order_of_tests(finalists: Sequence[Finalist]) -> tuple[int, ...]:
@@ -263,8 +287,12 @@ def _check_seeds(seeds: int) -> None:
         )
 
 
-def _pooled(finalists: Sequence[Finalist], reference: Correctness | float) -> SeedVariance:
-    networks = [finalist.correct for finalist in finalists]
+def _pooled(
+    finalists: Sequence[Finalist],
+    reference: Correctness | float,
+    others: Sequence[Correctness],
+) -> SeedVariance:
+    networks = [*others, *(finalist.correct for finalist in finalists)]
     if not isinstance(reference, float | int):
         networks.append(reference)
     return pool_seed_variance(networks)
@@ -300,7 +328,9 @@ def _is_lost(comparison: Comparison, finalist: Finalist, pooled: SeedVariance, s
     return likely < needed
 
 
-def _nearest(finalists: Sequence[Finalist], comparisons: Sequence[Comparison | None]) -> int | None:
+def nearest(finalists: Sequence[Finalist], comparisons: Sequence[Comparison | None]) -> int | None:
+    """Index of the finalist that came closest to a claim; None where all trainings failed."""
+
     def rank(index: int) -> tuple[float, float, float]:
         comparison = comparisons[index]
         if comparison is None:
@@ -313,19 +343,11 @@ def _nearest(finalists: Sequence[Finalist], comparisons: Sequence[Comparison | N
 
 def _how_it_ended(
     finalist: Finalist, pooled: SeedVariance, comparison: Comparison | None, seeds: int
-) -> str:
+) -> tuple[Verdict, str]:
     count = len(finalist.correct)
     if count >= seeds:
-        return f"all {seeds} seeds measured"
+        return Verdict.FAILED, f"all {seeds} seeds measured"
     if comparison and _is_lost(comparison, finalist, pooled, seeds):
-        return f"a clear loser after {count} of {seeds} seeds"
-    return f"the budget ended after {count} of {seeds} seeds"
-
-
-def _in_words(comparison: Comparison) -> str:
-    if not math.isfinite(comparison.standard_error):
-        return f"{100 * comparison.difference:+.2f} points, with no second seed of any network"
-    return (
-        f"{100 * comparison.difference:+.2f} points, at {comparison.confidence:.0%} confidence "
-        f"not under {100 * comparison.lower:+.2f} (p = {comparison.p_value:.3f})"
-    )
+        return Verdict.FAILED, f"a clear loser after {count} of {seeds} seeds"
+    verdict = Verdict.UNTESTED if count < LEAST_SEEDS else Verdict.UNFINISHED
+    return verdict, f"the budget ended after {count} of {seeds} seeds"

@@ -129,8 +129,12 @@ class Known:
             self._indices[key] = found
         return self._indices[key]
 
-    def best(self) -> SearchTrial | None:
-        """The smallest trial at full fidelity that is not below the reference, unconfirmed."""
-        full, reached = self.ladder.epochs[-1], self.reference_steering_accuracy()
+    def best(self, margin: float) -> SearchTrial | None:
+        """The smallest trial at full fidelity that is not below the reference, unconfirmed.
+
+        Args:
+            margin: how much worse (a fraction) still counts as not below.
+        """
+        full, reached = self.ladder.epochs[-1], self.reference_steering_accuracy() - margin
         able = [t for t in self.full() if self.steering_accuracy(t, full) >= reached]
         return min(able, key=lambda t: [t.costs[n] for n in self.objectives], default=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,11 +51,7 @@ def bring_in(
         StudyMismatchError: a study was trained differently; says what differs.
     """
     count, left_out = 0, []
-    if LATENCY in definition.objectives and studies:
-        raise StudyMismatchError(
-            "--reuse does not go with --objective latency_s: a latency is measured on the machine "
-            "and at the time of its search"
-        )
+    _check_objectives(studies, definition)
     for directory in studies:
         outside = unknown = 0
         for job, measured in _finished(directory, definition):
@@ -82,6 +78,27 @@ def bring_in(
     return Brought(count, tuple(left_out))
 
 
+def check_reusable(studies: Sequence[Path], definition: Definition) -> None:
+    """Refuse studies that do not fit, before anything is begun.
+
+    Raises:
+        StudyError: a folder holds no study, or its first trial cannot be read.
+        StudyMismatchError: a study was trained differently; says what differs.
+    """
+    _check_objectives(studies, definition)
+    for directory in studies:
+        with contextlib.closing(_finished(directory, definition)) as trials:
+            next(trials, None)
+
+
+def _check_objectives(studies: Sequence[Path], definition: Definition) -> None:
+    if LATENCY in definition.objectives and studies:
+        raise StudyMismatchError(
+            "--reuse does not go with --objective latency_s: a latency is measured on the machine "
+            "and at the time of its search"
+        )
+
+
 def _copy_weights(job: Job, theirs: Path, ours: Path) -> None:
     """Take the weights along where they are there: an answer's are scored on the test pictures."""
     source = theirs / "weights" / job.weights_name
@@ -92,7 +109,9 @@ def _copy_weights(job: Job, theirs: Path, ours: Path) -> None:
                 shutil.copyfileobj(read, file)
 
 
-def _finished(directory: Path, definition: Definition) -> Iterator[tuple[Job, Measurement]]:
+def _finished(
+    directory: Path, definition: Definition
+) -> Generator[tuple[Job, Measurement], None, None]:
     path = directory / "study.db"
     if not path.is_file():
         raise StudyError(

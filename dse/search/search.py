@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dse.config import space_to_plain
-from dse.data import Dataset
+from dse.data import DataDescription, Dataset
 from dse.errors import StudyError
 from dse.search.answer import answer_document, write_answer
 from dse.search.budget import Budget
@@ -29,9 +29,9 @@ from dse.search.reference import Reference
 from dse.search.reuse import bring_in
 from dse.search.rungs import Ladder
 from dse.search.stages import FinalsStage, SearchStage, Stage, TestStage
-from dse.search.study import Definition, open_record, write_description
+from dse.search.study import Definition, open_record, peek, write_description
 from dse.search.sweep import TABLE_EVERY_S, data_facts, drop_checkpoint, make_directories
-from dse.search.trials import SearchRecord
+from dse.search.trials import SearchRecord, read_trial
 from dse.space.pool import Pool
 from dse.training import Recipe, check_fits
 
@@ -68,13 +68,13 @@ class Search:
     finalists: int = MOST_FINALISTS
     seeds: int = LEAST_SEEDS
 
-    def definition(self, dataset: Dataset) -> Definition:
+    def definition(self, data: Dataset | DataDescription) -> Definition:
         """What makes this study this study; budget and claim may change from run to run."""
         return Definition(
             self.name,
             space_to_plain(self.pool.space),
             self.recipe.to_plain(),
-            data_facts(dataset),
+            data_facts(data),
             self.study_seed,
             search={
                 "rungs": list(self.ladder.epochs),
@@ -115,6 +115,19 @@ class SearchResult:
     trials_path: Path
     answer_path: Path
     document: Mapping[str, Any]
+
+
+def count_recorded(search: Search, data: Dataset | DataDescription, *, results: Path) -> int:
+    """Trials that a run would find in the record; nothing is begun.
+
+    Raises:
+        StudyMismatchError: a study of that name holds something else.
+        StudyError: the record cannot be read.
+    """
+    with peek(results, search.definition(data)) as study:
+        trials = [] if study is None else study.get_trials(deepcopy=False)
+        read = [found for trial in trials if (found := read_trial(trial)) is not None]
+        return len({found.key for found in read})
 
 
 def run_search(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,6 +17,15 @@ from dse.search.finals import (
 )
 from dse.search.jobs import Ended, Job
 from dse.search.known import Known
+from dse.search.looks import (
+    Look,
+    Terms,
+    claimed_keys,
+    decision_of,
+    open_candidates,
+    outcomes_of,
+    past_looks,
+)
 from dse.search.pace import Pace, search_part
 from dse.search.rungs import next_promotion, stop_reason, top_up
 from dse.search.samplers import make_sampler
@@ -192,32 +201,57 @@ class SearchStage:
 
 
 class FinalsStage:
-    """Trains the finalists with fresh seeds; what is known of them decides who gets more."""
+    """Trains the finalists with fresh seeds; what is known of them decides who gets more.
+
+    What earlier runs settled on the same terms is kept, and is not trained again.
+    """
 
     def __init__(self, search: Search, known: Known, clock: Callable[[], float]) -> None:
         self._search, self._known, self._clock = search, known, clock
         self._pace = Pace(known, search.recipe)
         self._reference = known.reference.on(known.judging)
-        self.finalists = self._chosen()
+        full = known.full()
+        self._full_count = len(full)
+        terms = terms_of(search, known)
+        self._past = past_looks(known.record.looks, terms, len(full), search.finalists)
+        kept = self._past.kept
+        self._kept = [trial for trial in full if trial.candidate.key in kept]
+        chosen = [] if self._past.is_over else self._chosen(full)
+        self._new = [trial for trial in chosen if trial.candidate.key not in kept]
 
-    def _chosen(self) -> list[SearchTrial]:
-        known, full = self._known, self._known.full()
-        accuracies = [known.steering_accuracy(t, self._search.recipe.epochs) for t in full]
+    @property
+    def finalists(self) -> list[SearchTrial]:
+        """Those of this run and those that are kept, the smallest first."""
+        return sorted(
+            [*self._kept, *self._new],
+            key=lambda t: ([t.costs[name] for name in self._search.objectives], t.candidate.key),
+        )
+
+    def _chosen(self, full: list[SearchTrial]) -> list[SearchTrial]:
+        known, search = self._known, self._search
         reached = known.reference_steering_accuracy()
+        places = open_candidates(
+            self._past,
+            [trial.candidate.key for trial in full],
+            [tuple(float(t.costs[name]) for name in search.objectives) for t in full],
+            [known.steering_accuracy(trial, search.recipe.epochs) for trial in full],
+            reached - search.margin,
+        )
+        able = [full[place] for place in places]
         chosen = choose_finalists(
-            known.sizes(full),
-            np.array(accuracies),
+            known.sizes(able),
+            np.array([known.steering_accuracy(trial, search.recipe.epochs) for trial in able]),
             reached,
             noise=steering_noise(reached, int((~known.judging).sum())),
-            margin=self._search.margin,
-            most=self._search.finalists,
+            margin=search.margin,
+            most=search.finalists,
         )
-        return [full[index] for index in chosen]
+        return [able[index] for index in chosen]
 
     def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
         """The replicate that is wanted most, of those that nobody trains."""
         for index, replicate in self._wanted():
-            trial = self.finalists[index]
+            trial = self._new[index]
             key = (trial.candidate.key, replicate)
             if key not in self._known.running and self._is_affordable(trial):
                 self._known.running.add(key)
@@ -231,34 +265,35 @@ class FinalsStage:
 
     def ended(self, event: Ended) -> None:
         """Add the replicate."""
-        costs = next(t.costs for t in self.finalists if t.candidate == event.job.candidate)
+        costs = next(t.costs for t in self._new if t.candidate == event.job.candidate)
         self._known.running.discard(event.job.key)
         self._known.record.add_whole(event.job, costs, [event.measurement], FINALS, self._clock())
 
     def decision(self) -> Decision:
-        """What the race came to."""
-        self._known.running.clear()
-        search = self._search
-        return decide(
-            self._known_finalists(),
-            self._reference,
-            margin=search.margin,
-            confidence=search.confidence,
-            seeds=search.seeds,
-        )
+        """What the race came to, with what is kept, over `finalists`; noted in the record."""
+        known, search, past = self._known, self._search, self._past
+        known.running.clear()
+        new = self._of(self._new)
+        outcomes = outcomes_of(new, decide(new, self._reference, **self._terms()))
+        look = Look(terms_of(search, known), self._full_count, search.finalists, outcomes)
+        known.record.note_looks(past.with_look(look))
+        by_key = past.kept | {outcome.candidate_key: outcome for outcome in outcomes}
+        return decision_of(self._of(self.finalists), by_key)
 
     def _wanted(self) -> list[tuple[int, int]]:
-        search = self._search
-        return next_seeds(
-            self._known_finalists(),
-            self._reference,
-            margin=search.margin,
-            confidence=search.confidence,
-            seeds=search.seeds,
-        )
+        return next_seeds(self._of(self._new), self._reference, **self._terms())
 
-    def _known_finalists(self) -> list[Finalist]:
-        return [known_finalist(self._known, trial, self._search) for trial in self.finalists]
+    def _terms(self) -> dict[str, Any]:
+        search = self._search
+        return {
+            "margin": search.margin,
+            "confidence": search.confidence,
+            "seeds": search.seeds,
+            "others": [finalist.correct for finalist in self._of(self._kept)],
+        }
+
+    def _of(self, trials: Sequence[SearchTrial]) -> list[Finalist]:
+        return [known_finalist(self._known, trial, self._search) for trial in trials]
 
     def _is_affordable(self, trial: SearchTrial) -> bool:
         budget, epochs = self._search.budget, self._search.recipe.epochs
@@ -268,6 +303,26 @@ class FinalsStage:
             running = epochs * len(self._known.running)
             return self._known.record.spent_epochs + running + epochs <= budget.amount
         return self._clock() + self._pace.epochs_s(trial.costs["macs"], epochs) < budget.amount
+
+
+def terms_of(search: Search, known: Known) -> Terms:
+    """The terms on which a search claims."""
+    reference = known.reference
+    return Terms(
+        reference=reference.name if reference.replicates else "",
+        reference_accuracy=float(np.mean(reference.on(known.judging))),
+        reference_seeds=len(reference.replicates),
+        margin=search.margin,
+        confidence=search.confidence,
+        seeds=search.seeds,
+    )
+
+
+def answer_so_far(search: Search, known: Known) -> SearchTrial | None:
+    """The smallest candidate that earlier runs of a search claimed on its terms, or None."""
+    claimed = claimed_keys(known.record.looks, terms_of(search, known))
+    able = [trial for trial in known.full() if trial.candidate.key in claimed]
+    return min(able, key=lambda t: [t.costs[name] for name in search.objectives], default=None)
 
 
 def known_finalist(known: Known, trial: SearchTrial, search: Search) -> Finalist:

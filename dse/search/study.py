@@ -104,18 +104,77 @@ def _opened(
     directory: Path, definition: Definition, make: Callable[[Path, Any, Any], Record]
 ) -> Iterator[Record]:
     directory.mkdir(parents=True, exist_ok=True)
-    if (directory / "trials.csv").exists() and not (directory / "study.db").exists():
-        raise StudyError(
-            f"{directory} holds a trials.csv but no study.db to continue from (results that "
-            "somebody published?); nothing is overwritten: choose another --study name or "
-            "--results folder"
-        )
+    _check_has_record(directory)
     busy = StudyError(
         f"{directory} is in use by another dse process; wait for it, or choose another --study name"
     )
     with locked(directory / ".lock", busy), opened_storage(directory / "study.db") as storage:
         study = _open_optuna_study(directory, storage, definition)
         yield make(directory, study, storage)
+
+
+@contextlib.contextmanager
+def peek(results: Path, definition: Definition) -> Iterator[Any]:
+    """Optuna's study of this name under `results`, to be read before anything is begun.
+
+    Gives None where there is none yet. The definition may come from a description of pictures
+    that are not decoded yet: of the data only what it knows is compared, and where broken
+    pictures changed their number, nothing that may follow from that.
+
+    Raises:
+        StudyMismatchError: a study of that name holds something else.
+        StudyError: it cannot be read, or there are results without their record.
+    """
+    directory = results / definition.name
+    _check_has_record(directory)
+    if not (directory / "study.db").exists():
+        yield None
+        return
+    with storage_errors(directory), opened_storage(directory / "study.db") as storage:
+        study = _found_study(directory, storage)
+        held = study.user_attrs.get(DEFINITION) if study else None
+        if held is not None:
+            _check_same(directory, *_as_far_as_known(definition.to_plain(), held))
+        yield study
+
+
+def _check_has_record(directory: Path) -> None:
+    if (directory / "trials.csv").exists() and not (directory / "study.db").exists():
+        raise StudyError(
+            f"{directory} holds a trials.csv but no study.db to continue from (results that "
+            "somebody published?); nothing is overwritten: choose another --study name or "
+            "--results folder"
+        )
+
+
+def _as_far_as_known(
+    wanted: Mapping[str, Any], held: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Both definitions without what a description of pictures does not tell."""
+    if "train_count" not in wanted["data"]:
+        return wanted, held
+    data = dict(wanted["data"])
+    is_as_described = data.pop("train_count") == held["data"]["pictures"]["train"]
+    left_out = () if is_as_described else ("recipe", "search")
+
+    def known(plain: Mapping[str, Any]) -> dict[str, Any]:
+        parts = {name: part for name, part in plain.items() if name not in left_out}
+        return parts | {"data": {name: plain["data"].get(name) for name in data}}
+
+    return known(wanted), known(held)
+
+
+def _check_same(directory: Path, wanted: Mapping[str, Any], held: Mapping[str, Any]) -> None:
+    differing = list(differences("", _bare(wanted), _bare(held)))
+    if not differing:
+        return
+    if differing[0].startswith("kind:"):  # what follows from it says nothing more
+        differing = [line for line in differing if not line.startswith("search.")]
+    raise StudyMismatchError(
+        f"{directory} holds another study; nothing was changed. It differs in:\n"
+        + "\n".join(f"  {line}" for line in differing)
+        + "\nchoose another --study name, or repeat the command that made it"
+    )
 
 
 class StudyRecord:
@@ -265,7 +324,8 @@ def opened_storage(path: Path) -> Iterator[Any]:
         storage.engine.dispose()
 
 
-def _open_optuna_study(directory: Path, storage: Any, definition: Definition) -> Any:
+def _found_study(directory: Path, storage: Any) -> Any:
+    """Optuna's only study in the storage of this folder, or None."""
     import optuna
 
     names = optuna.get_all_study_names(storage)
@@ -274,32 +334,34 @@ def _open_optuna_study(directory: Path, storage: Any, definition: Definition) ->
             f"{directory / 'study.db'} holds {len(names)} studies ({', '.join(names)}), but a "
             "folder has one; choose another --study name"
         )
-    directions: list[Any] = ["maximize", *("minimize" for _ in definition.objectives)]
-    study = optuna.create_study(
-        storage=storage,
-        study_name=names[0] if names else definition.name,  # a folder may have been renamed
-        directions=directions,
-        load_if_exists=True,
-    )
-    held = study.user_attrs.get(DEFINITION)
-    if held is None and (directory / "trials.csv").exists():
+    # By the name it has there: a folder may have been renamed.
+    study = optuna.load_study(study_name=names[0], storage=storage) if names else None
+    is_empty = study is None or DEFINITION not in study.user_attrs
+    if is_empty and (directory / "trials.csv").exists():
         raise StudyError(
             f"{directory / 'study.db'} is empty, but trials.csv beside it holds results; nothing "
             "is overwritten: put the study.db back, or choose another --study name"
         )
+    return study
+
+
+def _open_optuna_study(directory: Path, storage: Any, definition: Definition) -> Any:
+    import optuna
+
+    study = _found_study(directory, storage)
+    if study is None:
+        directions: list[Any] = ["maximize", *("minimize" for _ in definition.objectives)]
+        study = optuna.create_study(
+            storage=storage, study_name=definition.name, directions=directions
+        )
+    held = study.user_attrs.get(DEFINITION)
     if held is None:
         with warnings.catch_warnings():  # marked experimental; dashboards show the names
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(["validation_accuracy", *definition.objectives])
         study.set_user_attr(DEFINITION, definition.to_plain())  # last: whoever sees it sees all
-    elif differing := list(differences("", _bare(definition.to_plain()), _bare(held))):
-        if differing[0].startswith("kind:"):  # what follows from it says nothing more
-            differing = [line for line in differing if not line.startswith("search.")]
-        raise StudyMismatchError(
-            f"{directory} holds another study; nothing was changed. It differs in:\n"
-            + "\n".join(f"  {line}" for line in differing)
-            + "\nchoose another --study name, or repeat the command that made it"
-        )
+    else:
+        _check_same(directory, definition.to_plain(), held)
     return study
 
 

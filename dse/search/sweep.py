@@ -12,7 +12,7 @@ from typing import Any
 
 from dse.architecture import Candidate, Cost
 from dse.config import space_to_plain
-from dse.data import Dataset
+from dse.data import DataDescription, Dataset
 from dse.search.estimate import job_s
 from dse.search.executor import Executor
 from dse.search.jobs import Ended, Event, Job, Setup
@@ -22,6 +22,7 @@ from dse.search.study import (
     Definition,
     StudyRecord,
     open_record,
+    peek,
     storage_errors,
     write_description,
 )
@@ -72,19 +73,25 @@ class Sweep:
         """The exact cost of each feasible candidate."""
         return dict(self.survey.feasible)
 
-    def definition(self, dataset: Dataset) -> Definition:
-        """What makes this study this study."""
+    def definition(self, data: Dataset | DataDescription) -> Definition:
+        """What makes this study this study, as far as that is known of its pictures."""
         return Definition(
             self.name,
             space_to_plain(self.space),
             self.recipe.to_plain(),
-            data_facts(dataset),
+            data_facts(data),
             self.study_seed,
         )
 
 
-def data_facts(dataset: Dataset) -> dict[str, Any]:
-    """What a record says of its pictures."""
+def data_facts(dataset: Dataset | DataDescription) -> dict[str, Any]:
+    """What a record says of its pictures, as far as it is known."""
+    if isinstance(dataset, DataDescription):
+        return {
+            "input_shape": list(dataset.input_shape),
+            "classes": list(dataset.classes),
+            "train_count": dataset.train_count,
+        }
     return {
         "name": dataset.name,
         "fingerprint": dataset.fingerprint,
@@ -116,6 +123,22 @@ class SweepResult:
     failed_count: int
     trained_count: int
     wall_s: float
+
+
+def pending_jobs(
+    sweep: Sweep, data: Dataset | DataDescription, *, results: Path, retry_failed: bool = False
+) -> tuple[Job, ...]:
+    """What a run would train, from the record; nothing is begun.
+
+    Raises:
+        StudyMismatchError: a study of that name holds something else.
+        StudyError: the record cannot be read.
+    """
+    with peek(results, sweep.definition(data)) as study:
+        if study is None:
+            return sweep.jobs
+        record = StudyRecord(results / sweep.name, study, sweep.space)
+        return tuple(job for job in sweep.jobs if not _is_recorded(record, job, retry_failed))
 
 
 def run_sweep(

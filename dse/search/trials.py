@@ -15,6 +15,7 @@ from typing import Any
 
 from dse.architecture import OBJECTIVES, Candidate, make_candidate
 from dse.search.jobs import Job
+from dse.search.looks import Look, look_from_plain
 from dse.search.study import distributions_of, row_of, storage_errors, write_rows
 from dse.space import SearchSpace, scalar
 from dse.training import Measurement
@@ -23,6 +24,7 @@ ASKED = "dse:asked"
 RUNG = "dse:rung:"
 STOPPED = "dse:stopped"
 TESTED = "dse:tested"
+LOOKS = "dse:looks"
 
 LATENCY = "latency_s"
 """The one cost that is measured and not counted."""
@@ -110,6 +112,7 @@ class SearchRecord:
         self.changes: list[int] = []
         self._rows: dict[tuple[str, int], int] = {}
         self._spent_s, self._spent_epochs = 0.0, 0
+        self._looks = [look_from_plain(plain) for plain in study.user_attrs.get(LOOKS, [])]
         running = []
         for trial in study.get_trials(deepcopy=False):
             if (read := read_trial(trial)) is not None:
@@ -298,6 +301,22 @@ class SearchRecord:
         held[key] = {**held.get(key, {}), str(replicate): correct}
         with storage_errors(self.directory):
             self._study.set_user_attr(TESTED, held)
+
+    @property
+    def looks(self) -> Sequence[Look]:
+        """At the judging pictures; those on one set of terms in their order."""
+        return self._looks
+
+    def note_looks(self, looks: Sequence[Look]) -> None:
+        """Keep these in place of those that are kept.
+
+        Raises:
+            StudyError: the record cannot be written.
+        """
+        if list(looks) != self._looks:
+            with storage_errors(self.directory):
+                self._study.set_user_attr(LOOKS, [look.to_plain() for look in looks])
+            self._looks = list(looks)
 
     def write_table(self) -> Path:
         """Write `trials.csv`: a row for each trial that has a result.

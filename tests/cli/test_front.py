@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from dse.architecture import OBJECTIVES, build, cost, make_candidate
+from tests.cli.test_studies import write_search
+from tests.report.searches import answer, not_found
 
 
 def cost_of(ratio: float):
@@ -92,3 +94,36 @@ def test_axes_are_the_objectives():
     from dse.cli.options import SizeName
 
     assert get_args(SizeName) == OBJECTIVES
+
+
+def test_the_answer_of_a_search_is_marked_with_its_test_accuracy(run):
+    found = answer()["answer"]
+    write_search("found", answer())
+    result = run("front", "found")
+    (row,) = [line for line in result.stdout.splitlines() if line.endswith(" *")]
+    assert row.split()[-2] == found["candidate"]
+    assert f"{found['test_accuracy']:.2%}" in row.split()
+    assert (
+        f"* the answer of the search: {found['candidate']}, {found['params_count']:,} parameters, "
+        f"{found['test_accuracy']:.2%} right in test"
+    ) in result.stderr
+    document = json.loads(run("front", "found", "--json").stdout)
+    assert document["answer"] == found["candidate"]
+    tested = [row["candidate"] for row in document["front"] if row["test_accuracy_mean"]]
+    assert tested == [found["candidate"]]
+
+
+def test_a_search_without_an_answer_marks_none(run):
+    write_search("lost", not_found())
+    result = run("front", "lost")
+    assert "*" not in result.output
+    assert json.loads(run("front", "lost", "--json").stdout)["answer"] is None
+
+
+def test_an_answer_that_cannot_be_read_costs_no_table(run):
+    folder = write_search("found", answer())
+    (folder / "answer.json").write_text("{")
+    result = run("front", "found")
+    assert result.exit_code == 0
+    assert "a" in result.stdout.split()
+    assert "note: results/found/answer.json: not a JSON file" in result.stderr

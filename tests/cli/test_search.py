@@ -130,7 +130,7 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(search, monkeyp
     assert again.stdout == first.stdout
     assert log.read_text() == trained
     count = len(read_trials(FOLDER / "trials.csv"))
-    assert f"{count} trials are in the record; going on from there" in again.stderr
+    assert f"{count} trials in the record; going on from there" in again.stderr
 
 
 def test_a_reference_network_is_trained_once(search, monkeypatch):
@@ -144,7 +144,8 @@ def test_a_reference_network_is_trained_once(search, monkeypatch):
     document = json.loads((FOLDER / "answer.json").read_text())
     size = document["reference"]["params_count"]
     assert document["answer"]["times_fewer"] == size / document["answer"]["params_count"]
-    times = f"{size / document['answer']['params_count']:.1f} times fewer than alexnet"
+    tenths = 10 * size // document["answer"]["params_count"]
+    times = f"{tenths // 10}.{tenths % 10} times fewer than alexnet"
     assert times in " ".join(first.stdout.split())
     other = search("--study", "other", reference="alexnet")
     assert other.exit_code == 0, other.output
@@ -177,7 +178,7 @@ def test_ctrl_c_says_the_best_so_far_and_how_to_go_on(search, monkeypatch):
         patch.setattr(module, "Executor", Interrupted)
         result = search(*RUNGS)
         assert result.exit_code == 130
-        assert "nothing has reached reference 0.7: 70.00% yet" in result.stderr
+        assert "nothing trained in full is level yet with the reference, 70.00%" in result.stderr
         assert "0 done, 1 running, 0 stopped so far" in result.stderr
         assert result.stderr.splitlines()[-2:] == [
             "the same command goes on from here",
@@ -194,6 +195,58 @@ def test_ctrl_c_says_the_best_so_far_and_how_to_go_on(search, monkeypatch):
     undisturbed = search(*RUNGS, "--study", "undisturbed")
     parts = [text.rpartition(",")[0] for text in (undisturbed.stdout, whole.stdout)]
     assert parts[0] == parts[1], "but for the seconds it took"
+
+
+def test_ctrl_c_says_the_answer_that_stands(search, monkeypatch):
+    from dse.search import search as module
+
+    assert search(budget="4trials", reference="0.4").exit_code == 0
+    answer = json.loads((FOLDER / "answer.json").read_text())["answer"]
+
+    class Interrupted(module.Executor):
+        def serve(self, source, **options):
+            for event in super().serve(source, **options):
+                yield event
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "Executor", Interrupted)
+    result = search(reference="0.4")
+    assert result.exit_code == 130
+    assert (
+        f"the answer so far: {answer['params_count']:,} parameters ({answer['candidate']}, claimed "
+        "before)"
+    ) in result.stderr
+    assert "nothing trained in full" not in result.stderr
+
+
+def test_a_study_that_holds_something_else_is_refused_before_the_reference(
+    run, search, fake_worker, monkeypatch
+):
+    monkeypatch.setenv("DSE_FAKE_CLOSED_FORM", "1")
+    assert run("sweep", "toy.yaml", "--workers", "1").exit_code == 0
+    log = jobs(monkeypatch)
+    mistaken = search("--study", "toy-digits", reference="alexnet")
+    assert mistaken.exit_code == 1
+    assert "results/toy-digits holds another study; nothing was changed" in mistaken.stderr
+    reused = search("--reuse", "toy-digits", "--epochs", "3", reference="alexnet")
+    assert reused.exit_code == 1
+    assert "recipe.epochs: 3 asked for, 15 in the study" in reused.stderr
+    dry = run("search", "toy.yaml", "--dry-run", "--study", "toy-digits")
+    assert dry.exit_code == 1
+    assert "kind: search asked for, sweep in the study" in dry.stderr
+    assert log.read_text() == ""
+    assert os.listdir("results") == ["toy-digits"]
+
+
+def test_a_dry_run_says_what_is_in_the_record(run, search):
+    assert search(budget="2trials").exit_code == 0
+    count = len(read_trials(FOLDER / "trials.csv"))
+    before = (FOLDER / "study.db").read_bytes()
+    arguments = ("search", "toy.yaml", "--dry-run", "--reference", "0.7")
+    assert json.loads(run(*arguments, "--json").stdout)["recorded_count"] == count
+    said = " ".join(run(*arguments).stdout.split())
+    assert f"record {count} trials of this study in the record" in said
+    assert (FOLDER / "study.db").read_bytes() == before
 
 
 def test_nothing_qualifies_and_the_nearest_is_shown(search, pictures):

@@ -99,6 +99,24 @@ def test_dry_run_shows_sizes_and_time_and_leaves_nothing(run):
     assert f"{COUNTS[0.5]:,}" in text
 
 
+def test_dry_run_counts_what_is_in_the_record_and_refuses_another_study(run, fake_worker):
+    run("sweep", "toy.yaml")
+    result = run("sweep", "toy.yaml", "--dry-run", "--seeds", "3")
+    assert "6 (2 candidates x 3 seeds), 2 of them in the record already" in result.stdout
+    document = json.loads(run("sweep", "toy.yaml", "--dry-run", "--json").stdout)
+    assert (document["recorded_count"], document["estimated_s"]) == (2, 0.0)
+    other = run("sweep", "toy.yaml", "--dry-run", "--epochs", "3")
+    assert other.exit_code == 1
+    assert "recipe.epochs: 3 asked for, 15 in the study" in other.stderr
+
+
+def test_what_is_in_the_record_is_counted_with_what_is_done(run, fake_worker):
+    run("sweep", "toy.yaml")
+    lines = run("sweep", "toy.yaml", "--seeds", "2", "--workers", "1").stderr.splitlines()
+    assert "2 of 4 are in the record" in lines
+    assert [line.split()[0] for line in lines if line.startswith("[")] == ["[3/4]", "[4/4]"]
+
+
 def test_candidates_that_cannot_be_built_are_left_out_with_the_reason(run):
     result = run("sweep", "toy.yaml", "--dry-run", "--set", "squeeze_ratio={values: [0.01, 0.5]}")
     assert "left out: squeeze_ratio 0.01: fire2: squeeze_ratio 0.01 of 8 expand" in result.stderr

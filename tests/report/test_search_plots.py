@@ -140,7 +140,7 @@ def test_where_nothing_qualified_the_nearest_is_hollow(study, as_answer):
     figure = drawn(search_front_figure, study(small_search()), as_answer(not_found()))
     (star,) = lines_of(figure, "nothing qualified; the nearest")
     assert star.get_markerfacecolor() == "white"
-    assert "not proven: -1.00 points, surely only -2.00" in words_of(figure)
+    assert "not proven: -1.00 points, surely not under -2.00" in words_of(figure)
 
 
 def test_a_number_as_reference_has_no_band(study, as_answer):

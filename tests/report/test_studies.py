@@ -72,6 +72,12 @@ def test_unknown_candidate_lists_those_that_there_are(tmp_path):
     assert str(caught.value) == f"study a has no candidate 'zz'; there is {CANDIDATE.key}"
 
 
+def test_a_candidate_may_be_named_by_how_it_begins(tmp_path):
+    write_study(tmp_path / "a")
+    study = open_study(tmp_path, "a")
+    assert studied_candidate(study, CANDIDATE.key[:4]) == studied_candidate(study, CANDIDATE.key)
+
+
 def test_unknown_study_lists_the_nearest_first(tmp_path):
     for name in ("bypass", "pct_3x3", "squeeze_ratio"):
         write_study(tmp_path / name)
