@@ -1,6 +1,6 @@
 """How often the finals claim too much, and how much they find: simulated searches.
 
-    python benchmarks/finals.py            about 4 minutes on one core, no training
+    python benchmarks/finals.py            about 3 minutes on one core, no training
 
 In each repetition 60 candidates are searched with one replicate on the steering half of the
 validation pictures, finalists are chosen, raced and judged as `dse search` does it. The truth is

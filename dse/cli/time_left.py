@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -54,7 +55,7 @@ class TimeLeft:
         self._measured_s = self._expected_s = 0.0
 
     def begin(self, jobs: Iterable[Job]) -> None:
-        """These are to be trained."""
+        """These are to be trained, about in this order."""
         self._waiting = dict.fromkeys(jobs)
 
     def started(self, job: Job) -> None:
@@ -87,16 +88,18 @@ class TimeLeft:
         compile_s = self._compile_s
         if self._compilations:
             compile_s = sum(self._compilations) / len(self._compilations)
-        own = [
+        free_in = [
             self._left_of(job, running, now, rate, compile_s)
             for job, running in self._running.items()
         ]
+        free_in += [0.0] * (self._workers_count - len(free_in))
+        heapq.heapify(free_in)
         begun = self._compiled | {job.candidate for job in self._running}
-        unseen = {job.candidate for job in self._waiting} - begun
-        work = sum(own) + compile_s * len(unseen)
-        work += sum(rate * self._train_s(job) for job in self._waiting)
-        at_a_time = min(self._workers_count, len(own) + len(self._waiting))
-        return max([work / max(1, at_a_time), *own])
+        for job in self._waiting:  # each goes to the worker that is free first
+            own_s = rate * self._train_s(job) + (0.0 if job.candidate in begun else compile_s)
+            begun.add(job.candidate)
+            heapq.heapreplace(free_in, free_in[0] + own_s)
+        return max(free_in)
 
     def _left_of(
         self, job: Job, running: _Running, now: float, rate: float, compile_s: float

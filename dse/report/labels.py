@@ -77,6 +77,7 @@ def draw_callout(
     *,
     marks: Floats,
     lines: Sequence[Floats],
+    own_marks: Floats | None = None,
 ) -> Text:
     """Label one place, clear of what is drawn, or else just beside it.
 
@@ -87,17 +88,18 @@ def draw_callout(
         place: where it belongs, in the axes' data.
         marks: float array (mark, 2), what it must not cover, in the axes' data.
         lines: float arrays (corner, 2), lines that it had better not cover.
+        own_marks: float array (mark, 2), as `marks`, of the place's own interval, across which
+            a line may lead to the label.
     """
     anchor = _points(axes, axes.transData.transform(place))
     text = _draw_text(axes, _Label(words, _INK, anchor))
     size = _points(axes, text.get_window_extent(renderer).size)
-    places = _points(axes, axes.transData.transform(marks)) if len(marks) else marks
     own = np.concatenate([anchor - _CALLOUT_RADIUS_PT, anchor + _CALLOUT_RADIUS_PT])
-    boxes = np.concatenate([places - _MARKER_RADIUS_PT, places + _MARKER_RADIUS_PT], axis=1)
     (box,) = place_labels(
         anchor[None],
         size[None],
-        obstacles=np.vstack([boxes, own]),
+        obstacles=np.vstack([_mark_boxes(axes, marks), own]),
+        crossable=None if own_marks is None else _mark_boxes(axes, own_marks),
         lines=np.array([box for line in lines for box in _segments(axes, line)]).reshape(-1, 4),
         bounds=_points(axes, axes.get_window_extent(renderer).extents) + _INSET,
     )
@@ -106,6 +108,14 @@ def draw_callout(
     text.set_position((box[0] / _POINTS_PER_INCH, box[1] / _POINTS_PER_INCH))
     _draw_leader(axes, _Label(words, _INK, anchor), nearest_in_box(box, anchor))
     return text
+
+
+def _mark_boxes(axes: Axes, marks: Floats) -> Floats:
+    """Boxes (mark, 4) around places in the axes' data, in points."""
+    if not len(marks):
+        return np.empty((0, 4))
+    places = _points(axes, axes.transData.transform(marks))
+    return np.concatenate([places - _MARKER_RADIUS_PT, places + _MARKER_RADIUS_PT], axis=1)
 
 
 def anchors(axes: Axes, series: Series) -> Floats:

@@ -31,6 +31,7 @@ def place_labels(
     lines: Boxes,
     bounds: Boxes,
     unlabelled: Boxes | None = None,
+    crossable: Boxes | None = None,
 ) -> list[Boxes | None]:
     """Boxes for labels that overlap no obstacle and no other label, and stay in bounds.
 
@@ -43,6 +44,8 @@ def place_labels(
         bounds: float array (4,), the box to stay in.
         unlabelled: float array (point, 2), points without a label, which a label had better
             not stand nearest to either.
+        crossable: float array (obstacle, 4), boxes that no label may touch either, but a line
+            from a label to its point may cross: the point's own interval.
 
     Returns:
         A box (4,) for each label, or None where no place is free.
@@ -61,7 +64,9 @@ def place_labels(
             leaders = np.array([leader for _, leader in others]).reshape(-1, 4)
             boxes, costs = _candidates(anchor, sizes[index])
             hard = np.vstack([obstacles.reshape(-1, 4), labels])
-            is_free = ~_overlaps(_grown(boxes), hard).any(axis=1) & _inside(boxes, bounds)
+            own = np.empty((0, 4)) if crossable is None else crossable
+            is_free = ~_overlaps(_grown(boxes), np.vstack([hard, own])).any(axis=1)
+            is_free &= _inside(boxes, bounds)
             boxes, costs = boxes[is_free], costs[is_free]
             if not len(boxes):
                 placed[index] = None

@@ -126,9 +126,9 @@ def _label_answer(
             [
                 np.column_stack([series.sizes, series.percent("mean")])[series.is_measured],
                 np.column_stack([stopped[size].to_numpy(dtype=float), lasts]),
-                np.column_stack([np.full(len(own), float(place)), own]),
             ]
         ),
+        own_marks=np.column_stack([np.full(len(own), float(place)), own]),
         lines=[front_corners(series, right), *levels],
     )
 

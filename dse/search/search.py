@@ -250,7 +250,9 @@ class _Run:
         decision = finals.decision()
         if decision.answer is not None:
             key = finals.finalists[decision.answer].candidate.key
-            self._serve(executor, "test", TestStage(known, key))
+            test = TestStage(known, key)
+            if test.has_jobs:
+                self._serve(executor, "test", test)
         return answer_document(search, known, finals.finalists, decision)
 
     def _serve(self, executor: Executor, name: str, stage: Stage) -> None:

@@ -364,6 +364,11 @@ class TestStage:
             or (weights / job.weights_name).is_file()
         ]
 
+    @property
+    def has_jobs(self) -> bool:
+        """Whether a replicate is still to be scored."""
+        return bool(self._waiting)
+
     def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
         """The next replicate."""
         return self._waiting.pop(0) if self._waiting else None

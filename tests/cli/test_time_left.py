@@ -92,6 +92,9 @@ def test_workers_share_what_waits(clock):
     time_left.started(jobs[0])
     time_left.ended(jobs[0], took(10.0, compile_s=1.0))
     assert time_left.seconds() == pytest.approx(40 / 2)
+    time_left.started(jobs[1])
+    time_left.ended(jobs[1], took(10.0))
+    assert time_left.seconds() == pytest.approx(20), "three of ten seconds on two workers"
 
 
 def test_a_job_that_starts_again_is_whole_again(clock):

@@ -100,3 +100,19 @@ def test_a_label_stands_nearest_to_its_own_point_not_to_an_unlabelled_one():
     assert boxes[0] is not None
     distances = [np.linalg.norm(nearest_in_box(boxes[0], p) - p) for p in (*anchor, *others)]
     assert int(np.argmin(distances)) == 0
+
+
+def test_a_leader_may_cross_the_interval_of_its_own_point():
+    anchor, size = np.array([[50.0, 50.0]]), np.array([[30.0, 8.0]])
+    point = np.array([[46.0, 46.0, 54.0, 54.0]])
+    interval = np.array([[30.0, 38.0, 70.0, 44.0]])
+    # Lines above and at its own height leave no room but below, behind the interval.
+    lines = np.array([[0.0, 55.0, 100.0, 56.0], [0.0, 49.0, 100.0, 51.0]])
+    bounds = np.array([0.0, 0.0, 100.0, 62.0])
+
+    def place(**given):
+        (box,) = place_labels(anchor, size, lines=lines, bounds=bounds, **given)
+        return box
+
+    assert place(obstacles=np.vstack([point, interval]))[3] > 49, "on a line"
+    assert place(obstacles=point, crossable=interval)[3] < 38, "below, and not upon it"

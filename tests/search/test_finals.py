@@ -262,3 +262,17 @@ def test_judging_by_the_pictures_that_chose_would_claim_too_much(benchmark):
         search = benchmark.simulate(scenario, np.random.default_rng([13, repetition]))
         claims += benchmark.with_all_seeds(search, 0.0)["same pictures"] is not None
     assert claims > 30
+
+
+def test_a_search_that_goes_on_never_loses_its_answer_nor_takes_a_larger_one(benchmark):
+    scenario = benchmark.Scenario("test", "steep", 135)
+    lost = 0
+    for repetition in range(60):
+        answers = benchmark.go_on(scenario, np.random.default_rng([7, repetition]))
+        sizes = np.array(answers["claims stand"])[:, 0]
+        known = sizes[~np.isnan(sizes)]
+        assert np.isnan(sizes[: len(sizes) - len(known)]).all(), "once there, it stays"
+        assert (np.diff(known) <= 0).all()
+        anew = np.isnan(np.array(answers["anew"])[:, 0])
+        lost += bool((~anew[:-1] & anew[1:]).any())
+    assert lost, "which is what judging anew did"
