@@ -64,6 +64,7 @@ def command(
         note(
             f"{'* ' if is_here else ''}the answer of the search: {found.candidate}, "
             f"{found.params_count:,} parameters, {percent(found.test_accuracy)} right in test"
+            + ("" if is_here else "; it is not on the front")
         )
 
 

@@ -21,7 +21,7 @@ Examples:
   dse plot squeeze_ratio-digits pct_3x3-digits --out comparison.svg
   dse plot squeeze_ratio-digits --x macs --plots pictures
   dse plot squeeze_ratio-cifar10 --published
-  dse plot squeezenet-digits
+  dse plot squeezenet-digits-search
   dse plot small-front.json
   dse plot --paper
 """

@@ -103,7 +103,7 @@ class SweepProgress:
         self._count = self._done + len(event.pending)
         self._time_left.begin(event.pending)
         if event.recorded:
-            self._say(f"{self._done} of {self._count} are in the record")
+            self._say(f"{self._done} of {self._count} in the record")
         if self._display and event.pending:
             self._display.begin(self._done, self._count)
 

@@ -81,8 +81,9 @@ def command(
         ),
     ] = "0",
     confidence: Annotated[
-        float, typer.Option("--confidence", metavar="SHARE", help="Of the claim.")
-    ] = 0.95,
+        str,
+        typer.Option("--confidence", metavar="SHARE", help="Of the claim: 0.95 or 95%."),
+    ] = "0.95",
     objectives: Annotated[
         list[str] | None,
         typer.Option(
@@ -179,7 +180,7 @@ def command(
     from dse.search.reference import ReferencePlan, parse_reference, reference_recipe
     from dse.search.reuse import check_reusable
     from dse.search.samplers import default_sampler, make_sampler
-    from dse.search.search import Search, count_recorded
+    from dse.search.search import Search, check_budget, count_recorded
     from dse.space.pool import make_pool
     from dse.training import check_fits, recipe_from_texts
 
@@ -236,6 +237,8 @@ def command(
     reused = [results / name if (results / name).is_dir() else Path(name) for name in reuse or ()]
     if dry_run:
         recorded = count_recorded(search, description, results=results)
+        if not recorded and not reused:
+            check_budget(search)
         show_search_plan(search, plan, description, workers_count, recorded, as_json)
         return
     dataset = prepared(spec, description)
@@ -244,7 +247,8 @@ def command(
     plan = opponent(dataset.input_shape, len(dataset.train))
     # Whatever is refused is refused before hours go into a reference.
     check_plots_directory(plots)
-    count_recorded(search, dataset, results=results)
+    if not count_recorded(search, dataset, results=results) and not reused:
+        check_budget(search)
     check_reusable(reused, search.definition(dataset))
     end_like_ctrl_c()
     held = _reference(wanted, reference, plan, dataset, results, workers_count)
@@ -283,11 +287,16 @@ def _ladder(recipe: Recipe, train_count: int, first: int | None, pool: Pool) -> 
     return worthwhile(ladder, middling_macs, recipe, train_count)
 
 
-def _margin(text: str) -> float:
+def _share(text: str) -> float:
+    """The number that a fraction or a percentage says; -1 for none."""
     try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
-        value = -1.0
+        return -1.0
+
+
+def _margin(text: str) -> float:
+    value = _share(text)
     if not 0 <= value < 1:
         raise UsageError(
             f"--margin {text}: must be a fraction from 0 to below 1, or percent: 0.005 or 0.5%"
@@ -295,10 +304,11 @@ def _margin(text: str) -> float:
     return value
 
 
-def _confidence(value: float) -> float:
+def _confidence(text: str) -> float:
+    value = _share(text)
     if not 0.5 <= value < 1:
         raise UsageError(
-            f"--confidence {value:g}: must be a fraction from 0.5 to below 1, such as 0.95"
+            f"--confidence {text}: must be a fraction from 0.5 to below 1, or percent: 0.95 or 95%"
         )
     return value
 

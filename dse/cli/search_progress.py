@@ -164,8 +164,12 @@ class SearchProgress:
     def _open(self, event: Opened) -> None:
         self._known = event.known
         if event.recorded_count:
+            asked = sum(trial.stage == "search" for trial in event.known.record.searched)
             trials = counted(event.recorded_count, "trial")
-            self._say(f"{trials} in the record; going on from there")
+            self._say(
+                f"{trials} in the record, {counted(asked, 'candidate')} asked for; going on from "
+                "there"
+            )
         if event.reused_count:
             trials = counted(event.reused_count, "finished trial")
             self._say(f"{trials} brought in from other studies")

@@ -73,9 +73,14 @@ def show_search_plan(
         "rungs": ", ".join(map(str, search.ladder.epochs)) + " epochs",
         "recipe": _in_words(asdict(search.recipe)),
     }
-    if plan is not None:
+    if plan is None:
+        shown["reference"] = "a number"
+    else:
         shown["reference"] = f"{plan.name}, {counted(plan.seeds, 'seed')}"
         shown["its recipe"] = _in_words(asdict(plan.recipe))
+    shown["claim"] = (
+        f"not below it by more than {percent(search.margin)}, at {search.confidence:.4g} confidence"
+    )
     workers = counted(workers_count, "worker")
     shown["budget"] = f"{search.budget}, sampler {search.sampler}, {workers}"
     if recorded_count:
@@ -161,7 +166,7 @@ def _facts(search: Search, document: Mapping[str, Any]) -> dict[str, object]:
             f"not below {reference['name']} by more than {percent(document['margin'])} at "
             f"{document['confidence']:.0%} confidence: difference "
             f"{_points(found['difference'])} points, surely not under "
-            f"{_points(found['difference_low'])} (p = {found['p_value']:.4f}, "
+            f"{_points(found['difference_low'])} ({_p_text(found['p_value'])}, "
             f"{document['judging_pictures']:,} judging pictures, "
             f"{counted(found['seeds_count'], 'seed')})"
         )
@@ -185,17 +190,35 @@ def _facts(search: Search, document: Mapping[str, Any]) -> dict[str, object]:
                 f"{found['compressed_bytes']:,} bytes with 64 values a layer; dse compress goes on "
                 "from there"
             )
+    if document["other_claims"]:
+        facts["claimed"] = "; ".join(map(_other_claim_text, document["other_claims"]))
     if document["looks_count"] > 1:
-        facts["looks"] = (
+        looks = (
             f"{document['looks_count']} series of tests on the same judging pictures, by all runs "
             "of this study; the stated confidence is that of one"
         )
+        if document["tested_count"] > 1:
+            looks += f"; {document['tested_count']} networks scored on the test pictures"
+        facts["looks"] = looks
     facts["cost"] = (
         f"{counted(cost['trials'], 'trial')} ({cost['finished']} in full, {cost['stopped']} "
         f"stopped early, {cost['failed']} failed), {counted(cost['epochs'], 'epoch')}, "
         f"{duration(cost['wall_s'])}"
     )
     return facts
+
+
+def _other_claim_text(claim: Mapping[str, Any]) -> str:
+    against = f", {claim['reference']}" if claim["reference"] else ""
+    return (
+        f"on other terms ({claim['margin']:.2%} margin, {claim['confidence']:.4g} confidence, "
+        f"{counted(claim['seeds'], 'seed')}{against} at {percent(claim['reference_accuracy'])}): "
+        f"{claim['candidate']}, {claim['params_count']:,} parameters"
+    )
+
+
+def _p_text(p_value: float) -> str:
+    return "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.4f}"
 
 
 def _reference_text(reference: Mapping[str, Any]) -> str:
@@ -213,7 +236,7 @@ def _found_text(search: Search, found: Mapping[str, Any], reference: Mapping[str
     text = f"{found['candidate']}, {found['params_count']:,} parameters"
     if found["times_fewer"]:
         times = math.floor(10 * found["times_fewer"]) / 10  # never rounded up, as in the plot
-        text += f", {times:.1f} times fewer than {reference['name']}"
+        text += f", {times:,.1f} times fewer than {reference['name']}"
     return text
 
 

@@ -138,8 +138,16 @@ def study_name(name: str) -> str:
     """The name as a folder's name.
 
     Raises:
-        UsageError: it is hidden or too long, or has a path or unprintable characters in it.
+        UsageError: it is hidden, too long or taken, or has a path or unprintable characters in
+            it.
     """
+    from dse.search.reference import FOLDER
+
+    if name == FOLDER:
+        raise UsageError(
+            f"the name of the study is {name!r}, but that is the folder of the references that "
+            "searches are held against; choose another --study name"
+        )
     plain = name.isprintable() and name == name.strip() and not any(c in name for c in "/\\?{}")
     if not plain or not name or name[0] in ".-" or len(name.encode()) > LONGEST_NAME_BYTES:
         shown = name if len(name) <= 40 else f"{name[:40]}…"

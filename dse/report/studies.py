@@ -66,6 +66,11 @@ def studied_candidate(study: StudyTable, key: str) -> StudiedCandidate:
     begin_so = [known for known in keys if key and known.startswith(key)]
     if len(begin_so) == 1:
         key = begin_so[0]
+    elif begin_so and key not in keys:
+        raise StudyError(
+            f"study {study.name}: {key!r} begins {len(begin_so)} candidates: "
+            f"{', '.join(begin_so[:8])}{', …' if len(begin_so) > 8 else ''}; write more of it"
+        )
     rows = study.trials[study.trials["candidate"] == key]
     if rows.empty:
         raise StudyError(f"study {study.name} has no candidate {key!r}; {_listed(key, keys)}")

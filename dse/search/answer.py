@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,9 @@ from dse.metadata import metadata_from_plain
 from dse.search.finals import Decision
 from dse.search.jobs import Job
 from dse.search.known import Known
-from dse.search.looks import looks_count
+from dse.search.looks import claimed_keys, looks_count
 from dse.search.reference import Reference
+from dse.search.stages import terms_of
 from dse.search.study import storage_errors
 from dse.search.trials import FINALS, REUSED, SearchTrial
 from dse.space import scalar
@@ -82,9 +84,26 @@ def answer_document(
             )
         ],
         "cost": _cost(known),
+        "other_claims": _other_claims(search, known),
         "looks_count": looks_count(known.record.looks),
         "tested_count": known.record.tested_count,
     }
+
+
+def _other_claims(search: Search, known: Known) -> list[dict[str, Any]]:
+    """The smallest claim on each other set of terms, the smallest first."""
+    mine = terms_of(search, known)
+    by_key = {trial.candidate.key: trial for trial in known.full()}
+    claims = []
+    for terms in dict.fromkeys(look.terms for look in known.record.looks):
+        keys = claimed_keys(known.record.looks, terms) & by_key.keys()
+        if terms == mine or not keys:
+            continue
+        costs = [by_key[key].costs | {"candidate": key} for key in keys]
+        smallest = min(costs, key=lambda c: [c[name] for name in search.objectives])
+        facts = {name: smallest[name] for name in ("candidate", "params_count")}
+        claims.append(facts | asdict(terms))
+    return sorted(claims, key=lambda claim: claim["params_count"])
 
 
 def write_answer(directory: Path, document: Mapping[str, Any]) -> Path:
@@ -167,7 +186,8 @@ def compressed_bytes(known: Known, trials: list[SearchTrial]) -> int | None:
 def _test(known: Known, trial: SearchTrial, search: Search) -> dict[str, Any]:
     """Accuracy on the test pictures and how it stands to the reference's; None where untouched."""
     count = len(known.dataset.test)
-    tested = known.record.tested(trial.candidate.key)
+    by_replicate = known.record.tested(trial.candidate.key)
+    tested = {n: text for n, text in by_replicate.items() if int(n) <= search.seeds}
     if not tested:
         return dict.fromkeys(("test_accuracy", "test_low", "test_high"))
     right = np.stack([unpack_bits(text, count) for text in tested.values()])

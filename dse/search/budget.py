@@ -28,7 +28,8 @@ class Budget:
 
     def __str__(self) -> str:
         if self.kind != "time":
-            return f"{self.amount:.0f} {self.kind}"
+            noun = self.kind.removesuffix("s") if self.amount == 1 else self.kind
+            return f"{self.amount:.0f} {noun}"
         for unit in ("d", "h", "m"):
             if self.amount % _UNITS_S[unit] == 0:
                 return f"{self.amount / _UNITS_S[unit]:.0f}{unit}"

@@ -254,7 +254,7 @@ def decide(
             reasons[index] = "left out: a training of it failed"
         elif failed_at is not None:
             key = finalists[failed_at].candidate_key
-            reasons[index] = f"not tested: {key}, which is tested before it, did not pass"
+            reasons[index] = f"not tested, as {key} did not pass: that is tested before it"
         elif comparison and len(finalist.correct) >= LEAST_SEEDS and comparison.is_not_below:
             verdicts[index] = Verdict.CLAIMED
             reasons[index] = f"not below the reference: {comparison.in_words}"

@@ -58,6 +58,8 @@ def search_part(search: Search, known: Known, pace: Pace, workers_count: int) ->
     At most `SEARCH_SHARE`; less where the fresh seeds of one finalist need more than the rest,
     for without them nothing can be claimed. A budget too small for those seeds behind one
     candidate in full cannot end in a claim however it is shared out: there the share stands.
+    What runs with smaller budgets spent, finals included, is spent: what is shared out is the
+    rest.
 
     Args:
         search: with the budget.
@@ -65,7 +67,8 @@ def search_part(search: Search, known: Known, pace: Pace, workers_count: int) ->
         pace: of training here.
         workers_count: how many train side by side.
     """
-    amount, epochs = search.budget.amount, search.recipe.epochs
+    epochs, before = search.recipe.epochs, known.record.spent_before(search.budget)
+    amount = search.budget.amount - before
     part = SEARCH_SHARE * amount
     if search.budget.kind == "trials":  # finals take what they take
         return part
@@ -74,8 +77,8 @@ def search_part(search: Search, known: Known, pace: Pace, workers_count: int) ->
     else:
         macs = [float(trial.costs["macs"]) for trial in known.record.searched if trial.rungs]
         if not macs:
-            return part
+            return before + part
         full = pace.epochs_s(max(macs), epochs)
         finals = SLACK * full * math.ceil(search.seeds / workers_count)
     rest = amount - finals
-    return min(part, rest) if rest >= full else part
+    return before + (min(part, rest) if rest >= full else part)

@@ -166,13 +166,16 @@ class ReferencePlan:
 
 
 def held_reference(plan: ReferencePlan, dataset: Dataset, results: Path) -> Reference | None:
-    """The reference as it was measured before, or None.
+    """The reference as it was measured before, with the first `plan.seeds` replicates, or None.
 
     Raises:
         StudyError: the file is damaged.
     """
     reference = _held(plan, dataset, results)
-    return reference if reference and len(reference.replicates) >= plan.seeds else None
+    if reference is None or len(reference.replicates) < plan.seeds:
+        return None
+    # More of them, for another search, must not change what this one is held against.
+    return replace(reference, replicates=reference.replicates[: plan.seeds])
 
 
 def _held(plan: ReferencePlan, dataset: Dataset, results: Path) -> Reference | None:

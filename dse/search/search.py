@@ -130,6 +130,21 @@ def count_recorded(search: Search, data: Dataset | DataDescription, *, results: 
         return len({found.key for found in read})
 
 
+def check_budget(search: Search) -> None:
+    """Refuse epochs that reach to no full training, before anything is begun.
+
+    Raises:
+        StudyError: the search's part is less than a candidate in full takes.
+    """
+    full, budget = search.recipe.epochs, search.budget
+    if budget.kind == "epochs" and SEARCH_SHARE * budget.amount < full:
+        raise StudyError(
+            f"the budget of {budget} is too small: a candidate in full takes {full} epochs, and "
+            f"the search has {SEARCH_SHARE:.0%} of the budget (the finals have the rest): give "
+            f"--budget {math.ceil(full / SEARCH_SHARE)}epochs or more, or take fewer --epochs"
+        )
+
+
 def run_search(
     search: Search,
     reference: Reference,
@@ -161,7 +176,8 @@ def run_search(
     Raises:
         TrainingError: the recipe does not fit the pictures.
         StudyMismatchError: a study of that name, or one to reuse, holds something else.
-        StudyError: the record is in use, or cannot be read or written; every training failed.
+        StudyError: the record is in use, or cannot be read or written; every training failed;
+            the budget reaches to no full training.
     """
     check_fits(
         search.recipe,
@@ -192,6 +208,8 @@ def run_search(
         }
         write_description(record.directory, plain, command=command)
         known = Known(search.pool, search.ladder, search.objectives, record, dataset, reference)
+        if not known.full():
+            check_budget(search)
         on_event(Opened(known, recorded_count, brought.count, brought.left_out))
         setup = Setup(
             dataset.directory.resolve(),
@@ -248,9 +266,10 @@ class _Run:
         finals = FinalsStage(search, known, self.clock)
         self._serve(executor, "finals", finals)
         decision = finals.decision()
+        known.record.note_run(search.budget)
         if decision.answer is not None:
             key = finals.finalists[decision.answer].candidate.key
-            test = TestStage(known, key)
+            test = TestStage(known, key, search.seeds)
             if test.has_jobs:
                 self._serve(executor, "test", test)
         return answer_document(search, known, finals.finalists, decision)
@@ -279,11 +298,8 @@ class _Run:
                 f"are in {record.directory / 'trials.csv'}"
             )
         full = self.search.recipe.epochs
-        is_epochs = self.search.budget.kind == "epochs"
-        least = f" (at least {math.ceil(full / SEARCH_SHARE)} epochs)" if is_epochs else ""
         raise StudyError(
             f"the budget of {self.search.budget} is too small: no candidate was trained in full "
-            f"({full} epochs), {len(record.searched)} were begun; what was trained is kept: the "
-            f"same command with a larger --budget{least} goes on, or take fewer --epochs in a new "
-            "--study"
+            f"({full} epochs), {len(record.searched)} begun; what was trained is kept: the "
+            "same command with a larger --budget goes on, or take fewer --epochs in a new --study"
         )

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from dse.search.search import Search
 
 ASKING_SHARE = 0.8
-"""Of the search's own part, after which no new candidate is asked for."""
+"""Of the search's own part, after which no new candidate is asked for: promotions have the rest.
+
+All of it where there are none, because every candidate is trained in full.
+"""
 
 
 class Stage(Protocol):
@@ -147,7 +150,9 @@ class SearchStage:
         budget, first = self._search.budget, self._search.ladder.epochs[0]
         if budget.kind == "trials":
             return asked_count < budget.amount
-        part = ASKING_SHARE * self._part
+        before = self._record.spent_before(budget)
+        share = ASKING_SHARE if len(self._search.ladder.epochs) > 1 else 1.0
+        part = before + share * (self._part - before)
         if budget.kind == "epochs":
             return self._spent + first <= part
         return self._clock() < part
@@ -341,18 +346,18 @@ def known_finalist(known: Known, trial: SearchTrial, search: Search) -> Finalist
 
 
 class TestStage:
-    """Scores the answer's fresh replicates on the test pictures, once."""
+    """Scores the answer's fresh replicates, 1 to `seeds`, on the test pictures, once."""
 
     __test__ = False  # no test of pytest's, whatever it is called
 
-    def __init__(self, known: Known, candidate_key: str) -> None:
+    def __init__(self, known: Known, candidate_key: str, seeds: int) -> None:
         self._known, self._key = known, candidate_key
         weights = known.record.directory / "weights"
         jobs = [
             Job(trial.candidate, trial.replicate, task="test")
             for trial in known.record.trials.values()
             if trial.candidate.key == candidate_key
-            and trial.replicate > 0
+            and 0 < trial.replicate <= seeds
             and not trial.is_failed
             and str(trial.replicate) not in known.record.tested(candidate_key)
         ]

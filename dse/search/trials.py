@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.architecture import OBJECTIVES, Candidate, make_candidate
+from dse.search.budget import Budget
 from dse.search.jobs import Job
 from dse.search.looks import Look, look_from_plain
 from dse.search.study import distributions_of, row_of, storage_errors, write_rows
@@ -25,6 +26,7 @@ RUNG = "dse:rung:"
 STOPPED = "dse:stopped"
 TESTED = "dse:tested"
 LOOKS = "dse:looks"
+RUNS = "dse:runs"
 
 LATENCY = "latency_s"
 """The one cost that is measured and not counted."""
@@ -113,6 +115,7 @@ class SearchRecord:
         self._rows: dict[tuple[str, int], int] = {}
         self._spent_s, self._spent_epochs = 0.0, 0
         self._looks = [look_from_plain(plain) for plain in study.user_attrs.get(LOOKS, [])]
+        self._runs: list[dict[str, Any]] = list(study.user_attrs.get(RUNS, []))
         running = []
         for trial in study.get_trials(deepcopy=False):
             if (read := read_trial(trial)) is not None:
@@ -317,6 +320,28 @@ class SearchRecord:
             with storage_errors(self.directory):
                 self._study.set_user_attr(LOOKS, [look.to_plain() for look in looks])
             self._looks = list(looks)
+
+    def spent_before(self, budget: Budget) -> float:
+        """Seconds or epochs that ended runs with a smaller budget of that kind had spent."""
+        spent = (
+            run["spent"]
+            for run in self._runs
+            if run["kind"] == budget.kind and run["amount"] < budget.amount
+        )
+        return max(spent, default=0.0)
+
+    def note_run(self, budget: Budget) -> None:
+        """Note that search and finals have ended with this budget; once for each.
+
+        Raises:
+            StudyError: the record cannot be written.
+        """
+        if any((run["kind"], run["amount"]) == (budget.kind, budget.amount) for run in self._runs):
+            return
+        spent = self.spent_s if budget.kind == "time" else float(self.spent_epochs)
+        self._runs.append({"kind": budget.kind, "amount": budget.amount, "spent": spent})
+        with storage_errors(self.directory):
+            self._study.set_user_attr(RUNS, self._runs)
 
     def write_table(self) -> Path:
         """Write `trials.csv`: a row for each trial that has a result.

@@ -67,7 +67,7 @@ def test_progress_in_plain_lines_names_each_run_and_the_count(run, fake_worker):
 def test_the_same_command_again_trains_nothing(run, fake_worker):
     run("sweep", "toy.yaml")
     again = run("sweep", "toy.yaml", "--json")
-    assert "2 of 2 are in the record" in again.stderr
+    assert "2 of 2 in the record" in again.stderr
     assert json.loads(again.stdout)["trained_count"] == 0
 
 
@@ -113,7 +113,7 @@ def test_dry_run_counts_what_is_in_the_record_and_refuses_another_study(run, fak
 def test_what_is_in_the_record_is_counted_with_what_is_done(run, fake_worker):
     run("sweep", "toy.yaml")
     lines = run("sweep", "toy.yaml", "--seeds", "2", "--workers", "1").stderr.splitlines()
-    assert "2 of 4 are in the record" in lines
+    assert "2 of 4 in the record" in lines
     assert [line.split()[0] for line in lines if line.startswith("[")] == ["[3/4]", "[4/4]"]
 
 
@@ -137,6 +137,13 @@ def test_another_recipe_under_the_same_name_is_refused(run, fake_worker):
     assert result.exit_code == 1
     assert "recipe.epochs: 3 asked for, 2 in the study" in result.stderr
     assert Path("results/toy-digits/trials.csv").read_bytes() == before
+
+
+def test_the_folder_of_the_references_is_no_name_for_a_study(run):
+    result = run("sweep", "toy.yaml", "--study", "references")
+    assert result.exit_code == 2
+    assert "that is the folder of the references" in result.stderr
+    assert not Path("results").exists()
 
 
 @pytest.mark.parametrize(

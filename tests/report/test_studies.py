@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pandas as pd
 import pytest
 
 from dse.architecture import FAMILIES, build, cost, make_candidate
@@ -76,6 +79,19 @@ def test_a_candidate_may_be_named_by_how_it_begins(tmp_path):
     write_study(tmp_path / "a")
     study = open_study(tmp_path, "a")
     assert studied_candidate(study, CANDIDATE.key[:4]) == studied_candidate(study, CANDIDATE.key)
+
+
+def test_a_beginning_of_several_candidates_names_them(tmp_path):
+    write_study(tmp_path / "a")
+    study = open_study(tmp_path, "a")
+    other = study.trials.assign(candidate=CANDIDATE.key[:4] + "zz")
+    both = replace(study, trials=pd.concat([study.trials, other]))
+    with pytest.raises(StudyError) as caught:
+        studied_candidate(both, CANDIDATE.key[:4])
+    assert str(caught.value) == (
+        f"study a: {CANDIDATE.key[:4]!r} begins 2 candidates: {CANDIDATE.key}, "
+        f"{CANDIDATE.key[:4]}zz; write more of it"
+    )
 
 
 def test_unknown_study_lists_the_nearest_first(tmp_path):

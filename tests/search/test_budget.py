@@ -21,7 +21,7 @@ from dse.search.halves import judging_half
         (".5h", "time", 1800, "30m"),
         ("2d", "time", 172_800, "2d"),
         ("40trials", "trials", 40, "40 trials"),
-        ("1 trial", "trials", 1, "1 trials"),
+        ("1 trial", "trials", 1, "1 trial"),
         (" 500 Epochs ", "epochs", 500, "500 epochs"),
         ("7.9epochs", "epochs", 7, "7 epochs"),
     ],

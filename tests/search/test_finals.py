@@ -104,7 +104,7 @@ def test_a_clear_loser_ends_the_race_for_itself_and_those_after_it():
     assert decision.order == (1, 0)
     assert "-20.00 points" in decision.reasons[1]
     assert decision.reasons[1].endswith("a clear loser after 1 of 5 seeds")
-    assert decision.reasons[0] == "not tested: large, which is tested before it, did not pass"
+    assert decision.reasons[0] == "not tested, as large did not pass: that is tested before it"
     assert decision.comparisons[0] is None
 
 

@@ -337,3 +337,32 @@ def test_a_budget_that_ended_within_the_finals_goes_on_with_them(tmp_path, in_pr
     assert document(again) == document(short)
     longer, _ = run(wanted("120epochs"), tmp_path)
     assert document(longer)["found"] is True
+
+
+def test_claims_on_other_terms_are_told(tmp_path, in_process, ceilings):
+    ceilings(0.72)
+    lenient, _ = run(wanted("4trials", margin=0.2), tmp_path)
+    claimed = document(lenient)["answer"]
+    assert document(lenient)["other_claims"] == []
+    strict, _ = run(wanted("4trials"), tmp_path)
+    assert document(strict)["found"] is False
+    (other,) = document(strict)["other_claims"]
+    assert (other["candidate"], other["margin"]) == (claimed["candidate"], 0.2)
+    assert other["params_count"] == claimed["params_count"]
+
+
+@pytest.mark.parametrize("rungs", [(9,), (1, 3, 9)])
+def test_a_larger_budget_is_shared_out_anew_behind_what_was_spent(
+    tmp_path, in_process, ceilings, rungs
+):
+    ceilings(0.9)
+    ladder = Ladder(rungs)
+    first = document(run(search("60epochs", ladder=ladder), tmp_path)[0])["cost"]
+    # All of the first budget is spent, two fifths of it on finals.
+    assert first["finals"] >= 2
+    _, events = run(search("60epochs", ladder=ladder), tmp_path)
+    assert ended(events) == []
+    result, events = run(search("160epochs", ladder=ladder), tmp_path)
+    searched = [epochs for _, replicate, epochs, task in ended(events) if not replicate]
+    assert len(searched) >= 3, "of 100 epochs the search has 60"
+    assert document(result)["cost"]["epochs"] <= 160

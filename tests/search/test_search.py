@@ -97,7 +97,7 @@ def test_a_search_that_is_over_trains_and_starts_nothing(tmp_path, fake_worker, 
     monkeypatch.setenv("DSE_FAKE_SILENT", "1")  # a worker would die
     before = first.trials_path.read_bytes()
     second, events = run(search("3trials"), tmp_path)
-    assert [type(event) for event in events] == [Opened, StageBegun, StageBegun, StageBegun]
+    assert [type(event) for event in events] == [Opened, StageBegun, StageBegun]
     assert second.document == first.document
     assert first.trials_path.read_bytes() == before
 
@@ -145,9 +145,9 @@ def test_a_budget_that_reaches_to_no_full_training_is_refused_at_once(tmp_path, 
     with pytest.raises(StudyError) as error:
         run(search("14epochs"), tmp_path)
     assert str(error.value) == (
-        "the budget of 14 epochs is too small: no candidate was trained in full (9 epochs), 0 were "
-        "begun; what was trained is kept: the same command with a larger --budget (at least 15 "
-        "epochs) goes on, or take fewer --epochs in a new --study"
+        "the budget of 14 epochs is too small: a candidate in full takes 9 epochs, and the search "
+        "has 60% of the budget (the finals have the rest): give --budget 15epochs or more, or take "
+        "fewer --epochs"
     )
     result, _ = run(search("15epochs"), tmp_path)
     assert document(result)["cost"]["epochs"] == 9

@@ -96,7 +96,7 @@ def test_nothing_is_begun_that_does_not_fit(tmp_path, world, seconds):
 
 
 def test_too_little_time_says_so(tmp_path, world):
-    with pytest.raises(StudyError, match=r"the budget of 10s is too small: .* 1 were begun"):
+    with pytest.raises(StudyError, match=r"the budget of 10s is too small: .* 1 begun"):
         run(search("10s"), tmp_path)
 
 
