@@ -33,6 +33,7 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from statistics import NormalDist
 
@@ -166,6 +167,49 @@ class Pictures:
         return chance + (self.difficulty[half] + view) + thresholds[:, None] > 0
 
 
+class World:
+    """Candidates of known truth after the search: what it has seen of them, and the reference.
+
+    Attributes:
+        searched: what one training of each makes of the steering pictures: > 0 is right.
+        steering: float array (candidate,), the accuracies that the search knows.
+        references: on the steering and on the judging half, as `compare` takes them.
+    """
+
+    def __init__(self, scenario: Scenario, rng: np.random.Generator) -> None:
+        self.scenario = scenario
+        self.sizes, self.accuracies = truths(scenario, rng)
+        self.pictures = Pictures(scenario.pictures_count, rng)
+        self.thresholds = self.pictures.thresholds(self.accuracies, scenario.seed_sd, SEEDS + 1)
+        self.searched = self.pictures.searched(self.thresholds)
+        self.steering: Floats = (self.searched > 0).mean(axis=1)
+        level = scenario.reference_accuracy
+        of_reference = self.pictures.thresholds(np.array([level]), 0.005, SEEDS)[0]
+        halves = [self.pictures.trained(of_reference, half) for half in (0, 1)]
+        self.references: list[Correctness | float] = (
+            [level, level] if scenario.is_number else [*halves]
+        )
+        self.reached = float(np.mean(self.references[0]))
+
+    def chosen(self, among: Sequence[int]) -> list[int]:
+        """The finalists among these candidates, the smallest first."""
+        places = np.array(among, dtype=int)
+        picked = choose_finalists(
+            self.sizes[places][:, None],
+            self.steering[places],
+            self.reached,
+            noise=steering_noise(self.scenario.reference_accuracy, self.scenario.pictures_count),
+            margin=self.scenario.margin,
+        )
+        return [int(places[index]) for index in picked]
+
+    def finalist(self, index: int) -> Finalist:
+        """A candidate with all its fresh replicates, trained now."""
+        correct = self.pictures.trained(self.thresholds[index, 1:], 1)
+        size = (float(self.sizes[index]),)
+        return Finalist(str(index), size, float(self.steering[index]), correct)
+
+
 @dataclass(frozen=True)
 class Search:
     """One simulated search, with all replicates that the finals could ask for."""
@@ -180,31 +224,17 @@ class Search:
 
 
 def simulate(scenario: Scenario, rng: np.random.Generator) -> Search:
-    sizes, accuracies = truths(scenario, rng)
-    pictures = Pictures(scenario.pictures_count, rng)
-    thresholds = pictures.thresholds(accuracies, scenario.seed_sd, SEEDS + 1)
-    searched = pictures.searched(thresholds)
-    steering = (searched > 0).mean(axis=1)
-    level = scenario.reference_accuracy
-    of_reference = pictures.thresholds(np.array([level]), 0.005, SEEDS)[0]
-    halves = [pictures.trained(of_reference, half) for half in (0, 1)]
-    references: list[Correctness | float] = [level, level] if scenario.is_number else [*halves]
-    chosen = choose_finalists(
-        sizes[:, None],
-        steering,
-        float(np.mean(references[0])),
-        noise=steering_noise(level, scenario.pictures_count),
-        margin=scenario.margin,
-    )
+    world = World(scenario, rng)
+    pictures, thresholds, searched = world.pictures, world.thresholds, world.searched
+    chosen = world.chosen(range(CANDIDATES))
     finalists, same_pictures = [], []
     for index in chosen:
-        correct = pictures.trained(thresholds[index, 1:], 1)
-        key, size = str(index), (float(sizes[index]),)
-        finalists.append(Finalist(key, size, float(steering[index]), correct))
+        finalists.append(world.finalist(index))
         own = pictures.own(searched[index], thresholds[index, 0])
         again = pictures.trained(thresholds[index, 1:SEEDS], 0, own)
         same_pictures.append(np.vstack([searched[index] > 0, again]))
-    return Search(sizes, accuracies, finalists, chosen, references[1], same_pictures, references[0])
+    steered, judged = world.references
+    return Search(world.sizes, world.accuracies, finalists, chosen, judged, same_pictures, steered)
 
 
 def race(search: Search, margin: float) -> tuple[int | None, int]:
@@ -333,40 +363,16 @@ ENDINGS = ("claims stand", "anew")
 
 def go_on(scenario: Scenario, rng: np.random.Generator) -> dict[str, list[tuple[float, float]]]:
     """Size and true accuracy of the answer after each of `RUNS`, NaN for none; and the looks."""
-    sizes, accuracies = truths(scenario, rng)
-    pictures = Pictures(scenario.pictures_count, rng)
-    thresholds = pictures.thresholds(accuracies, scenario.seed_sd, SEEDS + 1)
-    steering = (pictures.searched(thresholds) > 0).mean(axis=1)
-    level = scenario.reference_accuracy
-    of_reference = pictures.thresholds(np.array([level]), 0.005, SEEDS)[0]
-    halves = [pictures.trained(of_reference, half) for half in (0, 1)]
-    references: list[Correctness | float] = [level, level] if scenario.is_number else [*halves]
-    reached, judge = float(np.mean(references[0])), references[1]
+    world = World(scenario, rng)
+    sizes, accuracies, judge = world.sizes, world.accuracies, world.references[1]
     order = rng.permutation(CANDIDATES)
-    correct: dict[int, Correctness] = {}
-
-    def finalist(index: int) -> Finalist:
-        if index not in correct:
-            correct[index] = pictures.trained(thresholds[index, 1:], 1)
-        size = (float(sizes[index]),)
-        return Finalist(str(index), size, float(steering[index]), correct[index])
-
-    def chosen(among: Sequence[int]) -> list[Finalist]:
-        places = np.array(among, dtype=int)
-        picked = choose_finalists(
-            sizes[places][:, None],
-            steering[places],
-            reached,
-            noise=steering_noise(level, scenario.pictures_count),
-            margin=scenario.margin,
-        )
-        return [finalist(int(places[index])) for index in picked]
+    finalist = cache(world.finalist)  # a candidate keeps its replicates from run to run
 
     def judged(finalists: list[Finalist], kept: Sequence[Finalist] = ()) -> Decision:
         others = [finalist.correct for finalist in kept]
         return decide(finalists, judge, margin=scenario.margin, seeds=SEEDS, others=others)
 
-    terms = Terms("reference", reached, SEEDS, scenario.margin, CONFIDENCE, SEEDS)
+    terms = Terms("reference", world.reached, SEEDS, scenario.margin, CONFIDENCE, SEEDS)
     looks: list[Look] = []
     answers: dict[str, list[tuple[float, float]]] = {name: [] for name in (*ENDINGS, "looks")}
     for count in RUNS:
@@ -376,14 +382,16 @@ def go_on(scenario: Scenario, rng: np.random.Generator) -> dict[str, list[tuple[
             past,
             [str(index) for index in found],
             [(float(sizes[index]),) for index in found],
-            [float(steering[index]) for index in found],
-            reached - scenario.margin,
+            [float(world.steering[index]) for index in found],
+            world.reached - scenario.margin,
         )
-        new, kept = chosen([found[place] for place in places]), past.kept
+        new = [finalist(index) for index in world.chosen([found[place] for place in places])]
+        kept = past.kept
         earlier = [finalist(int(key)) for key in kept]
         outcomes = outcomes_of(new, judged(new, earlier))
         looks = past.with_look(Look(terms, count, MOST_FINALISTS, outcomes))
-        every, anew = [*earlier, *new], chosen(found)
+        every = [*earlier, *new]
+        anew = [finalist(index) for index in world.chosen(found)]
         by_key = kept | {outcome.candidate_key: outcome for outcome in outcomes}
         for name, finalists, decision in (
             ("claims stand", every, decision_of(every, by_key)),

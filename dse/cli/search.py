@@ -30,7 +30,7 @@ from dse.errors import UsageError
 
 if TYPE_CHECKING:
     from dse.architecture import Candidate
-    from dse.data import Dataset
+    from dse.data import DataDescription, Dataset
     from dse.search.reference import Reference, ReferencePlan
     from dse.search.rungs import Ladder
     from dse.search.search import Search, SearchResult
@@ -180,7 +180,7 @@ def command(
     from dse.search.reference import ReferencePlan, parse_reference, reference_recipe
     from dse.search.reuse import check_reusable
     from dse.search.samplers import default_sampler, make_sampler
-    from dse.search.search import Search, check_budget, count_recorded
+    from dse.search.search import Search
     from dse.space.pool import make_pool
     from dse.training import check_fits, recipe_from_texts
 
@@ -236,9 +236,7 @@ def command(
     plan = opponent(description.input_shape, description.train_count)
     reused = [results / name if (results / name).is_dir() else Path(name) for name in reuse or ()]
     if dry_run:
-        recorded = count_recorded(search, description, results=results)
-        if not recorded and not reused:
-            check_budget(search)
+        recorded = _recorded(search, description, results, reused)
         show_search_plan(search, plan, description, workers_count, recorded, as_json)
         return
     dataset = prepared(spec, description)
@@ -247,13 +245,24 @@ def command(
     plan = opponent(dataset.input_shape, len(dataset.train))
     # Whatever is refused is refused before hours go into a reference.
     check_plots_directory(plots)
-    if not count_recorded(search, dataset, results=results) and not reused:
-        check_budget(search)
+    _recorded(search, dataset, results, reused)
     check_reusable(reused, search.definition(dataset))
     end_like_ctrl_c()
     held = _reference(wanted, reference, plan, dataset, results, workers_count)
     result = _run(search, held, dataset, workers_count, results, reused)
     show_answer(search, result, plots, as_json)
+
+
+def _recorded(
+    search: Search, data: Dataset | DataDescription, results: Path, reused: Sequence[Path]
+) -> int:
+    """Trials in the record, once study and budget are found to be possible ones."""
+    from dse.search.search import check_budget, count_recorded
+
+    count = count_recorded(search, data, results=results)
+    if not count and not reused:
+        check_budget(search)
+    return count
 
 
 def _objectives(names: Sequence[str] | None) -> tuple[str, ...]:

@@ -21,9 +21,9 @@ from dse.metadata import metadata_from_plain
 from dse.search.finals import Decision
 from dse.search.jobs import Job
 from dse.search.known import Known
-from dse.search.looks import claimed_keys, looks_count
+from dse.search.looks import looks_count
 from dse.search.reference import Reference
-from dse.search.stages import terms_of
+from dse.search.stages import smallest_claim, terms_of
 from dse.search.study import storage_errors
 from dse.search.trials import FINALS, REUSED, SearchTrial
 from dse.space import scalar
@@ -93,16 +93,13 @@ def answer_document(
 def _other_claims(search: Search, known: Known) -> list[dict[str, Any]]:
     """The smallest claim on each other set of terms, the smallest first."""
     mine = terms_of(search, known)
-    by_key = {trial.candidate.key: trial for trial in known.full()}
     claims = []
     for terms in dict.fromkeys(look.terms for look in known.record.looks):
-        keys = claimed_keys(known.record.looks, terms) & by_key.keys()
-        if terms == mine or not keys:
-            continue
-        costs = [by_key[key].costs | {"candidate": key} for key in keys]
-        smallest = min(costs, key=lambda c: [c[name] for name in search.objectives])
-        facts = {name: smallest[name] for name in ("candidate", "params_count")}
-        claims.append(facts | asdict(terms))
+        smallest = smallest_claim(known, terms)
+        if terms != mine and smallest is not None:
+            params_count = smallest.costs["params_count"]
+            found = {"candidate": smallest.candidate.key, "params_count": params_count}
+            claims.append(found | asdict(terms))
     return sorted(claims, key=lambda claim: claim["params_count"])
 
 

@@ -34,11 +34,6 @@ def train_s(macs: float, recipe: Recipe, train_count: int) -> float:
     return images * (TRAIN_S_PER_IMAGE + TRAIN_S_PER_MAC * macs)
 
 
-def job_s(cost: Cost, recipe: Recipe, *, train_count: int, seeds: int) -> float:
-    """Seconds for one candidate and seed, with its share of the candidate's compilation."""
-    return train_s(cost.macs, recipe, train_count) + COMPILE_S / seeds
-
-
 def sweep_s(
     jobs: Sequence[Job],
     costs: Mapping[Candidate, Cost],

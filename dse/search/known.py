@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -137,4 +137,8 @@ class Known:
         """
         full, reached = self.ladder.epochs[-1], self.reference_steering_accuracy() - margin
         able = [t for t in self.full() if self.steering_accuracy(t, full) >= reached]
-        return min(able, key=lambda t: [t.costs[n] for n in self.objectives], default=None)
+        return self.smallest(able)
+
+    def smallest(self, trials: Iterable[SearchTrial]) -> SearchTrial | None:
+        """The smallest of these trials, by the most important objective first; None of none."""
+        return min(trials, key=lambda t: [t.costs[n] for n in self.objectives], default=None)

@@ -217,12 +217,18 @@ class FinalsStage:
         self._reference = known.reference.on(known.judging)
         full = known.full()
         self._full_count = len(full)
-        terms = terms_of(search, known)
-        self._past = past_looks(known.record.looks, terms, len(full), search.finalists)
+        self._terms = terms_of(search, known)
+        self._past = past_looks(known.record.looks, self._terms, len(full), search.finalists)
         kept = self._past.kept
         self._kept = [trial for trial in full if trial.candidate.key in kept]
         chosen = [] if self._past.is_over else self._chosen(full)
         self._new = [trial for trial in chosen if trial.candidate.key not in kept]
+        self._options: dict[str, Any] = {
+            "margin": search.margin,
+            "confidence": search.confidence,
+            "seeds": search.seeds,
+            "others": [finalist.correct for finalist in self._of(self._kept)],
+        }
 
     @property
     def finalists(self) -> list[SearchTrial]:
@@ -276,26 +282,17 @@ class FinalsStage:
 
     def decision(self) -> Decision:
         """What the race came to, with what is kept, over `finalists`; noted in the record."""
-        known, search, past = self._known, self._search, self._past
+        known, past = self._known, self._past
         known.running.clear()
         new = self._of(self._new)
-        outcomes = outcomes_of(new, decide(new, self._reference, **self._terms()))
-        look = Look(terms_of(search, known), self._full_count, search.finalists, outcomes)
+        outcomes = outcomes_of(new, decide(new, self._reference, **self._options))
+        look = Look(self._terms, self._full_count, self._search.finalists, outcomes)
         known.record.note_looks(past.with_look(look))
         by_key = past.kept | {outcome.candidate_key: outcome for outcome in outcomes}
         return decision_of(self._of(self.finalists), by_key)
 
     def _wanted(self) -> list[tuple[int, int]]:
-        return next_seeds(self._of(self._new), self._reference, **self._terms())
-
-    def _terms(self) -> dict[str, Any]:
-        search = self._search
-        return {
-            "margin": search.margin,
-            "confidence": search.confidence,
-            "seeds": search.seeds,
-            "others": [finalist.correct for finalist in self._of(self._kept)],
-        }
+        return next_seeds(self._of(self._new), self._reference, **self._options)
 
     def _of(self, trials: Sequence[SearchTrial]) -> list[Finalist]:
         return [known_finalist(self._known, trial, self._search) for trial in trials]
@@ -325,9 +322,13 @@ def terms_of(search: Search, known: Known) -> Terms:
 
 def answer_so_far(search: Search, known: Known) -> SearchTrial | None:
     """The smallest candidate that earlier runs of a search claimed on its terms, or None."""
-    claimed = claimed_keys(known.record.looks, terms_of(search, known))
-    able = [trial for trial in known.full() if trial.candidate.key in claimed]
-    return min(able, key=lambda t: [t.costs[name] for name in search.objectives], default=None)
+    return smallest_claim(known, terms_of(search, known))
+
+
+def smallest_claim(known: Known, terms: Terms) -> SearchTrial | None:
+    """The smallest candidate that was claimed on these terms, or None."""
+    claimed = claimed_keys(known.record.looks, terms)
+    return known.smallest(trial for trial in known.full() if trial.candidate.key in claimed)
 
 
 def known_finalist(known: Known, trial: SearchTrial, search: Search) -> Finalist:

@@ -13,7 +13,7 @@ from typing import Any
 from dse.architecture import Candidate, Cost
 from dse.config import space_to_plain
 from dse.data import DataDescription, Dataset
-from dse.search.estimate import job_s
+from dse.search.estimate import COMPILE_S, train_s
 from dse.search.executor import Executor
 from dse.search.jobs import Ended, Event, Job, Setup
 from dse.search.schedule import handing_out
@@ -240,8 +240,8 @@ def _in_order(sweep: Sweep, jobs: Sequence[Job], train_count: int, workers_count
     groups = list(by_candidate.values())
 
     def length_s(group: list[Job]) -> float:
-        cost, seeds = sweep.costs[group[0].candidate], len(group)
-        return seeds * job_s(cost, sweep.recipe, train_count=train_count, seeds=seeds)
+        macs = sweep.costs[group[0].candidate].macs
+        return COMPILE_S + len(group) * train_s(macs, sweep.recipe, train_count)
 
     lengths = [length_s(group) for group in groups]
     return [job for place in handing_out(lengths, workers_count) for job in groups[place]]
