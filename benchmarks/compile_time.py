@@ -5,7 +5,7 @@
 As workers do it: as many processes as there are cores, one thread each, at the same time, each
 with a fresh program. The options take turns within a round; medians over the rounds. Seconds
 are those of XLA alone, without tracing; images a second are those of all processes together,
-on random pictures.
+on random images.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CALLS = 6
 def serve(options: dict[str, Any], name: str) -> None:
     """A process: compiles and runs, prints seconds and images a second."""
     from benchmarks.training_step import calls_of, our_program
-    from dse.training import compiler
+    from dse.training.xla import compiler
 
     compiler._FOR_CPU = options
     program, arguments = our_program(name)
@@ -57,7 +57,7 @@ def serve(options: dict[str, Any], name: str) -> None:
 
 def measure(options: dict[str, Any], name: str, processes_count: int) -> tuple[float, float]:
     """Mean seconds of compilation, and images a second of all processes, in one round."""
-    from dse.search.executor import worker_environment
+    from dse.execution.local import worker_environment
 
     processes = [
         subprocess.Popen(

@@ -2,24 +2,24 @@
 
     python benchmarks/finals.py            about 3 minutes on one core, no training
 
-In each repetition 60 candidates are searched with one replicate on the steering half of the
-validation pictures, finalists are chosen, raced and judged as `dse search` does it. The truth is
-known: a replicate gets a picture right where
+In each repetition 60 candidates are searched with one replicate on the selection half of the
+validation images, finalists are chosen, raced and judged as `dse search` does it. The truth is
+known: a replicate gets a image right where
 
-    threshold of the network + its seed's effect + difficulty of the picture
-        + the network's own view of the picture + chance of this training > 0,
+    threshold of the network + its seed's effect + difficulty of the image
+        + the network's own view of the image + chance of this training > 0,
 
-all normal; 70%, 10% and 20% of the variance over pictures are the last three. Two replicates of a
-network of 80% accuracy so disagree on 14% of the pictures, two networks on 17%. The seed's
+all normal; 70%, 10% and 20% of the variance over images are the last three. Two replicates of a
+network of 80% accuracy so disagree on 14% of the images, two networks on 17%. The seed's
 effect moves the accuracy by 0.5 points (one standard deviation). A claim is false where the
-network's accuracy over all pictures and seeds is below the reference's by more than the margin.
+network's accuracy over all images and seeds is below the reference's by more than the margin.
 
 A second table is about single comparisons of two equally accurate networks: how often `compare`
 claims, with the seeds' variance of these two or pooled with five more finalists, and its standard
-error beside the one that would count the pictures' changes from seed to seed twice.
+error beside the one that would count the images' changes from seed to seed twice.
 
 A third table is about searches that go on: 15, 30, 45 and 60 candidates are found, and each time
-the finals are held on the same judging pictures, with what was claimed before standing, as
+the finals are held on the same confirmation images, with what was claimed before standing, as
 `dse search` does it, or all chosen and tested anew.
 """
 
@@ -40,8 +40,16 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.comparison import Correctness, churn, compare, pool_seed_variance
 from dse.files import replacing
+from dse.search.analyses import (
+    Analysis,
+    Terms,
+    analyses_count,
+    decision_of,
+    open_candidates,
+    outcomes_of,
+    previous_analyses,
+)
 from dse.search.finals import (
     MOST_FINALISTS,
     Decision,
@@ -49,25 +57,17 @@ from dse.search.finals import (
     choose_finalists,
     decide,
     next_seeds,
-    steering_noise,
+    selection_noise,
 )
-from dse.search.looks import (
-    Look,
-    Terms,
-    decision_of,
-    looks_count,
-    open_candidates,
-    outcomes_of,
-    past_looks,
-)
-from dse.statistics import wilson_interval
+from dse.stats.comparison import Correctness, churn, compare, pool_seed_variance
+from dse.stats.intervals import wilson_interval
 
 NORMAL = NormalDist()
 COMMON, OWN, CHANCE = 0.7, 0.1, 0.2
 CANDIDATES = 60
 SEEDS = 5
 CONFIDENCE = 0.95
-PROCEDURES = ("race", "all seeds", "Holm", "uncorrected", "same pictures")
+PROCEDURES = ("race", "all seeds", "Holm", "uncorrected", "same images")
 
 Floats = NDArray[np.float64]
 
@@ -79,7 +79,7 @@ class Scenario:
     Attributes:
         name: as the table has it.
         truth: how the candidates' true accuracies lie about the reference's; see `truths`.
-        pictures_count: of each half.
+        images_count: of each half.
         reference_accuracy: the true one.
         is_number: the reference is that number, not a network that was trained.
         margin: of the claim.
@@ -88,7 +88,7 @@ class Scenario:
 
     name: str
     truth: str
-    pictures_count: int
+    images_count: int
     reference_accuracy: float = 0.8
     is_number: bool = False
     margin: float = 0.0
@@ -127,12 +127,12 @@ def truths(scenario: Scenario, rng: np.random.Generator) -> tuple[Floats, Floats
     return sizes, accuracies
 
 
-class Pictures:
-    """The two halves of the validation pictures, and networks that look at them."""
+class Images:
+    """The two halves of the validation images, and networks that look at them."""
 
-    def __init__(self, pictures_count: int, rng: np.random.Generator) -> None:
+    def __init__(self, images_count: int, rng: np.random.Generator) -> None:
         self.rng = rng
-        self.shape = (2, pictures_count)
+        self.shape = (2, images_count)
         self.difficulty = self._normal(self.shape, COMMON)
 
     def _normal(self, shape: tuple[int, ...], variance: float) -> NDArray[np.float32]:
@@ -146,14 +146,14 @@ class Pictures:
         return ((quantiles * np.sqrt(1 + sd**2))[:, None] + effects).astype(np.float32)
 
     def searched(self, thresholds: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What one training each makes of the steering pictures: > 0 is right."""
+        """What one training each makes of the selection images: > 0 is right."""
         views = self._normal((len(thresholds), self.shape[1]), OWN + CHANCE)
         views += self.difficulty[0]
         views += thresholds[:, :1]
         return views
 
     def own(self, searched: NDArray[np.float32], threshold: np.float32) -> NDArray[np.float32]:
-        """A network's own view of the steering pictures, given what its training made of them."""
+        """A network's own view of the selection images, given what its training made of them."""
         both = searched - threshold - self.difficulty[0]
         rest = self._normal(both.shape, OWN * CHANCE / (OWN + CHANCE))
         return both * np.float32(OWN / (OWN + CHANCE)) + rest
@@ -161,7 +161,7 @@ class Pictures:
     def trained(
         self, thresholds: NDArray[np.float32], half: int, own: NDArray[np.float32] | None = None
     ) -> Correctness:
-        """Bool array (seed, picture) for further trainings of one network."""
+        """Bool array (seed, image) for further trainings of one network."""
         view = self._normal(self.shape[1:], OWN) if own is None else own
         chance = self._normal((len(thresholds), self.shape[1]), CHANCE)
         return chance + (self.difficulty[half] + view) + thresholds[:, None] > 0
@@ -171,21 +171,21 @@ class World:
     """Candidates of known truth after the search: what it has seen of them, and the reference.
 
     Attributes:
-        searched: what one training of each makes of the steering pictures: > 0 is right.
-        steering: float array (candidate,), the accuracies that the search knows.
-        references: on the steering and on the judging half, as `compare` takes them.
+        searched: what one training of each makes of the selection images: > 0 is right.
+        selection: float array (candidate,), the accuracies that the search knows.
+        references: on the selection and on the confirmation half, as `compare` takes them.
     """
 
     def __init__(self, scenario: Scenario, rng: np.random.Generator) -> None:
         self.scenario = scenario
         self.sizes, self.accuracies = truths(scenario, rng)
-        self.pictures = Pictures(scenario.pictures_count, rng)
-        self.thresholds = self.pictures.thresholds(self.accuracies, scenario.seed_sd, SEEDS + 1)
-        self.searched = self.pictures.searched(self.thresholds)
-        self.steering: Floats = (self.searched > 0).mean(axis=1)
+        self.images = Images(scenario.images_count, rng)
+        self.thresholds = self.images.thresholds(self.accuracies, scenario.seed_sd, SEEDS + 1)
+        self.searched = self.images.searched(self.thresholds)
+        self.selection: Floats = (self.searched > 0).mean(axis=1)
         level = scenario.reference_accuracy
-        of_reference = self.pictures.thresholds(np.array([level]), 0.005, SEEDS)[0]
-        halves = [self.pictures.trained(of_reference, half) for half in (0, 1)]
+        of_reference = self.images.thresholds(np.array([level]), 0.005, SEEDS)[0]
+        halves = [self.images.trained(of_reference, half) for half in (0, 1)]
         self.references: list[Correctness | float] = (
             [level, level] if scenario.is_number else [*halves]
         )
@@ -196,18 +196,18 @@ class World:
         places = np.array(among, dtype=int)
         picked = choose_finalists(
             self.sizes[places][:, None],
-            self.steering[places],
+            self.selection[places],
             self.reached,
-            noise=steering_noise(self.scenario.reference_accuracy, self.scenario.pictures_count),
+            noise=selection_noise(self.scenario.reference_accuracy, self.scenario.images_count),
             margin=self.scenario.margin,
         )
         return [int(places[index]) for index in picked]
 
     def finalist(self, index: int) -> Finalist:
         """A candidate with all its fresh replicates, trained now."""
-        correct = self.pictures.trained(self.thresholds[index, 1:], 1)
+        correct = self.images.trained(self.thresholds[index, 1:], 1)
         size = (float(self.sizes[index]),)
-        return Finalist(str(index), size, float(self.steering[index]), correct)
+        return Finalist(str(index), size, float(self.selection[index]), correct)
 
 
 @dataclass(frozen=True)
@@ -219,22 +219,22 @@ class Search:
     finalists: list[Finalist]
     chosen: list[int]
     reference: Correctness | float
-    same_pictures: list[Correctness]
+    same_images: list[Correctness]
     same_reference: Correctness | float
 
 
 def simulate(scenario: Scenario, rng: np.random.Generator) -> Search:
     world = World(scenario, rng)
-    pictures, thresholds, searched = world.pictures, world.thresholds, world.searched
+    images, thresholds, searched = world.images, world.thresholds, world.searched
     chosen = world.chosen(range(CANDIDATES))
-    finalists, same_pictures = [], []
+    finalists, same_images = [], []
     for index in chosen:
         finalists.append(world.finalist(index))
-        own = pictures.own(searched[index], thresholds[index, 0])
-        again = pictures.trained(thresholds[index, 1:SEEDS], 0, own)
-        same_pictures.append(np.vstack([searched[index] > 0, again]))
+        own = images.own(searched[index], thresholds[index, 0])
+        again = images.trained(thresholds[index, 1:SEEDS], 0, own)
+        same_images.append(np.vstack([searched[index] > 0, again]))
     steered, judged = world.references
-    return Search(world.sizes, world.accuracies, finalists, chosen, judged, same_pictures, steered)
+    return Search(world.sizes, world.accuracies, finalists, chosen, judged, same_images, steered)
 
 
 def race(search: Search, margin: float) -> tuple[int | None, int]:
@@ -270,9 +270,9 @@ def with_all_seeds(search: Search, margin: float) -> dict[str, int | None]:
     answers["uncorrected"] = next(passed, None)
     same = [
         replace(finalist, correct=correct)
-        for finalist, correct in zip(search.finalists, search.same_pictures, strict=True)
+        for finalist, correct in zip(search.finalists, search.same_images, strict=True)
     ]
-    answers["same pictures"] = decide(same, search.same_reference, margin=margin).answer
+    answers["same images"] = decide(same, search.same_reference, margin=margin).answer
     return answers
 
 
@@ -287,7 +287,7 @@ def run(scenario: Scenario, repetitions: int, seed: int) -> list[dict[str, objec
         answers = {"race": answer, **with_all_seeds(search, scenario.margin)}
         smallest = min(search.sizes[search.accuracies >= level], default=math.nan)
         for name in PROCEDURES:
-            all_trainings = SEEDS * len(search.finalists) - (name == "same pictures") * len(
+            all_trainings = SEEDS * len(search.finalists) - (name == "same images") * len(
                 search.finalists
             )
             counts[name][2] += trainings if name == "race" else all_trainings
@@ -308,7 +308,7 @@ def _row(
     rises = scenario.truth in ("slow", "steep")
     return {
         "scenario": scenario.name,
-        "pictures": scenario.pictures_count,
+        "images": scenario.images_count,
         "procedure": name,
         "answered": answered / repetitions,
         "false_claims": interval.estimate,
@@ -322,17 +322,17 @@ def _row(
 
 
 def single_tests(repetitions: int, seed: int) -> list[dict[str, object]]:
-    """Claims of comparisons of equally accurate networks, 80% on 2,500 pictures."""
+    """Claims of comparisons of equally accurate networks, 80% on 2,500 images."""
     rows: list[dict[str, object]] = []
     for seeds in (3, SEEDS):
         for seed_sd, candidate_sd in ((0.0, 0.0), (0.005, 0.005), (0.02, 0.02), (0.005, 0.01)):
             claims, errors, twice = np.zeros(2), np.zeros(2), np.zeros(2)
             for repetition in range(repetitions):
-                pictures = Pictures(2500, np.random.default_rng([seed, repetition]))
+                images = Images(2500, np.random.default_rng([seed, repetition]))
                 level = np.full(7, 0.8)
-                thresholds = pictures.thresholds(level, seed_sd, seeds)
-                thresholds[0] = pictures.thresholds(level[:1], candidate_sd, seeds)[0]
-                networks = [pictures.trained(row, 1) for row in thresholds]
+                thresholds = images.thresholds(level, seed_sd, seeds)
+                thresholds[0] = images.thresholds(level[:1], candidate_sd, seeds)[0]
+                networks = [images.trained(row, 1) for row in thresholds]
                 changes = sum(churn(n) / n.size for n in networks[:2])
                 for place, known in enumerate((networks[:2], networks)):
                     pooled = pool_seed_variance(known)
@@ -373,23 +373,23 @@ def go_on(scenario: Scenario, rng: np.random.Generator) -> dict[str, list[tuple[
         return decide(finalists, judge, margin=scenario.margin, seeds=SEEDS, others=others)
 
     terms = Terms("reference", world.reached, SEEDS, scenario.margin, CONFIDENCE, SEEDS)
-    looks: list[Look] = []
+    looks: list[Analysis] = []
     answers: dict[str, list[tuple[float, float]]] = {name: [] for name in (*ENDINGS, "looks")}
     for count in RUNS:
         found = sorted(int(index) for index in order[:count])
-        past = past_looks(looks, terms, count, MOST_FINALISTS)
+        past = previous_analyses(looks, terms, count, MOST_FINALISTS)
         places = open_candidates(
             past,
             [str(index) for index in found],
             [(float(sizes[index]),) for index in found],
-            [float(world.steering[index]) for index in found],
+            [float(world.selection[index]) for index in found],
             world.reached - scenario.margin,
         )
         new = [finalist(index) for index in world.chosen([found[place] for place in places])]
         kept = past.kept
         earlier = [finalist(int(key)) for key in kept]
         outcomes = outcomes_of(new, judged(new, earlier))
-        looks = past.with_look(Look(terms, count, MOST_FINALISTS, outcomes))
+        looks = past.with_analysis(Analysis(terms, count, MOST_FINALISTS, outcomes))
         every = [*earlier, *new]
         anew = [finalist(index) for index in world.chosen(found)]
         by_key = kept | {outcome.candidate_key: outcome for outcome in outcomes}
@@ -402,7 +402,7 @@ def go_on(scenario: Scenario, rng: np.random.Generator) -> dict[str, list[tuple[
             answers[name].append(
                 (math.nan, math.nan) if index is None else (sizes[index], accuracies[index])
             )
-        answers["looks"].append((looks_count(looks), math.nan))
+        answers["looks"].append((analyses_count(looks), math.nan))
     return answers
 
 
@@ -424,7 +424,7 @@ def continued(scenario: Scenario, repetitions: int, seed: int) -> list[dict[str,
         rows.append(
             {
                 "scenario": scenario.name,
-                "pictures": scenario.pictures_count,
+                "images": scenario.images_count,
                 "going_on": name,
                 "answered": float(is_there[:, -1].mean()),
                 "false_in_any_run": interval.estimate,
@@ -440,7 +440,7 @@ def continued(scenario: Scenario, repetitions: int, seed: int) -> list[dict[str,
 
 def _continued_line(row: dict[str, object]) -> str:
     return (
-        f"{row['scenario']!s:<38} {row['pictures']:>5} {row['going_on']!s:<14}"
+        f"{row['scenario']!s:<38} {row['images']:>5} {row['going_on']!s:<14}"
         f"{row['answered']:>9.1%}{row['false_in_any_run']:>8.1%}"
         f" ({row['false_low']:.1%} to {row['false_high']:.1%})"
         f"{row['taken_back']:>9.1%}{row['larger_than_before']:>9.1%}{row['looks']:>7.2f}"
@@ -458,7 +458,7 @@ def _single_line(row: dict[str, object]) -> str:
 def _line(row: dict[str, object]) -> str:
     ratio = row["size_over_smallest"]
     return (
-        f"{row['scenario']!s:<38} {row['pictures']:>5} {row['procedure']!s:<14}"
+        f"{row['scenario']!s:<38} {row['images']:>5} {row['procedure']!s:<14}"
         f"{row['answered']:>9.1%}{row['false_claims']:>8.1%}"
         f" ({row['false_claims_low']:.1%} to {row['false_claims_high']:.1%})"
         f"{'–' if ratio is None else format(ratio, '.2f'):>7}{row['trainings']:>7.1f}"

@@ -25,7 +25,7 @@ GAINS = (2.0, 1.0, 1 / 3, 1 / 18)
 
 def trained(architecture: Any, dataset: Any, recipe: Any, seeds: int) -> list[tuple[float, float]]:
     """Validation and test accuracy of each seed."""
-    from dse.training.loop import Seed, Trainer
+    from dse.training.trainer import Seed, Trainer
 
     trainer = Trainer(architecture, dataset, recipe)
     found = [trainer.train(Seed(seed)).measurement for seed in range(seeds)]
@@ -66,7 +66,7 @@ def main() -> None:
             "command": command_line(),
             "machine": machine("jax", "numpy"),
             "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-            "recipe": recipe.to_plain(),
+            "recipe": recipe.to_dict(),
             "rows": rows,
         }
         write_json(options.json, document)

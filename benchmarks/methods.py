@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.surface import FULL_EPOCHS, Floats, Surface
-from dse.pareto import front, hypervolume
 from dse.search.rungs import Ladder, Standings, next_promotion, top_up
 from dse.search.samplers import History, Sampler
 from dse.search.stages import ASKING_SHARE
+from dse.stats.pareto import front, hypervolume
 
 Ints = NDArray[np.intp]
 

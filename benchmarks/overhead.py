@@ -91,14 +91,15 @@ def ask_and_tell() -> dict[str, Any]:
     """Seconds of the last asks and tells of a search of `TRIALS` trials, and memory."""
     import dse.search.search as search_module
     from dse.config import load_space, shipped_spaces
+    from dse.execution.job import Ended
     from dse.search.budget import parse_budget
-    from dse.search.jobs import Ended
     from dse.search.reference import Reference
     from dse.search.rungs import Ladder
     from dse.search.search import Search, run_search
     from dse.space import IntRange
     from dse.space.pool import make_pool
-    from dse.training import Measurement, Recipe
+    from dse.study.measurement import Measurement
+    from dse.training import Recipe
     from tests.fakes.closed_form import answer
     from tests.search.searching import InProcess, dataset
 
@@ -115,7 +116,7 @@ def ask_and_tell() -> dict[str, Any]:
                 if job is None:
                     return
                 asks.append(time.perf_counter() - began)
-                measured = Measurement(**answer(self.setup.to_plain(), job.to_plain()))
+                measured = Measurement(**answer(self.setup.to_dict(), job.to_dict()))
                 began = time.perf_counter()
                 yield Ended(job, 0, measured)
                 tells.append(time.perf_counter() - began)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def prepared(data: str, epochs: int | None, train_images: int | None = None) -> tuple[Any, Any]:
-    """The pictures, decoded beforehand, and the recipe of both sides (its own epochs if None)."""
+    """The images, decoded beforehand, and the recipe of both sides (its own epochs if None)."""
     from dse.data import parse_data, prepare_data
     from dse.training import default_recipe
 
@@ -28,7 +28,7 @@ def our_command(words: list[str], folder: str) -> dict[str, Any]:
 
     cache = Path(folder, "cache")
     cache.mkdir()
-    for path in cache_root().iterdir():  # decoded pictures are shared, compiled programs are not
+    for path in cache_root().iterdir():  # decoded images are shared, compiled programs are not
         if path.name != "compiled":
             (cache / path.name).symlink_to(path.resolve())
     places = ["--results", f"{folder}/results", "--plots", f"{folder}/plots"]

@@ -1,7 +1,7 @@
 """A closed-form accuracy surface over a shipped space: what training would say, at no cost.
 
 Sizes are real: the parameters of every feasible candidate of `search_spaces/squeezenet.yaml`
-for 32x32x3 pictures of 10 classes, counted by the tool. Accuracies are made up, with the
+for 32x32x3 images of 10 classes, counted by the tool. Accuracies are made up, with the
 magnitudes of small SqueezeNets on CIFAR-10. In points (hundredths), for a candidate with P
 parameters, x = log10 P, squeeze ratio s, share of 3x3 filters p, and so on:
 

@@ -6,8 +6,8 @@ r"""A whole sweep beside a plain script of Optuna and PyTorch that trains the sa
 
 Ours is `dse sweep` as it is typed: one single-thread process a core, an empty compile cache, its
 record and plots. Theirs is one process that uses all threads: Optuna's GridSampler with a study
-in SQLite over the same space, the same recipe, augmentation and pictures (already decoded on
-both sides), and the same scoring of validation and test pictures. Seconds from start to end of
+in SQLite over the same space, the same recipe, augmentation and images (already decoded on
+both sides), and the same scoring of validation and test images. Seconds from start to end of
 the process, imports included; the sides take turns.
 """
 
@@ -133,7 +133,7 @@ def main() -> None:
             "command": command_line(),
             "machine": machine("jax", "torch", "optuna"),
             "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-            "recipe": recipe.to_plain(),
+            "recipe": recipe.to_dict(),
             "rounds": rounds,
             "ratio": ratio,
         }

@@ -8,7 +8,7 @@ Ours is `dse search` as it is typed, with an empty compile cache: one single-thr
 and the sampler and rungs that it chooses (for trainings as short as these: a Gaussian process over
 the candidates of the space, and none). Theirs is one process that uses all threads:
 Optuna's TPESampler with two objectives (accuracy up, parameters down), which may not stop a
-trial early, a study in SQLite, the same recipe, augmentation and pictures (already decoded on
+trial early, a study in SQLite, the same recipe, augmentation and images (already decoded on
 both sides). Both are stopped after a fixed time and looked at afterwards.
 
 A side's front after t seconds, counted from the start of its process, imports included, is that
@@ -139,7 +139,7 @@ def our_networks(options: argparse.Namespace, seed: int) -> list[Network]:
 
 def volume(networks: list[Network], until_s: float, reference_point: tuple[float, float]) -> float:
     """What the networks trained within `until_s` dominate, in decades times points."""
-    from dse.pareto import hypervolume
+    from dse.stats.pareto import hypervolume
 
     points = [[math.log10(p), -100 * accuracy] for s, p, accuracy in networks if s <= until_s]
     return hypervolume(points, reference_point) if points else 0.0
@@ -248,7 +248,7 @@ def main() -> None:
         "machine": machine("jax", "torch", "optuna"),
         "space": options.space,
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-        "recipe": recipe.to_plain(),
+        "recipe": recipe.to_dict(),
         "time_s": times,
         "reference_point": {"params_count": largest, "accuracy": 1 / len(dataset.classes)},
         "repetitions": [],

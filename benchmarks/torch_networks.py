@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dse.architecture import Architecture
-from dse.architecture.layers import (
+from dse.architecture.primitives import (
     BATCH_NORM_EPSILON,
     Conv,
     Dense,

@@ -37,7 +37,7 @@ def one_cycle(recipe: Recipe, steps_count: int) -> Callable[[int], float]:
 
 
 class TorchData:
-    """The prepared pictures as tensors, channels last."""
+    """The prepared images as tensors, channels last."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -51,7 +51,7 @@ class TorchData:
         return images, torch.from_numpy(np.array(split.labels)).long()
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
-        """Uint8 pictures as float32 with mean 0 and standard deviation 1."""
+        """Uint8 images as float32 with mean 0 and standard deviation 1."""
         return (images.float() / 255.0 - self.mean) / self.std
 
 
@@ -122,7 +122,7 @@ def train(
 def accuracy(
     network: nn.Module, data: TorchData, split: tuple[torch.Tensor, torch.Tensor]
 ) -> float:
-    """Share of the pictures of a split that are right."""
+    """Share of the images of a split that are right."""
     network.eval()
     images, labels = split
     right = 0

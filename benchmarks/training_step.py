@@ -4,7 +4,7 @@
     python benchmarks/training_step.py --json results/benchmarks/training_step.json
 
 Each side trains in as many processes as there are cores, one thread each, with the malloc
-settings of our workers: batches of random pictures, forward, backward, SGD with Nesterov
+settings of our workers: batches of random images, forward, backward, SGD with Nesterov
 momentum and weight decay (no augmentation on either side). PyTorch 2 eager, channels last, in
 float32 and under bfloat16 autocast. The sides take turns, so that what else the machine does
 hits both; the medians over the rounds are compared. Images a second of all processes together.
@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 SIDES = ("dse", "torch", "torch-bf16")
 
-# name: (metaparameters, shape of a picture, batch size)
+# name: (metaparameters, shape of a image, batch size)
 NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int, int], int]] = {
     "reference": ({"base_e": 128, "incr_e": 128}, (32, 32, 3), 128),
     "quarter": ({"base_e": 32, "incr_e": 32}, (32, 32, 3), 128),
@@ -48,7 +48,7 @@ def architecture_of(name: str) -> Any:
 
 
 def our_program(name: str) -> tuple[Any, tuple[Any, ...]]:
-    """The training program, not yet compiled, and its arguments: state, pictures, labels, key."""
+    """The training program, not yet compiled, and its arguments: state, images, labels, key."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -83,13 +83,13 @@ def our_program(name: str) -> tuple[Any, tuple[Any, ...]]:
 
 
 def our_step(name: str) -> tuple[Callable[[], None], int]:
-    """A call of the training program, and the pictures it trains on."""
+    """A call of the training program, and the images it trains on."""
     program, arguments = our_program(name)
     return calls_of(program.lower(*arguments).compile(), arguments)
 
 
 def calls_of(compiled: Any, arguments: tuple[Any, ...]) -> tuple[Callable[[], None], int]:
-    """A call of the compiled program, and the pictures it trains on."""
+    """A call of the compiled program, and the images it trains on."""
     import jax
 
     state, images, labels, key = arguments
@@ -103,7 +103,7 @@ def calls_of(compiled: Any, arguments: tuple[Any, ...]) -> tuple[Callable[[], No
 
 
 def torch_step(name: str, *, is_bf16: bool) -> tuple[Callable[[], None], int]:
-    """A training step of PyTorch's, and the pictures it trains on."""
+    """A training step of PyTorch's, and the images it trains on."""
     import torch
 
     from benchmarks.torch_networks import make_optimizer, params_count, torch_network
@@ -158,7 +158,7 @@ class Side:
     """The processes of one side, which run at the same time and only when told to."""
 
     def __init__(self, side: str, name: str, processes_count: int) -> None:
-        from dse.search.executor import worker_environment
+        from dse.execution.local import worker_environment
 
         self.processes = [
             subprocess.Popen(

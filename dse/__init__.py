@@ -15,15 +15,18 @@ _HOMES = {
     "dse.config": ("find_space", "load_space", "shipped_spaces"),
     "dse.data": ("Dataset", "open_dataset", "parse_data", "prepare_data"),
     "dse.errors": ("DseError",),
-    "dse.networks": ("build_network", "load_weights", "save_weights"),
-    "dse.pareto": ("dominates", "front", "hypervolume"),
-    "dse.report": ("StudyTable", "plot_accuracy_against_size", "read_trials", "summarise"),
+    "dse.networks": ("build_network",),
+    "dse.weights.safetensors": ("load_weights", "save_weights"),
+    "dse.stats.pareto": ("dominates", "front", "hypervolume"),
+    "dse.report": ("StudyTable", "plot_accuracy_against_size", "summarise"),
+    "dse.study.table": ("read_trials",),
+    "dse.study.measurement": ("Measurement",),
     "dse.search.search": ("Search", "run_search"),
     "dse.search.sweep": ("Sweep", "run_sweep"),
     "dse.space": ("SearchSpace", "suggest", "survey"),
     "dse.space.pool": ("Pool", "make_pool"),
-    "dse.training": ("Measurement", "Recipe", "default_recipe"),
-    "dse.training.loop": ("Seed", "Trainer"),
+    "dse.training": ("Recipe", "default_recipe"),
+    "dse.training.trainer": ("Seed", "Trainer"),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 

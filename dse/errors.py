@@ -7,7 +7,7 @@
     ├── SamplerError            a sampler that does not exist or that a space does not fit
     ├── ArchitectureError       a candidate that cannot be built; names the layer and the reason
     ├── ObjectiveError          values that cannot be compared
-    ├── DataError               pictures that are missing, broken or too few
+    ├── DataError               images that are missing, broken or too few
     │   └── ChecksumError       a file that is not the published one
     ├── WeightsError            a weights file that does not hold what it should
     ├── TrainingError           a training run that cannot go on
@@ -65,7 +65,7 @@ class ObjectiveError(DseError):
 
 
 class DataError(DseError):
-    """Pictures are missing, broken or too few."""
+    """Images are missing, broken or too few."""
 
 
 class ChecksumError(DataError):
@@ -87,7 +87,7 @@ class DivergenceError(TrainingError):
         step: optimizer step (counted from 0) at which the loss was first not finite.
         learning_rate: learning rate of that step.
         loss: what it was, NaN or infinite.
-        epochs: passes over the training pictures that were complete by then.
+        epochs: passes over the training images that were complete by then.
         train_s: seconds of training that it took.
     """
 

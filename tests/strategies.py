@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from dse.architecture import OBJECTIVES, Candidate, make_candidate
-from dse.architecture.layers import Shape
+from dse.architecture.primitives import Shape
 from dse.space import Categorical, Fixed, FloatRange, IntRange, Limit, SearchSpace
 
 STEM_KERNELS: list[int | str] = ["auto", 1, 3, 5]
@@ -16,7 +16,7 @@ STEM_STRIDES: list[int | str] = ["auto", 1, 2]
 input_shapes: st.SearchStrategy[Shape] = st.tuples(
     st.integers(8, 48), st.integers(8, 48), st.sampled_from([1, 3])
 )
-"""(height, width, channels) of small pictures; the sides need not be equal."""
+"""(height, width, channels) of small images; the sides need not be equal."""
 
 
 @st.composite
@@ -59,7 +59,7 @@ def squeezenet_candidates(input_shape: Shape = (16, 16, 3)) -> st.SearchStrategy
 
 @st.composite
 def squeezenet_candidates_with_input(draw: st.DrawFn) -> tuple[Candidate, Shape]:
-    """A candidate and the shape of the pictures that it can be built for."""
+    """A candidate and the shape of the images that it can be built for."""
     input_shape = draw(input_shapes)
     return draw(squeezenet_candidates(input_shape)), input_shape
 

@@ -63,9 +63,9 @@ def test_the_gallery_shows_what_is_there_and_what_the_tool_counts() -> None:
     from dse.report.paper import swept_sizes
 
     text = read("docs/gallery.md")
-    pictures = re.findall(r"\]\((\.\./plots/[\w/.-]+)\)", text)
-    assert pictures == ["../plots/paper/figure3.png", "../plots/paper/figure3.svg"]
-    assert all((ROOT / "docs" / path).is_file() for path in pictures)
+    images = re.findall(r"\]\((\.\./plots/[\w/.-]+)\)", text)
+    assert images == ["../plots/paper/figure3.png", "../plots/paper/figure3.svg"]
+    assert all((ROOT / "docs" / path).is_file() for path in images)
     assert "```bash\ndse plot --paper\n```" in text
     counted = []
     for size in (*swept_sizes("squeeze_ratio"), *swept_sizes("pct_3x3")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dse.architecture.layers import Conv, Dense, Fire, Layer, Parameter, Shape
+from dse.architecture.primitives import Conv, Dense, Fire, Layer, Parameter, Shape
 
 Value = int | float | str | tuple[str, ...]
 """A value of a metaparameter; a tuple of names for `pools`."""
@@ -18,7 +18,7 @@ class Architecture:
     Attributes:
         family: name of the family that built it.
         metaparameters: (name, value) pairs it was built from.
-        input_shape: (height, width, channels) of one picture.
+        input_shape: (height, width, channels) of one image.
         classes_count: number of scores it gives.
         layers: in the order in which they run.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dse.architecture.architecture import Architecture
-from dse.architecture.layers import Layer, Shape
+from dse.architecture.primitives import Layer, Shape
 
 VALUE_BYTES = 4  # float32
 
@@ -32,7 +32,7 @@ class Cost:
 
     Attributes:
         params_count: trained values (kernels, biases, norm scales).
-        macs: multiply-accumulates of convolutions and dense layers for one picture.
+        macs: multiply-accumulates of convolutions and dense layers for one image.
         weight_bytes: 4 bytes for each stored value: the parameters and the running
             statistics of batch norms.
         peak_activation_bytes: most bytes of activations held at once while the layers

@@ -19,7 +19,7 @@ EXAMPLES = """
 \b
 Examples:
   dse check squeeze_ratio
-  dse check my_space.yaml --data folder:pictures --image-size 64
+  dse check my_space.yaml --data folder:images --image-size 64
   dse check squeezenet --data cifar10 --set bypass=simple --json
   dse check squeeze_ratio --set 'base_e={values: [8, 16]}'
 """

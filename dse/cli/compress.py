@@ -22,11 +22,11 @@ from dse.errors import ConfigError, UsageError, WeightsError
 
 if TYPE_CHECKING:
     from dse.architecture import Architecture
+    from dse.compress.compress import CompressionPlan, Stage
+    from dse.compress.tuner import Tuner
     from dse.data import Dataset
-    from dse.metadata import WeightsMetadata
     from dse.training import Recipe
-    from dse.training.compress import CompressionPlan, Stage
-    from dse.training.tuner import Tuner
+    from dse.weights.metadata import WeightsMetadata
 
 EXAMPLES = """
 \b
@@ -113,7 +113,7 @@ def command(
         typer.Option(
             "--data",
             metavar="SPEC",
-            help="The pictures of the study, to train on between the stages and to score: digits, "
+            help="The images of the study, to train on between the stages and to score: digits, "
             "folder:PATH, cifar10.",
         ),
     ] = None,
@@ -149,12 +149,11 @@ def command(
     """
     from dse.architecture import cost
     from dse.cli.progress import DataProgress
-    from dse.compression import SUFFIX, write_content
-    from dse.compression.baselines import baselines_bytes, float32_bytes
-    from dse.metadata import described_architecture
-    from dse.networks import load_weights, read_metadata
-    from dse.networks.weights import flat
-    from dse.training.compress import compress_network
+    from dse.compress.baselines import baselines_bytes, float32_bytes
+    from dse.compress.compress import compress_network
+    from dse.weights.dsz import SUFFIX, write_content
+    from dse.weights.metadata import described_architecture
+    from dse.weights.safetensors import flat, load_weights, read_metadata
 
     plan = make_plan(
         lossless, target, bits, max_loss, density_texts or (), coder, floats, front=front
@@ -175,10 +174,10 @@ def command(
     params, statistics, metadata = load_weights(weights, architecture)
     arrays = flat(params, statistics)
     check_layers(plan, arrays)
-    pictures = _pictures(data, image_size, train_images, metadata, arrays) if data else None
+    images = _images(data, image_size, train_images, metadata, arrays) if data else None
     float32, others = float32_bytes(arrays), baselines_bytes(arrays)
-    if pictures is None and not plan.lossless:
-        note("note: accuracy is not measured; give the pictures of the study with --data")
+    if images is None and not plan.lossless:
+        note("note: accuracy is not measured; give the images of the study with --data")
     facts = {
         "weights": str(weights),
         "out": str(out),
@@ -188,10 +187,10 @@ def command(
         "baselines_bytes": others,
         "alexnet_bytes": alexnet_bytes(metadata),
     }
-    with _tuner(pictures, architecture, out, epochs or EPOCHS, seed or 0) as tuner:
+    with _tuner(images, architecture, out, epochs or EPOCHS, seed or 0) as tuner:
         if front:
-            assert pictures is not None
-            facts |= {"data": pictures[0].name, "epochs": epochs or EPOCHS, "seed": seed or 0}
+            assert images is not None
+            facts |= {"data": images[0].name, "epochs": epochs or EPOCHS, "seed": seed or 0}
             _front(arrays, metadata, plan, tuner, trainings, facts, out, plots, as_json)
             return
         with DataProgress() as progress:
@@ -201,7 +200,7 @@ def command(
         write_content(out, compressed.content)
     document = {
         **facts,
-        "plan": plan.to_plain(),
+        "plan": plan.to_dict(),
         "stages": [asdict(stage) for stage in compressed.stages],
         "file_bytes": len(compressed.content),
     }
@@ -222,10 +221,10 @@ def _front(
     plots: Path,
     as_json: bool,
 ) -> None:
-    """Search, write the chosen file, the table and the pictures, and print them."""
+    """Search, write the chosen file, the table and the images, and print them."""
     from dse.cli.compress_front import front_document, show_front, write_front
-    from dse.compression import write_content
-    from dse.search.compression_front import TRAININGS, search_front
+    from dse.compress.front import TRAININGS, search_front
+    from dse.weights.dsz import write_content
 
     max_loss = MAX_LOSS_OF_FRONT if plan.max_loss is None else plan.max_loss
     found = search_front(
@@ -240,13 +239,13 @@ def _front(
     document = front_document(
         found, facts | {"max_loss": max_loss, "command": shlex.join(["dse", *sys.argv[1:]])}
     )
-    table_path, pictures = write_front(document, out, plots)
+    table_path, images = write_front(document, out, plots)
     if found.chosen is not None:
         write_content(out, found.settings[found.chosen].content)
     if as_json:
         print_json(document)
     else:
-        show_front(document, table_path, pictures)
+        show_front(document, table_path, images)
     if found.chosen is None:
         raise WeightsError(
             f"none of {len(found.settings)} settings is surely (95%) within {max_loss:.2%} of the "
@@ -255,22 +254,22 @@ def _front(
         )
 
 
-def _pictures(
+def _images(
     data: str,
     image_size: int | None,
     train_images: int | None,
     metadata: WeightsMetadata,
     arrays: Mapping[str, Any],
 ) -> tuple[Dataset, Recipe]:
-    """The pictures to train on, which have to be those of the weights, and the recipe.
+    """The images to train on, which have to be those of the weights, and the recipe.
 
     Others would be scaled otherwise, and might hold for validation what was trained on.
     """
     from dse.cli.data import described, prepared
-    from dse.compression.pipeline import are_folded
+    from dse.compress.pipeline import are_folded
     from dse.data import parse_data
-    from dse.preprocessing import trained_preprocessing
-    from dse.training import default_recipe, recipe_from_plain
+    from dse.training import default_recipe, recipe_from_dict
+    from dse.weights.preprocessing import trained_preprocessing
 
     if are_folded(arrays):
         raise UsageError(
@@ -284,32 +283,32 @@ def _pictures(
     same = dataset.classes == metadata.classes and rule == metadata.preprocessing
     if not same or extra.get("data_fingerprint", dataset.fingerprint) != dataset.fingerprint:
         raise UsageError(
-            f"--data {data}: {len(dataset.train):,} training pictures of {dataset.input_shape} in "
+            f"--data {data}: {len(dataset.train):,} training images of {dataset.input_shape} in "
             f"{len(dataset.classes)} classes are not those that the weights were trained on; give "
-            "the same pictures, split and size as their study had"
+            "the same images, split and size as their study had"
         )
     try:
-        return dataset, recipe_from_plain(json.loads(extra["recipe"]))
+        return dataset, recipe_from_dict(json.loads(extra["recipe"]))
     except (KeyError, ValueError, ConfigError):  # weights of somewhere else
         return dataset, default_recipe(spec.source, dataset.input_shape, len(dataset.train))
 
 
 @contextlib.contextmanager
 def _tuner(
-    pictures: tuple[Dataset, Recipe] | None,
+    images: tuple[Dataset, Recipe] | None,
     architecture: Architecture,
     out: Path,
     epochs: int,
     seed: int,
 ) -> Iterator[Tuner]:
     """What trains between the stages; what it has reached is kept beside the file to the end."""
+    from dse.compress.tuner import ImageTuner, NoImages
     from dse.data.spec import cache_root
     from dse.files import locked
-    from dse.training.compile_cache import use_compile_cache
-    from dse.training.tuner import NoPictures, PictureTuner
+    from dse.training.xla.compile_cache import use_compile_cache
 
-    if pictures is None:
-        yield NoPictures()
+    if images is None:
+        yield NoImages()
         return
     directory = out.with_name(f".{out.name}.training")
     try:
@@ -321,9 +320,9 @@ def _tuner(
     with locked(directory / ".lock", busy):
         if _kept(directory):
             note(f"going on with what is kept in {directory}")
-        tuner = PictureTuner(
+        tuner = ImageTuner(
             architecture,
-            *pictures,
+            *images,
             epochs=epochs,
             seed=seed,
             directory=directory,

@@ -12,7 +12,7 @@ from dse.cli.tables import note, percent, print_facts, print_table, size_text
 from dse.errors import WeightsError
 
 if TYPE_CHECKING:
-    from dse.search.compression_front import CompressionFront
+    from dse.compress.front import CompressionFront
 
 TITLES = (
     "density",
@@ -31,7 +31,7 @@ def front_document(found: CompressionFront, facts: Mapping[str, Any]) -> dict[st
 
     Args:
         found: what was tried.
-        facts: of the network, the pictures and the command.
+        facts: of the network, the figures and the command.
     """
     on_front = set(found.on_front())
     rows = sorted(range(len(found.settings)), key=lambda r: found.settings[r].stage.file_bytes)
@@ -66,7 +66,7 @@ def write_front(document: dict[str, Any], out: Path, plots: Path) -> tuple[Path,
 
     Raises:
         WeightsError: the table cannot be written.
-        StudyError: a picture cannot be written.
+        StudyError: a figure cannot be written.
     """
     import json
 
@@ -80,12 +80,12 @@ def write_front(document: dict[str, Any], out: Path, plots: Path) -> tuple[Path,
     except OSError as error:
         raise WeightsError(f"{table_path}: cannot be written: {error.strerror or error}") from error
     stem = table_path.name.removesuffix(".json")
-    pictures = [plots / f"{stem}{suffix}" for suffix in (".png", ".svg")]
-    plot_compression(read_compression_table(table_path), pictures)
-    return table_path, pictures
+    figures = [plots / f"{stem}{suffix}" for suffix in (".png", ".svg")]
+    plot_compression(read_compression_table(table_path), figures)
+    return table_path, figures
 
 
-def show_front(document: dict[str, Any], table_path: Path, pictures: list[Path]) -> None:
+def show_front(document: dict[str, Any], table_path: Path, figures: list[Path]) -> None:
     """Print the front, and what came of it.
 
     Raises:
@@ -118,7 +118,7 @@ def show_front(document: dict[str, Any], table_path: Path, pictures: list[Path])
         if row["chosen"]:
             facts |= _chosen(row, document)
     print_facts(facts)
-    note(f"table: {table_path}; pictures: {', '.join(map(str, pictures))}")
+    note(f"table: {table_path}; figures: {', '.join(map(str, figures))}")
 
 
 def _chosen(row: dict[str, Any], document: dict[str, Any]) -> dict[str, str]:

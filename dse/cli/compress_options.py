@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from dse.errors import UsageError
 
 if TYPE_CHECKING:
-    from dse.training.compress import CompressionPlan
+    from dse.compress.compress import CompressionPlan
 
 MAX_LOSS = 0.2
-"""Of all pictures; whoever writes more has most likely forgotten a %."""
+"""Of all images; whoever writes more has most likely forgotten a %."""
 
 _UNITS = {"kb": 10**3, "mb": 10**6, "kib": 2**10, "mib": 2**20, "b": 1, "": 1}
 
@@ -38,12 +38,12 @@ def check_front(
 
 
 def check_options(plan: CompressionPlan, data: str | None, training: Mapping[str, object]) -> None:
-    """Refuse options that would do nothing, and a measure without pictures."""
+    """Refuse options that would do nothing, and a measure without images."""
     if plan.lossless and data is not None:
         raise UsageError("--lossless changes nothing, so it goes without --data and --front")
     idle = [name for name, value in training.items() if value is not None]
     if data is None and idle:
-        raise UsageError(f"{' and '.join(idle)}: of training, which takes pictures: give --data")
+        raise UsageError(f"{' and '.join(idle)}: of training, which takes images: give --data")
     if data is None and plan.max_loss is not None:
         raise UsageError("--max-loss has to measure accuracy, so it takes --data")
 
@@ -64,7 +64,7 @@ def make_plan(
     Raises:
         UsageError: a value that an option cannot have, or options that do not go together.
     """
-    from dse.training.compress import CompressionPlan
+    from dse.compress.compress import CompressionPlan
 
     given = {
         "--max-loss": max_loss,
@@ -126,7 +126,7 @@ def _loss(text: str) -> float:
     loss = _share("--max-loss", text)
     if loss > MAX_LOSS:
         raise UsageError(
-            f"--max-loss {text} is {loss:.0%} of all pictures; must be at most {MAX_LOSS:.0%}: "
+            f"--max-loss {text} is {loss:.0%} of all images; must be at most {MAX_LOSS:.0%}: "
             "half a point is 0.5% or 0.005"
         )
     return loss
@@ -148,8 +148,8 @@ def _bytes(text: str) -> int:
 
 def check_layers(plan: CompressionPlan, arrays: dict[str, Any]) -> None:
     """Refuse densities of layers that the network does not have."""
-    from dse.architecture import nearest
-    from dse.compression.pipeline import kernels_of
+    from dse.compress.pipeline import kernels_of
+    from dse.text import nearest
 
     layers = [path.removesuffix("/kernel") for path in kernels_of(arrays)]
     for path in plan.densities:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dse.cli.tables import percent, print_facts, print_table, size_text
 
 if TYPE_CHECKING:
-    from dse.metadata import WeightsMetadata
+    from dse.weights.metadata import WeightsMetadata
 
 
 TITLES = (
@@ -21,7 +21,7 @@ TITLES = (
 
 
 def alexnet_bytes(metadata: WeightsMetadata) -> int | None:
-    """Float32 bytes of the AlexNet that suits these pictures; None where none does."""
+    """Float32 bytes of the AlexNet that suits these images; None where none does."""
     from dse.architecture import build, cost, make_candidate
     from dse.errors import ArchitectureError
 
@@ -73,4 +73,4 @@ def times_smaller(size: int, float32_bytes: int, alexnet_bytes: int | None) -> s
     if not alexnet_bytes:
         return text
     times = f"{alexnet_bytes / size:,.0f}"
-    return f"{text}, {times} than AlexNet for such pictures ({size_text(alexnet_bytes)})"
+    return f"{text}, {times} than AlexNet for such images ({size_text(alexnet_bytes)})"

@@ -1,4 +1,4 @@
-"""The pictures of a study, looked at and prepared, with what the user should know of them."""
+"""The images of a study, looked at and prepared, with what the user should know of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def described(spec: DataSpec) -> DataDescription:
-    """What is known of the pictures before they are decoded; says its warnings."""
+    """What is known of the images before they are decoded; says its warnings."""
     from dse.cli.progress import DataProgress
     from dse.data import describe_data
 
@@ -23,13 +23,13 @@ def described(spec: DataSpec) -> DataDescription:
 
 
 def prepared(spec: DataSpec, description: DataDescription) -> Dataset:
-    """The pictures themselves; says the warnings that `description` had not."""
+    """The images themselves; says the warnings that `description` had not."""
     from dse.cli.progress import DataProgress
     from dse.data import prepare_data
 
     with DataProgress() as progress:
         dataset = prepare_data(spec, progress=progress)
     for warning in dataset.warnings:
-        if warning not in description.warnings:  # broken pictures show when they are decoded
+        if warning not in description.warnings:  # broken images show when they are decoded
             note(f"note: {warning}")
     return dataset

@@ -29,8 +29,8 @@ def command(
     as_json: JsonFlag = False,
 ) -> None:
     """Write the weights of a .dsz file as safetensors, in float32."""
-    from dse.compression import SUFFIX, read_dsz
-    from dse.networks import save_weights
+    from dse.weights.dsz import SUFFIX, read_dsz
+    from dse.weights.safetensors import save_weights
 
     if out.suffix.lower() == SUFFIX:
         raise UsageError(f"--out is {out}, but what is written is safetensors, not {SUFFIX}")

@@ -19,8 +19,10 @@ from dse.cli.options import JsonFlag, ResultsDirectory, SettingTexts
 from dse.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from dse.architecture import Candidate, Device, Link, Preset
-    from dse.architecture.layers import Shape
+    from dse.architecture import Candidate, Preset
+    from dse.architecture.primitives import Shape
+    from dse.deployment.devices import Device
+    from dse.deployment.footprint import Link
 
 EXAMPLES = """
 \b
@@ -51,7 +53,7 @@ def command(
         typer.Option(
             "--input",
             metavar="HxWxC",
-            help="Height, width and channels of a picture in pixels; default: the network's "
+            help="Height, width and channels of a image in pixels; default: the network's "
             "own, 224x224x3 for a family.",
         ),
     ] = None,
@@ -105,7 +107,7 @@ def command(
         bool,
         typer.Option(
             "--latency",
-            help="Measure one picture on this machine too: one CPU thread, some seconds.",
+            help="Measure one image on this machine too: one CPU thread, some seconds.",
         ),
     ] = False,
     results: ResultsDirectory = Path("results"),
@@ -113,11 +115,12 @@ def command(
 ) -> None:
     """Show a network's layers, exact costs and deployment sheet, or compare several.
 
-    MACs and activations are those of one picture in float32; activation bytes are what a
+    MACs and activations are those of one image in float32; activation bytes are what a
     layer holds at once, its input included. Nothing is trained, and nothing is built unless
     --latency asks for it.
     """
-    from dse.architecture import find_devices, parse_link
+    from dse.deployment.devices import find_devices
+    from dse.deployment.footprint import parse_link
 
     input_shape = parse_input(input_text) if input_text else None
     link, update_link = parse_link(link_text, "--link"), parse_link(update_text, "--ota")
@@ -163,7 +166,8 @@ def _describe(
     with_latency: bool,
 ) -> Described:
     """Everything that is said of one network; measures it only if it has to."""
-    from dse.architecture import build, cost, deployment
+    from dse.architecture import build, cost
+    from dse.deployment.footprint import deployment
 
     architecture = build(network.candidate, network.input_shape, network.classes_count)
     costs = cost(architecture)
@@ -180,8 +184,9 @@ def _describe(
 
 def _find(name: str, results: Path) -> Preset:
     """The preset, the family at its defaults, the candidate of a study, or a file's network."""
-    from dse.architecture import FAMILIES, PRESETS, Preset, make_candidate, nearest
-    from dse.architecture.weights_header import SUFFIX
+    from dse.architecture import FAMILIES, PRESETS, Preset, make_candidate
+    from dse.text import nearest
+    from dse.weights.header import SUFFIX
 
     if name in PRESETS:
         return PRESETS[name]
@@ -202,7 +207,8 @@ def _find(name: str, results: Path) -> Preset:
 
 
 def _from_weights(name: str) -> Preset:
-    from dse.architecture import Preset, read_weights_header
+    from dse.architecture import Preset
+    from dse.weights.header import read_weights_header
 
     header = read_weights_header(Path(name))
     return Preset(Path(name).name, "", header.candidate, header.input_shape, header.classes_count)
@@ -210,7 +216,7 @@ def _from_weights(name: str) -> Preset:
 
 def _from_compressed(name: str) -> Preset:
     from dse.architecture import Preset
-    from dse.compression import read_dsz_metadata
+    from dse.weights.dsz import read_dsz_metadata
 
     found = read_dsz_metadata(Path(name))
     return Preset(Path(name).name, "", found.candidate, found.input_shape, len(found.classes))
@@ -232,7 +238,7 @@ def _changed(
     input_shape: Shape | None,
     classes_count: int | None,
 ) -> Preset:
-    """The network with the command line's settings, picture and classes on top."""
+    """The network with the command line's settings, image and classes on top."""
     from dse.architecture import Preset
 
     candidate = _with_settings(network.candidate, settings) if settings else network.candidate

@@ -13,9 +13,10 @@ import typer
 from dse.cli.tables import NOTHING, print_facts, print_json, print_table, shape_text, size_text
 
 if TYPE_CHECKING:
-    from dse.architecture import Architecture, Candidate, Cost, Deployment, Device, Link
-    from dse.architecture.deployment import Fit
-    from dse.architecture.layers import Layer
+    from dse.architecture import Architecture, Candidate, Cost
+    from dse.architecture.primitives import Layer
+    from dse.deployment.devices import Device
+    from dse.deployment.footprint import Deployment, Fit, Link
     from dse.training.latency import Latency
 
 
@@ -82,7 +83,7 @@ def _ratio(first: float | Fraction | None, other: float | Fraction | None) -> fl
 
 
 def _sheet_document(described: Described) -> dict[str, Any]:
-    from dse.architecture import PEAK_ASSUMPTION
+    from dse.deployment.footprint import PEAK_ASSUMPTION
 
     sheet = described.sheet
     exchange = sheet.exchange
@@ -205,7 +206,7 @@ def _print_sheet(described: Described) -> None:
         latency = described.latency
         facts["latency"] = (
             f"median {seconds_text(latency.median_s)}, 95th percentile "
-            f"{seconds_text(latency.p95_s)}; one picture, one CPU thread"
+            f"{seconds_text(latency.p95_s)}; one image, one CPU thread"
         )
     print_facts(facts)
     typer.echo()
@@ -258,7 +259,7 @@ def print_comparison(described: Sequence[Described]) -> None:
 
 
 def _print_assumption() -> None:
-    from dse.architecture import PEAK_ASSUMPTION
+    from dse.deployment.footprint import PEAK_ASSUMPTION
 
     typer.echo(textwrap.fill(f"peak activations: {PEAK_ASSUMPTION}", 80, subsequent_indent="  "))
 
@@ -377,7 +378,7 @@ def _what(layer: Layer) -> str:
     Short, so that the table of a usual network fits 80 columns; the norm, which is the same
     everywhere, stands among the metaparameters.
     """
-    from dse.architecture import layers
+    from dse.architecture import primitives as layers
 
     match layer:
         case layers.Conv(kernel_size=kernel, stride=stride, groups=groups):

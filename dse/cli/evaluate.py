@@ -1,4 +1,4 @@
-"""`dse evaluate`: how often the weights of a file are right on pictures of their classes."""
+"""`dse evaluate`: how often the weights of a file are right on images of their classes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from dse.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from dse.data import ClassNames, DataSpec
-    from dse.metadata import WeightsMetadata
     from dse.networks import LoadedNetwork
-    from dse.training.evaluate import Evaluation
+    from dse.training.predict import Evaluation
+    from dse.weights.metadata import WeightsMetadata
 
 EXAMPLES = """
 \b
 Examples:
   dse evaluate squeezenet.safetensors --data folder:imagenet/val --classes imagenet_classes.csv
-  dse evaluate results/digits-sweep/weights/2aff3db7c041-seed0.safetensors --data folder:pictures
+  dse evaluate results/digits-sweep/weights/2aff3db7c041-seed0.safetensors --data folder:images
 """
 
-NAMED_COUNT = 5  # broken pictures that are named; --json names up to 100
+NAMED_COUNT = 5  # broken images that are named; --json names up to 100
 
 
 def command(
@@ -40,16 +40,16 @@ def command(
     ],
     classes_file: ClassesFile = None,
     batch_count: Annotated[
-        int, typer.Option("--batch", metavar="N", min=1, help="Pictures scored at once.")
+        int, typer.Option("--batch", metavar="N", min=1, help="Images scored at once.")
     ] = 32,
     preprocessing: PreprocessingName = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure top-1 and top-5 accuracy on class folders, or on a data source's test pictures.
+    """Measure top-1 and top-5 accuracy on class folders, or on a data source's test images.
 
     Folders bear the name or id of a class, by the weights file or by --classes; not every
-    class needs a folder. Of a folder without test/ every picture is scored, also those that
-    were trained on. Broken pictures are named and left out.
+    class needs a folder. Of a folder without test/ every image is scored, also those that
+    were trained on. Broken images are named and left out.
     """
     from dse.data import parse_data
 
@@ -72,14 +72,14 @@ def command(
 def _on_folders(
     weights: Path, loaded: LoadedNetwork, root: Path, classes: ClassNames, batch_count: int
 ) -> tuple[dict[str, Any], Evaluation]:
-    """Where the pictures lie, and what is right of them."""
+    """Where the images lie, and what is right of them."""
     from dse.cli.progress import DataProgress
     from dse.data import open_labelled
-    from dse.training.evaluate import evaluate_tree
+    from dse.training.predict import evaluate_tree
 
     tree = open_labelled(root, classes)
     if tree.ignored_count:
-        note(f"note: {tree.directory}: {tree.ignored_count} files are no pictures and are ignored")
+        note(f"note: {tree.directory}: {tree.ignored_count} files are no images and are ignored")
     with DataProgress() as progress:
         found = evaluate_tree(
             loaded, tree, source=str(weights), batch_count=batch_count, on_progress=progress
@@ -88,7 +88,7 @@ def _on_folders(
         named = ", ".join(found.broken[:NAMED_COUNT])
         more = found.broken_count - NAMED_COUNT
         note(
-            f"note: {found.broken_count} of {tree.images_count} pictures cannot be decoded and are "
+            f"note: {found.broken_count} of {tree.images_count} images cannot be decoded and are "
             f"left out: {named}" + (f" and {more} more" if more > 0 else "")
         )
     return {"directory": str(tree.directory), "folders_count": len(tree.labels)}, found
@@ -97,14 +97,14 @@ def _on_folders(
 def _on_source(
     weights: Path, loaded: LoadedNetwork, spec: DataSpec, batch_count: int
 ) -> tuple[dict[str, Any], Evaluation]:
-    """As `_on_folders`, of the test pictures of a source that is no folder.
+    """As `_on_folders`, of the test images of a source that is no folder.
 
     Raises:
-        DataError: its pictures are of another shape or other classes than the network's.
+        DataError: its images are of another shape or other classes than the network's.
     """
     from dse.cli.data import prepared
     from dse.data import describe_data
-    from dse.training.evaluate import evaluate_split
+    from dse.training.predict import evaluate_split
 
     description, metadata = describe_data(spec), loaded.metadata
     ours = (description.input_shape, description.classes)
@@ -128,7 +128,7 @@ def _few(names: tuple[str, ...]) -> str:
 def load(weights: Path, preprocessing: str | None) -> LoadedNetwork:
     """The network of a weights file, fed as it says unless a rule is named."""
     from dse.networks import load_network
-    from dse.preprocessing import PREPROCESSINGS
+    from dse.weights.preprocessing import PREPROCESSINGS
 
     rule = PREPROCESSINGS[preprocessing] if preprocessing else None
     return load_network(weights, preprocessing=rule)
@@ -156,7 +156,7 @@ def class_names(weights: Path, metadata: WeightsMetadata, file: Path | None) -> 
 def _document(
     weights: Path, loaded: LoadedNetwork, found: Evaluation, where: dict[str, Any]
 ) -> dict[str, Any]:
-    from dse.statistics import wilson_interval
+    from dse.stats.intervals import wilson_interval
 
     metadata, count = loaded.metadata, found.images_count
 
@@ -172,7 +172,7 @@ def _document(
         "weights": str(weights),
         "candidate": metadata.candidate.key,
         "family": metadata.family,
-        "preprocessing": metadata.preprocessing.to_plain(),
+        "preprocessing": metadata.preprocessing.to_dict(),
         **where,
         "classes_count": len(metadata.classes),
         "images_count": count,
@@ -187,7 +187,7 @@ def _document(
 
 
 def _print(document: dict[str, Any]) -> None:
-    from dse.preprocessing import describe_preprocessing, preprocessing_from_plain
+    from dse.weights.preprocessing import describe_preprocessing, preprocessing_from_dict
 
     def share(name: str) -> str | None:
         if (right_count := document[f"{name}_count"]) is None:
@@ -198,11 +198,11 @@ def _print(document: dict[str, Any]) -> None:
             f"{document['images_count']:,}; 95%: {percent(low)} to {percent(high)})"
         )
 
-    rule = preprocessing_from_plain(document["preprocessing"])
+    rule = preprocessing_from_dict(document["preprocessing"])
     print_facts(
         {
             "weights": f"{document['weights']}: {document['family']} {document['candidate']}",
-            "pictures": _pictures(document),
+            "images": _images(document),
             "fed as": describe_preprocessing(rule),
             "top-1": share("top1"),
             "top-5": share("top5"),
@@ -211,11 +211,9 @@ def _print(document: dict[str, Any]) -> None:
     )
 
 
-def _pictures(document: dict[str, Any]) -> str:
+def _images(document: dict[str, Any]) -> str:
     if document["directory"] is None:
-        return (
-            f"{document['images_count']:,} test pictures of {document['classes_count']:,} classes"
-        )
+        return f"{document['images_count']:,} test images of {document['classes_count']:,} classes"
     return (
         f"{document['directory']}: {document['images_count']:,}, in folders of "
         f"{document['folders_count']:,} of {document['classes_count']:,} classes"

@@ -33,10 +33,10 @@ def command(
     first; accuracies are means over the seeds. The answer of a search is marked.
     """
     from dse.errors import StudyError
-    from dse.report.answers import find_answer
     from dse.report.formats import records
     from dse.report.studies import open_study, study_directory
     from dse.report.tables import front_table
+    from dse.study.answer import find_answer
 
     study = open_study(results, study_name)
     try:
@@ -47,7 +47,7 @@ def command(
     found = answer.answer if answer else None
     rows = records(front_table(study.trials, size=size))
     for row in rows:
-        # A search scores the answer alone on the test pictures, and keeps it with the answer.
+        # A search scores the answer alone on the test images, and keeps it with the answer.
         if found and row["candidate"] == found.candidate and row["test_accuracy_mean"] is None:
             row["test_accuracy_mean"] = found.test_accuracy
     if as_json:

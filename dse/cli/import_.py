@@ -13,8 +13,8 @@ from dse.errors import UsageError, WeightsError
 
 if TYPE_CHECKING:
     from dse.architecture import Preset
-    from dse.compression import Decoded
-    from dse.metadata import WeightsMetadata
+    from dse.weights.deep_compression import Decoded
+    from dse.weights.metadata import WeightsMetadata
 
 EXAMPLES = """
 \b
@@ -52,11 +52,11 @@ def command(
     """Make a weights file of published weights.
 
     It holds the weights in float32 and says which network they belong to, its classes and
-    how pictures are fed to it; without --classes the classes are called by their numbers.
+    how images are fed to it; without --classes the classes are called by their numbers.
     """
     from dse.architecture import PRESETS, build
-    from dse.compression import PUBLISHED_SHA256, read_deep_compression
-    from dse.networks import save_weights
+    from dse.weights.deep_compression import PUBLISHED_SHA256, read_deep_compression
+    from dse.weights.safetensors import save_weights
 
     if out.exists() and file.exists() and out.samefile(file):
         raise UsageError(f"--out is {out}, the file to be imported; it would be overwritten")
@@ -81,8 +81,8 @@ def _metadata(
     preset: Preset, file: Path, file_format: FormatName, classes_file: Path | None
 ) -> WeightsMetadata:
     from dse.data import read_classes
-    from dse.metadata import WeightsMetadata
-    from dse.preprocessing import PREPROCESSINGS
+    from dse.weights.metadata import WeightsMetadata
+    from dse.weights.preprocessing import PREPROCESSINGS
 
     names: tuple[str, ...] = tuple(map(str, range(preset.classes_count)))
     ids: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ def _document(decoded: Decoded, metadata: WeightsMetadata, file: Path, out: Path
         "metaparameters": dict(metadata.metaparameters),
         "input_shape": metadata.input_shape,
         "classes_count": len(metadata.classes),
-        "preprocessing": metadata.preprocessing.to_plain(),
+        "preprocessing": metadata.preprocessing.to_dict(),
         "params_count": decoded.params_count,
         "nonzero_weights_count": decoded.nonzero_weights_count,
         "file_bytes": decoded.source_bytes,

@@ -37,9 +37,7 @@ DataText = Annotated[
 
 ImageSize = Annotated[
     int | None,
-    typer.Option(
-        "--image-size", metavar="PIXELS", min=1, help="Size that a folder's pictures get."
-    ),
+    typer.Option("--image-size", metavar="PIXELS", min=1, help="Size that a folder's images get."),
 ]
 
 TrainImages = Annotated[
@@ -48,7 +46,7 @@ TrainImages = Annotated[
         "--train-images",
         metavar="N",
         min=1,
-        help="Train on a fixed, stratified subset of N pictures.",
+        help="Train on a fixed, stratified subset of N images.",
     ),
 ]
 
@@ -80,7 +78,7 @@ PreprocessingName = Annotated[
     typer.Option(
         "--preprocessing",
         metavar="NAME",
-        help="Feed pictures as caffe or torchvision does, whatever the weights file says.",
+        help="Feed images as caffe or torchvision does, whatever the weights file says.",
     ),
 ]
 

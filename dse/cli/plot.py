@@ -1,4 +1,4 @@
-"""`dse plot`: draws a study, or several in one picture, again from their tables."""
+"""`dse plot`: draws a study, or several in one figure, again from their tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXAMPLES = """
 Examples:
   dse plot squeeze_ratio-digits
   dse plot squeeze_ratio-digits pct_3x3-digits --out comparison.svg
-  dse plot squeeze_ratio-digits --x macs --plots pictures
+  dse plot squeeze_ratio-digits --x macs --plots figures
   dse plot squeeze_ratio-cifar10 --published
   dse plot squeezenet-digits-search
   dse plot small-front.json
@@ -35,7 +35,7 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="STUDY",
-            help="One study, or several in one picture; or one …-front.json of dse compress.",
+            help="One study, or several in one figure; or one …-front.json of dse compress.",
         ),
     ] = None,
     results: ResultsDirectory = Path("results"),
@@ -68,9 +68,9 @@ def command(
 ) -> None:
     """Draw accuracy against size again.
 
-    A search alone gets four pictures: its front with the reference and the answer, its
+    A search alone gets four figures: its front with the reference and the answer, its
     hypervolume against time, the importance of each metaparameter, and parallel coordinates;
-    --out writes the first alone. Prints the paths of the pictures that it wrote.
+    --out writes the first alone. Prints the paths of the figures that it wrote.
     """
     names = list(dict.fromkeys(study_names or []))
     _check(names, paper=paper, with_published=with_published, size=size)
@@ -121,10 +121,10 @@ def _draw_studies(
     with_published: bool,
     out: Path | None,
 ) -> list[Path]:
-    """Draw one picture of all, or those of a search where it is the only one; their paths."""
+    """Draw one figure of all, or those of a search where it is the only one; their paths."""
     from dse.report.plots import plot_accuracy_against_size
     from dse.report.studies import open_study
-    from dse.report.trials import is_search
+    from dse.study.table import is_search
 
     studies = [open_study(results, name) for name in names]
     if len(studies) == 1 and is_search(studies[0].trials) and not with_published:
@@ -145,19 +145,19 @@ def _draw_studies(
 def _draw_search(
     study: StudyTable, *, results: Path, name: str, plots: Path, out: Path | None, size: SizeName
 ) -> list[Path]:
-    from dse.report.answers import find_answer
     from dse.report.search_plots import plot_search, plot_search_front
     from dse.report.studies import study_directory
+    from dse.study.answer import find_answer
 
     answer = find_answer(study_directory(results, name))
     if out is not None:
         paths = list(_paths(plots, out).values())
         plot_search_front(study, answer, paths[0], size=size)
         return paths
-    pictures = plot_search(study, answer, plots, size=size)
-    for line in pictures.notes:
+    figures = plot_search(study, answer, plots, size=size)
+    for line in figures.notes:
         note(line)
-    return list(pictures.paths)
+    return list(figures.paths)
 
 
 def _check(names: list[str], *, paper: bool, with_published: bool, size: str) -> None:
@@ -182,7 +182,7 @@ def _stem(names: list[str], *, size: str, with_published: bool) -> str:
 
 
 def _paths(stem: Path, out: Path | None) -> dict[str, Path]:
-    """The pictures by suffix: `out` alone, or the stem as `.png` and `.svg`."""
+    """The figures by suffix: `out` alone, or the stem as `.png` and `.svg`."""
     if out is None:
         return {suffix: stem.with_name(stem.name + suffix) for suffix in FORMATS}
     suffix = out.suffix.lower()

@@ -1,4 +1,4 @@
-"""`dse predict`: the best classes of single pictures."""
+"""`dse predict`: the best classes of single images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dse.errors import DataError
 
 if TYPE_CHECKING:
     from dse.data import ClassNames
-    from dse.training.evaluate import Best
+    from dse.training.predict import Best
 
 EXAMPLES = """
 \b
@@ -31,29 +31,29 @@ def command(
         Path,
         typer.Argument(metavar="WEIGHTS", help="A weights file of `dse sweep` or `dse import`."),
     ],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
     classes_file: ClassesFile = None,
     preprocessing: PreprocessingName = None,
     upright: Annotated[
         bool,
         typer.Option(
             "--upright",
-            help="Turn pictures as their EXIF data says (a phone's are often stored lying), also "
+            help="Turn images as their EXIF data says (a phone's are often stored lying), also "
             "where the weights file's rule passes over it, as that of SqueezeNet does.",
         ),
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show the five best classes of each picture with their scores.
+    """Show the five best classes of each image with their scores.
 
     A score is what the network gives before any softmax; for SqueezeNet as published, the
-    mean of conv10's map after its ReLU. A broken picture is an error, told after the others.
+    mean of conv10's map after its ReLU. A broken image is an error, told after the others.
     """
-    from dse.training.evaluate import best_classes
+    from dse.training.predict import best_classes
 
     loaded = load(weights, preprocessing)
     if upright:
-        loaded = loaded.turning_pictures()
+        loaded = loaded.applying_exif_orientation()
     classes = class_names(weights, loaded.metadata, classes_file)
     paths = [str(path) for path in images]
     results = list(best_classes(loaded, paths, source=str(weights), batch_count=BATCH_COUNT))
@@ -63,7 +63,7 @@ def command(
         print_json(
             {
                 "weights": str(weights),
-                "pictures": [{"image": best.path, "best": _rows(best, classes)} for best in found],
+                "images": [{"image": best.path, "best": _rows(best, classes)} for best in found],
                 "broken": broken,
             }
         )
@@ -86,9 +86,9 @@ def _rows(best: Best, classes: ClassNames) -> list[dict[str, Any]]:
 
 
 def _print(found: list[Best], classes: ClassNames) -> None:
-    """A picture's name stands in the row of its best class."""
+    """A image's name stands in the row of its best class."""
     print_table(
-        ("score", "index", "id", "class", "picture"),
+        ("score", "index", "id", "class", "image"),
         [
             (
                 f"{row['score']:.2f}",

@@ -12,11 +12,11 @@ from typing import Any
 
 from dse.cli.tables import NOTHING, cell, note, percent
 from dse.cli.time_left import TimeLeft
-from dse.search.jobs import Ended, EpochDone, Event, Job, Started, WorkerLost
+from dse.execution.job import Ended, EpochDone, Event, Job, Started, WorkerLost
 from dse.search.sweep import Begun
 
 SAY_EVERY_S = 10.0
-"""Without a terminal the preparation of pictures says how far it is this often."""
+"""Without a terminal the preparation of images says how far it is this often."""
 
 SAID_COMPILE_S = 0.5
 """A compilation of less, out of the cache, is not worth a word."""
@@ -203,7 +203,7 @@ class _LiveDisplay:
 
 
 class DataProgress:
-    """Says what the preparation of pictures is doing, on standard error.
+    """Says what the preparation of images is doing, on standard error.
 
     Use it as a context manager and call it with (stage, done, total).
     """

@@ -41,7 +41,7 @@ EXAMPLES = """
 \b
 Examples:
   dse search squeezenet.yaml --reference alexnet
-  dse search squeezenet.yaml --data folder:pictures --reference alexnet --budget 60m
+  dse search squeezenet.yaml --data folder:images --reference alexnet --budget 60m
   dse search squeezenet.yaml --reference 0.95 --objective params_count --objective macs
   dse search squeezenet.yaml --reference alexnet --reuse squeeze_ratio-digits
 
@@ -175,8 +175,8 @@ def command(
     """Find the fewest parameters at a reference's accuracy; report it with its uncertainty."""
     from dse.config import apply_settings, find_space, load_space
     from dse.data import parse_data
+    from dse.execution.local import default_workers
     from dse.search.budget import parse_budget
-    from dse.search.executor import default_workers
     from dse.search.reference import ReferencePlan, parse_reference, reference_recipe
     from dse.search.reuse import check_reusable
     from dse.search.samplers import default_sampler, make_sampler
@@ -240,7 +240,7 @@ def command(
         show_search_plan(search, plan, description, workers_count, recorded, as_json)
         return
     dataset = prepared(spec, description)
-    # Broken pictures are left out by now, and the recipe follows the number of the others.
+    # Broken images are left out by now, and the recipe follows the number of the others.
     search = planned(dataset.input_shape, len(dataset.train))
     plan = opponent(dataset.input_shape, len(dataset.train))
     # Whatever is refused is refused before hours go into a reference.
@@ -266,8 +266,9 @@ def _recorded(
 
 
 def _objectives(names: Sequence[str] | None) -> tuple[str, ...]:
-    from dse.architecture import OBJECTIVES, nearest
-    from dse.search.trials import LATENCY
+    from dse.architecture import OBJECTIVES
+    from dse.study.record import LATENCY
+    from dse.text import nearest
 
     known = [*OBJECTIVES, LATENCY]
     chosen = tuple(dict.fromkeys(names or ("params_count",)))
@@ -344,7 +345,7 @@ def _reference(
     if held is None:
         note(
             f"reference {name}: {counted(plan.seeds, 'seed')} of "
-            f"{counted(plan.recipe.epochs, 'epoch')}; measured once for these pictures and this "
+            f"{counted(plan.recipe.epochs, 'epoch')}; measured once for these images and this "
             "recipe"
         )
         progress = SweepProgress(
@@ -396,7 +397,7 @@ def _run(
     note(
         f"study {search.name}: {counted(len(pool), 'feasible candidate')}{of}{drawn}, budget "
         f"{search.budget}, rungs of {', '.join(map(str, search.ladder.epochs))} epochs of "
-        f"{len(dataset.train):,} pictures ({dataset.name}), {counted(workers_count, 'worker')}"
+        f"{len(dataset.train):,} images ({dataset.name}), {counted(workers_count, 'worker')}"
     )
     progress = SearchProgress(search, pool.varying)
     with progress:

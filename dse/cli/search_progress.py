@@ -14,15 +14,15 @@ import numpy as np
 
 from dse.cli.progress import duration
 from dse.cli.tables import cell, counted, note, percent
-from dse.pareto import hypervolume
-from dse.search.jobs import Ended, EpochDone, Job, Started, WorkerLost
+from dse.execution.job import Ended, EpochDone, Job, Started, WorkerLost
 from dse.search.search import Opened, SearchEvent, StageBegun
 from dse.search.stages import answer_so_far
-from dse.search.trials import LATENCY
+from dse.stats.pareto import hypervolume
+from dse.study.record import LATENCY
 
 if TYPE_CHECKING:
-    from dse.search.known import Known
     from dse.search.search import Search
+    from dse.search.state import SearchState
 
 SAY_EVERY_S = 20.0
 """Without a terminal the state of the whole search is said this often."""
@@ -30,7 +30,7 @@ SAY_EVERY_S = 20.0
 _STAGES = {
     "search": "searching",
     "finals": "finals: more seeds for the candidates around the reference",
-    "test": "the answer's test pictures, once",
+    "test": "the answer's test images, once",
 }
 
 
@@ -44,7 +44,7 @@ class SearchProgress:
 
     def __init__(self, search: Search, varying: Sequence[str]) -> None:
         self._search, self._varying = search, varying
-        self._known: Known | None = None
+        self._known: SearchState | None = None
         self._said_at = time.monotonic()
         self._display = _Display() if sys.stderr.isatty() else None
 
@@ -90,7 +90,7 @@ class SearchProgress:
             size = _size_text(name, answer.costs[name])
             self._say(f"the answer so far: {size} ({answer.candidate.key}, claimed before)")
         if best is not None and (answer is None or best.costs[name] < answer.costs[name]):
-            accuracy = known.steering_accuracy(best, self._search.recipe.epochs)
+            accuracy = known.selection_accuracy(best, self._search.recipe.epochs)
             self._say(
                 f"best so far, not yet confirmed: {_size_text(name, best.costs[name])}, "
                 f"{percent(accuracy)} right ({self._reached()})"
@@ -117,21 +117,21 @@ class SearchProgress:
             parts.append(f"{counts['failed']} failed")
         best = known.best(self._search.margin)
         if best is not None:
-            accuracy = known.steering_accuracy(best, full)
+            accuracy = known.selection_accuracy(best, full)
             name = self._search.objectives[0]
             parts.append(f"best {_size_text(name, best.costs[name])} at {accuracy:.1%}")
         parts.append(f"hypervolume {self._hypervolume():.1f}")
         return ", ".join([*parts, *self._left()])
 
     def _hypervolume(self) -> float:
-        """Of (log10 size, points) over what was trained in full, as the picture has it."""
+        """Of (log10 size, points) over what was trained in full, as the image has it."""
         known = self._known
         assert known is not None
         trials = known.full()
         if not trials:
             return 0.0
         sizes = known.sizes(trials)
-        accuracies = [known.steering_accuracy(t, self._search.recipe.epochs) for t in trials]
+        accuracies = [known.selection_accuracy(t, self._search.recipe.epochs) for t in trials]
         points = np.column_stack([np.log10(sizes), -100 * np.array(accuracies)])
         chance = -100.0 / len(known.dataset.classes)
         worst = np.log10(sizes.max(axis=0) * 1.1)
@@ -154,11 +154,11 @@ class SearchProgress:
         """The reference and what it has right where the accuracies of the search are from."""
         known = self._known
         assert known is not None
-        text = f"the reference, {percent(known.reference_steering_accuracy())}"
+        text = f"the reference, {percent(known.reference_selection_accuracy())}"
         if self._search.margin:
             text += f" less {100 * self._search.margin:g} points"
         if known.reference.replicates:
-            text += f", on the {int((~known.judging).sum()):,} pictures that steer the search"
+            text += f", on the {int((~known.confirmation).sum()):,} images that steer the search"
         return text
 
     def _open(self, event: Opened) -> None:

@@ -50,10 +50,10 @@ def show_search_plan(
         "is_whole": pool.is_whole,
         "sizes": {n: {"min": int(v.min()), "max": int(v.max())} for n, v in sizes.items()},
         "rungs": list(search.ladder.epochs),
-        "recipe": search.recipe.to_plain(),
+        "recipe": search.recipe.to_dict(),
         "reference": None
         if plan is None
-        else {"name": plan.name, "seeds": plan.seeds, "recipe": plan.recipe.to_plain()},
+        else {"name": plan.name, "seeds": plan.seeds, "recipe": plan.recipe.to_dict()},
         "budget": str(search.budget),
         "sampler": search.sampler,
         "workers": workers_count,
@@ -65,7 +65,7 @@ def show_search_plan(
         return
     shown = {
         "study": search.name,
-        "data": f"{description.name}, {count:,} training pictures of "
+        "data": f"{description.name}, {count:,} training images of "
         f"{shape_text(description.input_shape)}, {len(description.classes)} classes",
         "space": f"{len(pool):,} feasible candidates"
         + (f" of {pool.space_count:,}" if pool.space_count else " (drawn)"),
@@ -86,7 +86,7 @@ def show_search_plan(
     if recorded_count:
         trials = counted(recorded_count, "trial")
         shown["record"] = f"{trials} of this study in the record; the search goes on from there"
-    shown["time"] = f"about {duration(full_s)} for one middling candidate in full (a rough guess)"
+    shown["time"] = f"about {duration(full_s)} for one median candidate in full (a rough guess)"
     print_facts(shown)
 
 
@@ -95,15 +95,15 @@ def _in_words(values: Mapping[str, Any]) -> str:
 
 
 def show_answer(search: Search, result: SearchResult, plots: Path, as_json: bool) -> None:
-    """Draw the pictures and print the answer, whatever it says.
+    """Draw the images and print the answer, whatever it says.
 
     Raises:
-        StudyError: a picture cannot be written.
+        StudyError: a image cannot be written.
     """
-    from dse.report import SIZE_COLUMNS
-    from dse.report.answers import read_answer
     from dse.report.search_plots import plot_search
     from dse.report.studies import open_study
+    from dse.study.answer import read_answer
+    from dse.study.table import SIZE_COLUMNS
 
     study = open_study(result.directory.parent, result.directory.name)
     answer = read_answer(result.answer_path)
@@ -167,7 +167,7 @@ def _facts(search: Search, document: Mapping[str, Any]) -> dict[str, object]:
             f"{document['confidence']:.0%} confidence: difference "
             f"{_points(found['difference'])} points, surely not under "
             f"{_points(found['difference_low'])} ({_p_text(found['p_value'])}, "
-            f"{document['judging_pictures']:,} judging pictures, "
+            f"{document['confirmation_images']:,} confirmation images, "
             f"{counted(found['seeds_count'], 'seed')})"
         )
         facts["test"] = _test_text(found, reference)
@@ -192,13 +192,13 @@ def _facts(search: Search, document: Mapping[str, Any]) -> dict[str, object]:
             )
     if document["other_claims"]:
         facts["claimed"] = "; ".join(map(_other_claim_text, document["other_claims"]))
-    if document["looks_count"] > 1:
+    if document["analyses_count"] > 1:
         looks = (
-            f"{document['looks_count']} series of tests on the same judging pictures, by all runs "
-            "of this study; the stated confidence is that of one"
+            f"{document['analyses_count']} series of tests on the same confirmation images, by all "
+            "runs of this study; the stated confidence is that of one"
         )
         if document["tested_count"] > 1:
-            looks += f"; {document['tested_count']} networks scored on the test pictures"
+            looks += f"; {document['tested_count']} networks scored on the test images"
         facts["looks"] = looks
     facts["cost"] = (
         f"{counted(cost['trials'], 'trial')} ({cost['finished']} in full, {cost['stopped']} "

@@ -30,7 +30,7 @@ def command(results: ResultsDirectory = Path("results"), as_json: JsonFlag = Fal
 
     entries = list_studies(results)
     if as_json:
-        print_json([entry.to_plain() for entry in entries])
+        print_json([entry.to_dict() for entry in entries])
         return
     if known := [entry for entry in entries if entry.problem is None]:
         _print_entries(known)

@@ -37,7 +37,7 @@ EXAMPLES = """
 \b
 Examples:
   dse sweep squeeze_ratio.yaml --seeds 3
-  dse sweep squeeze_ratio.yaml --data folder:pictures --epochs 10 --dry-run
+  dse sweep squeeze_ratio.yaml --data folder:images --epochs 10 --dry-run
   dse sweep pct_3x3.yaml --set base_e=32 --recipe learning_rate=0.05
 
 Interrupt it whenever you like: the same command goes on where it stopped.
@@ -59,7 +59,7 @@ def command(
     ] = 1,
     epochs: Annotated[
         int | None,
-        typer.Option("--epochs", metavar="N", min=1, help="Passes over the training pictures."),
+        typer.Option("--epochs", metavar="N", min=1, help="Passes over the training images."),
     ] = None,
     recipe_texts: Annotated[
         list[str] | None,
@@ -95,7 +95,7 @@ def command(
     """
     from dse.config import apply_settings, find_space, load_space
     from dse.data import parse_data
-    from dse.search.executor import default_workers
+    from dse.execution.local import default_workers
     from dse.search.sweep import Sweep, pending_jobs
     from dse.space import survey
     from dse.training import check_fits
@@ -124,7 +124,7 @@ def command(
         show_plan(sweep, pending, description, workers_count, as_json)
         return
     dataset = prepared(spec, description)
-    # Broken pictures are left out by now, and the recipe follows the number of the others.
+    # Broken images are left out by now, and the recipe follows the number of the others.
     recipe = data_recipe(spec, dataset.input_shape, len(dataset.train), changes)
     sweep = replace(sweep, recipe=recipe)
     check_plots_directory(plots)
@@ -201,7 +201,7 @@ def _run(
     note(
         f"study {sweep.name}: {counted(len(sweep.survey.feasible), 'candidate')} x "
         f"{counted(sweep.seeds, 'seed')}, {counted(sweep.recipe.epochs, 'epoch')} of {count:,} "
-        f"pictures ({dataset.name}), {counted(min(workers_count, len(sweep.jobs)), 'worker')}"
+        f"images ({dataset.name}), {counted(min(workers_count, len(sweep.jobs)), 'worker')}"
     )
     with progress:
         try:

@@ -22,7 +22,7 @@ from dse.errors import StudyError
 
 if TYPE_CHECKING:
     from dse.data import DataDescription
-    from dse.search.jobs import Job
+    from dse.execution.job import Job
     from dse.search.sweep import Sweep, SweepResult
 
 
@@ -52,7 +52,7 @@ def show_plan(
     Args:
         sweep: what is planned.
         pending: those of its jobs that are not in the record yet.
-        description: of the pictures.
+        description: of the images.
         workers_count: worker processes.
         as_json: print one document.
     """
@@ -85,7 +85,7 @@ def show_plan(
     print_facts(
         {
             "study": sweep.name,
-            "data": f"{description.name}, {count:,} training pictures of "
+            "data": f"{description.name}, {count:,} training images of "
             f"{shape_text(description.input_shape)}, {len(description.classes)} classes",
             "recipe": ", ".join(f"{k} {v}" for k, v in asdict(sweep.recipe).items()),
             "runs": _runs_text(sweep, pending),
@@ -115,7 +115,7 @@ def _plan_document(
         "input_shape": description.input_shape,
         "classes_count": len(description.classes),
         "train_count": description.train_count,
-        "recipe": sweep.recipe.to_plain(),
+        "recipe": sweep.recipe.to_dict(),
         "seeds": sweep.seeds,
         "workers": workers_count,
         "estimated_s": seconds,
@@ -141,11 +141,12 @@ def show_result(sweep: Sweep, result: SweepResult, plots: Path, as_json: bool) -
     Raises:
         StudyError: the plot cannot be written.
     """
-    from dse.config import load_yaml_plain
-    from dse.report import StudyTable, plot_accuracy_against_size, read_trials, summarise
+    from dse.config import load_yaml_dict
+    from dse.report import StudyTable, plot_accuracy_against_size, summarise
+    from dse.study.table import read_trials
 
     trials = read_trials(result.trials_path)
-    info = load_yaml_plain(result.directory / "study.yaml")
+    info = load_yaml_dict(result.directory / "study.yaml")
     paths = [plots / f"{sweep.name}.{suffix}" for suffix in ("png", "svg")]
     summary = summarise(trials).sort_values("params_count")
     if as_json:

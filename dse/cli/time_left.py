@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from dse.architecture import Candidate
-from dse.search.jobs import Job
-from dse.training import Measurement
+from dse.execution.job import Job
+from dse.study.measurement import Measurement
 
 
 @dataclass

@@ -63,7 +63,7 @@ def dump_yaml(data: object, path: Path) -> None:
         raise ConfigError(f"{shown_path(path)}: cannot be written: {error.strerror}") from error
 
 
-def load_yaml_plain(path: Path) -> Any:
+def load_yaml_dict(path: Path) -> Any:
     """Read plain data from a YAML file.
 
     Raises:

@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from dse.architecture import nearest
 from dse.config.document import LARGEST_INT, Document, Place, plain_scalar
+from dse.text import nearest
 
 SCHEMA_VERSION = 1
 

@@ -9,9 +9,9 @@ from dse.config.models import SCHEMA_VERSION
 
 _LIMITED = {
     "params_count": "trained values",
-    "macs": "multiply-accumulates for one picture",
+    "macs": "multiply-accumulates for one image",
     "weight_bytes": "bytes of all stored values in float32",
-    "peak_activation_bytes": "most bytes of activations held at once, one picture, float32",
+    "peak_activation_bytes": "most bytes of activations held at once, one image, float32",
 }
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dse.architecture import FAMILIES, Metaparameter, Value, nearest
+from dse.architecture import FAMILIES, Metaparameter, Value
 from dse.config.document import Document, Place, parse_document
 from dse.config.domains import read_domain, read_value
 from dse.errors import ConfigError
 from dse.space import SearchSpace
+from dse.text import nearest
 
 
 def parse_settings(settings: Sequence[str], family: str) -> dict[str, Value]:

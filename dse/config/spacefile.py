@@ -8,13 +8,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from dse.architecture import FAMILIES, nearest
+from dse.architecture import FAMILIES
 from dse.config.document import Document, Problem, read_document, shown_path
 from dse.config.domains import read_domains, read_limits
 from dse.config.lookup import SUFFIXES, file_at, find_space
 from dse.config.models import SCHEMA_VERSION, SpaceModel, misspelt, shown, validate
 from dse.errors import ConfigError
 from dse.space import Categorical, Domain, Fixed, FloatRange, IntRange, Limit, SearchSpace
+from dse.text import nearest
 
 MOST_EXTENDED = 16
 
@@ -54,7 +55,7 @@ def space_name(path: Path) -> str:
     return "-".join([*folders[len(folders) - below :], stem])
 
 
-def space_to_plain(space: SearchSpace) -> dict[str, Any]:
+def space_to_dict(space: SearchSpace) -> dict[str, Any]:
     """The space as plain data, resolved: what `study.yaml` holds."""
     plain: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
@@ -67,8 +68,8 @@ def space_to_plain(space: SearchSpace) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if value not in ("", {})}
 
 
-def space_from_plain(data: object, source: str = "study.yaml") -> SearchSpace:
-    """The space that `space_to_plain` wrote.
+def space_from_dict(data: object, source: str = "study.yaml") -> SearchSpace:
+    """The space that `space_to_dict` wrote.
 
     Args:
         data: plain data.

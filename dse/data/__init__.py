@@ -1,4 +1,4 @@
-"""Pictures: sources, splits, and prepared arrays that any process can map.
+"""Images: sources, splits, and prepared arrays that any process can map.
 
 `augment` lives in `dse.data.augment` and needs JAX; nothing here does.
 """

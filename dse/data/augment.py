@@ -1,7 +1,7 @@
 """Random crop, flip and cutout, compiled with the training step.
 
-Crop and flip are one gather from the pictures by row and column index, the indices reflected
-at the border: nothing is padded. In a scan on one CPU thread, a batch of 128 pictures of
+Crop and flip are one gather from the images by row and column index, the indices reflected
+at the border: nothing is padded. In a scan on one CPU thread, a batch of 128 images of
 32x32x3 costs 0.4 to 0.8 ms together with being taken from the epoch and normalised, where
 `vmap(dynamic_slice)` takes 9 (jax 0.10). Normalise first, then augment: it is what was
 measured (2 to 4 ms the other way round), and cutout then means the mean, not black.
@@ -16,13 +16,13 @@ from dse.errors import DataError
 
 
 def augment(images: jax.Array, key: jax.Array, *, crop: int, flip: bool, cutout: int) -> jax.Array:
-    """Shift, mirror and cover each picture by chance, each on its own.
+    """Shift, mirror and cover each image by chance, each on its own.
 
-    Crop: a window of the full size out of the picture padded by `crop` pixels on each side; the
+    Crop: a window of the full size out of the image padded by `crop` pixels on each side; the
     border is reflected (its last row not repeated), so it means the same for raw and for
-    normalised pictures. All (2 crop + 1)² windows are equally likely. Flip: left and right
+    normalised images. All (2 crop + 1)² windows are equally likely. Flip: left and right
     with probability 1/2. Cutout: a square of `cutout` pixels is set to 0 (black, or the mean of
-    normalised pictures); its centre is any pixel, what hangs over the border is cut off
+    normalised images); its centre is any pixel, what hangs over the border is cut off
     (DeVries and Taylor 2017). Nothing is drawn for what is off; all off gives the input.
 
     Args:
@@ -41,7 +41,7 @@ def augment(images: jax.Array, key: jax.Array, *, crop: int, flip: bool, cutout:
     _, height, width, _ = images.shape
     if not 0 <= crop < min(height, width):
         raise DataError(
-            f"crop is {crop} pixels, but must be in [0, {min(height, width)}) for pictures of "
+            f"crop is {crop} pixels, but must be in [0, {min(height, width)}) for images of "
             f"{height}x{width}"
         )
     if cutout < 0:
@@ -65,8 +65,8 @@ def _crop_and_flip(
     shifts = jax.random.randint(crop_key, (2, count, 1), -crop, crop + 1)
     rows = _reflect(shifts[0] + jnp.arange(height), height)
     columns = _reflect(shifts[1] + columns, width)
-    picture = jnp.arange(count)[:, None, None]
-    at = jnp.asarray(images).at[picture, rows[:, :, None], columns[:, None, :]]
+    image = jnp.arange(count)[:, None, None]
+    at = jnp.asarray(images).at[image, rows[:, :, None], columns[:, None, :]]
     return at.get(mode="promise_in_bounds")
 
 

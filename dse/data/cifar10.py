@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dse.data.download import download, file_md5
-from dse.data.source import ArraySource, Located, Progress
+from dse.data.source import ArraySource, Progress, SourceHandle
 from dse.data.spec import DataSpec
 from dse.data.splits import limit_train, split_by_share
 from dse.errors import ChecksumError, DataError
@@ -58,7 +58,7 @@ OFFICIAL = Archive(
 )
 
 
-def locate_cifar10(spec: DataSpec, cache: Path, archive: Archive | None = None) -> Located:
+def locate_cifar10(spec: DataSpec, cache: Path, archive: Archive | None = None) -> SourceHandle:
     """Find the archive or the unpacked folder; without a path it may have to be downloaded.
 
     Raises:
@@ -76,7 +76,7 @@ def locate_cifar10(spec: DataSpec, cache: Path, archive: Archive | None = None) 
 
 
 def parse_records(content: bytes, *, records_count: int, where: str) -> tuple[np.ndarray, ...]:
-    """Pictures uint8 (n, 32, 32, 3) and labels int32 (n,) of one batch file.
+    """Images uint8 (n, 32, 32, 3) and labels int32 (n,) of one batch file.
 
     Raises:
         DataError: the length is not `records_count` records, or a label is not 0 to 9.
@@ -99,11 +99,11 @@ def parse_records(content: bytes, *, records_count: int, where: str) -> tuple[np
 
 def _located(
     spec: DataSpec, archive: Archive, signature: str, find: Callable[[Progress], Path]
-) -> Located:
+) -> SourceHandle:
     def open_source(progress: Progress) -> ArraySource:
         return _open(spec, archive, find(progress), progress)
 
-    return Located("cifar10", signature, open_source)
+    return SourceHandle("cifar10", signature, open_source)
 
 
 def _open(spec: DataSpec, archive: Archive, found: Path, progress: Progress) -> ArraySource:

@@ -27,7 +27,7 @@ RECORD_NAME = "data.json"
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Pictures that are used for one purpose.
+    """Images that are used for one purpose.
 
     Attributes:
         images: uint8 (n, height, width, channels), mapped from disk, read-only.
@@ -50,10 +50,10 @@ class Dataset:
         directory: where the arrays lie; `open_dataset(directory)` gives the same again.
         classes: class names; a label is an index into them.
         input_shape: height, width, channels.
-        train: pictures to train on.
-        validation: pictures to choose by.
-        test: pictures to judge by, once.
-        mean: of each channel over `train`, pictures scaled to [0, 1].
+        train: images to train on.
+        validation: images to choose by.
+        test: images to judge by, once.
+        mean: of each channel over `train`, images scaled to [0, 1].
         std: of each channel over `train`, likewise; never below 1/255, so that it may divide.
         fingerprint: hex, from pixels, labels, class names and split; the same on any machine.
         warnings: what the user should know.
@@ -169,7 +169,7 @@ def digest(array: np.ndarray) -> str:
 
 
 def images_name(split: SplitName) -> str:
-    """File name of a split's pictures."""
+    """File name of a split's images."""
     return f"{split}_images.npy"
 
 

@@ -1,6 +1,6 @@
-"""From picture files to uint8 arrays: one size, one number of channels, several at a time.
+"""From image files to uint8 arrays: one size, one number of channels, several at a time.
 
-Threads are enough: Pillow decodes and resizes outside the interpreter lock, and pictures so
+Threads are enough: Pillow decodes and resizes outside the interpreter lock, and images so
 small that it does not matter (32x32: 60 µs each) are read in seconds anyway.
 """
 
@@ -21,11 +21,11 @@ from PIL import Image, ImageOps
 
 from dse.data.source import BLOCK_COUNT, Block, Progress
 from dse.errors import DataError
-from dse.preprocessing import Preprocessing
+from dse.weights.preprocessing import Preprocessing
 
 _BLOCK_BYTES = 8 * 2**20  # of decoded pixels that a thread works on
-DEFAULT_SIZE = 64  # pixels, where pictures differ in size
-LARGEST_KEPT = 256  # pixels; larger pictures are resized even when all have one size
+DEFAULT_SIZE = 64  # pixels, where images differ in size
+LARGEST_KEPT = 256  # pixels; larger images are resized even when all have one size
 
 _GRAY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"})
 _16_BIT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
@@ -54,12 +54,12 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Rule:
-    """How every picture of a folder becomes an array.
+    """How every image of a folder becomes an array.
 
     Attributes:
         shape: height, width, channels of the result.
         resized: the shorter side is resized to the (square) shape and the middle is cut out;
-            otherwise pictures must have the shape as they are.
+            otherwise images must have the shape as they are.
     """
 
     shape: tuple[int, int, int]
@@ -86,14 +86,14 @@ def choose_rule(
 ) -> tuple[Rule, tuple[str, ...]]:
     """Look at headers until size and channels are certain.
 
-    Grayscale pictures only give one channel, anything else three. Without `image_size`,
-    pictures of one size up to 256 pixels stay as they are.
+    Grayscale images only give one channel, anything else three. Without `image_size`,
+    images of one size up to 256 pixels stay as they are.
 
     Returns:
         The rule, and warnings about a size that was chosen for the user.
 
     Raises:
-        DataError: no picture can be opened.
+        DataError: no image can be opened.
     """
     sizes: list[tuple[int, int]] = []
     gray = True
@@ -107,13 +107,13 @@ def choose_rule(
             if header.size not in sizes and len(sizes) < 2:
                 sizes.append(header.size)
         done += len(block)
-        progress("looking at pictures", done, len(paths))
+        progress("looking at images", done, len(paths))
         resized = len(sizes) > 1 or any(max(size) > LARGEST_KEPT for size in sizes)
         if not gray and (resized or (image_size is not None)):
             break
     if not sizes:
         raise DataError(
-            f"none of {len(paths)} pictures can be opened; the first is {shown(paths[0])}"
+            f"none of {len(paths)} images can be opened; the first is {shown(paths[0])}"
         )
     return _rule(sizes, 1 if gray else 3, image_size)
 
@@ -121,7 +121,7 @@ def choose_rule(
 def decode_blocks(
     paths: Sequence[str], labels: np.ndarray, rule: Rule, *, root: Path
 ) -> Iterator[Block]:
-    """Decode pictures in order, a few blocks ahead; broken ones are named and left out."""
+    """Decode images in order, a few blocks ahead; broken ones are named and left out."""
     block_count = min(BLOCK_COUNT, max(1, _BLOCK_BYTES // math.prod(rule.shape)))
     starts = range(0, len(paths), block_count)
     slices = [slice(start, start + block_count) for start in starts]
@@ -133,7 +133,7 @@ def decode_blocks(
 
 
 def decode(path: str | Path, rule: Rule) -> np.ndarray:
-    """One picture as uint8 (height, width, channels).
+    """One image as uint8 (height, width, channels).
 
     It is turned as its EXIF orientation says, transparency is laid on white, 16-bit gray is
     divided by 257; then it is resized (bilinear, with antialiasing) and cropped as `rule` says.
@@ -152,7 +152,7 @@ def decode(path: str | Path, rule: Rule) -> np.ndarray:
 
 
 def decode_preprocessed(path: str | Path, rule: Preprocessing) -> np.ndarray:
-    """One picture as a network takes it, before its channels are ordered and scaled.
+    """One image as a network takes it, before its channels are ordered and scaled.
 
     Laid on white and divided as by `decode`, which gives the same pixels where the rule is
     that of a network that was trained on them.
@@ -176,7 +176,7 @@ def decode_preprocessed(path: str | Path, rule: Preprocessing) -> np.ndarray:
 def attempt(
     path: str, function: Callable[[str], np.ndarray], *, name: str
 ) -> tuple[np.ndarray | None, str]:
-    """What `function` makes of a picture, or None and `name (reason)` where it is broken."""
+    """What `function` makes of a image, or None and `name (reason)` where it is broken."""
     try:
         return function(path), ""
     except _BROKEN as error:
@@ -199,9 +199,9 @@ def _rule(
     if not others and max(width, height) <= LARGEST_KEPT:
         return Rule((height, width, channels), resized=False), ()
     if others:
-        why = f"pictures differ in size ({width}x{height} and {others[0][0]}x{others[0][1]})"
+        why = f"images differ in size ({width}x{height} and {others[0][0]}x{others[0][1]})"
     else:
-        why = f"pictures are large ({width}x{height})"
+        why = f"images are large ({width}x{height})"
     warning = (
         f"{why}: the shorter side is resized to {DEFAULT_SIZE} pixels and the middle cropped; "
         "--image-size sets another size"
@@ -257,7 +257,7 @@ def _to_channels(image: Image.Image, channels: int) -> Image.Image:
 def _open(
     path: str | Path, channels: int, *, draft_px: tuple[int, int] | None, upright: bool = True
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """The picture, and its full (width, height), of which a draft is a part."""
+    """The image, and its full (width, height), of which a draft is a part."""
     with Image.open(path) as image:
         full_size = image.size
         if draft_px is not None:

@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: 1,797 pictures of 8x8, always at hand."""
+"""The handwritten digits that come with scikit-learn: 1,797 images of 8x8, always at hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from dse.data.source import ArraySource, Located, Progress
+from dse.data.source import ArraySource, Progress, SourceHandle
 from dse.data.spec import DataSpec
 from dse.data.splits import SplitName, limit_train, split_by_share
 
@@ -16,13 +16,15 @@ TRAIN_COUNT = 1079  # of 1797, at the default shares
 _BRIGHTEST = 16  # scikit-learn counts dark pixels in blocks of 4x4: 0 to 16
 
 
-def locate_digits(spec: DataSpec) -> Located:
+def locate_digits(spec: DataSpec) -> SourceHandle:
     """The digits need no search; scikit-learn is imported when they are first read."""
 
     def open_source(progress: Progress) -> ArraySource:
         return _open(spec)
 
-    return Located("digits", hashlib.sha256(b"scikit-learn digits, 1797").hexdigest(), open_source)
+    return SourceHandle(
+        "digits", hashlib.sha256(b"scikit-learn digits, 1797").hexdigest(), open_source
+    )
 
 
 def to_uint8(values: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
     PATH/train/<class>/*.jpg, PATH/test/<class>/*.jpg   and PATH/val (valid, validation) or not
     PATH/<class>/*.png                                  split into train, validation, test
 
-Pictures may lie deeper below their class. Hidden names are passed over.
+Images may lie deeper below their class. Hidden names are passed over.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dse.data import decode
-from dse.data.source import Block, Located, Progress
+from dse.data.source import Block, Progress, SourceHandle
 from dse.data.spec import DataSpec
 from dse.data.splits import SplitName, limit_train, split_by_share
 from dse.errors import DataError
@@ -48,7 +48,7 @@ class _Part:
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Pictures of a tree, split and ready to be decoded."""
+    """Images of a tree, split and ready to be decoded."""
 
     root: Path
     classes: tuple[str, ...]
@@ -63,20 +63,20 @@ class FolderSource:
 
     @property
     def counts(self) -> Mapping[SplitName, int]:
-        """Pictures of each split, broken ones included."""
+        """Images of each split, broken ones included."""
         return {split: len(paths) for split, (paths, _) in self.members.items()}
 
     def blocks(self, split: SplitName) -> Iterator[Block]:
-        """Decoded pictures of a split, sorted by class and name."""
+        """Decoded images of a split, sorted by class and name."""
         paths, labels = self.members[split]
         return decode.decode_blocks(paths, labels, self.rule, root=self.root)
 
 
-def locate_folder(spec: DataSpec) -> Located:
-    """Walk a tree: classes, files, sizes and times of change; no picture is opened.
+def locate_folder(spec: DataSpec) -> SourceHandle:
+    """Walk a tree: classes, files, sizes and times of change; no image is opened.
 
     Raises:
-        DataError: missing, not a folder, no pictures, one class, or parts that do not match.
+        DataError: missing, not a folder, no images, one class, or parts that do not match.
     """
     assert spec.path is not None  # DataSpec sees to it
     root = spec.path
@@ -95,7 +95,7 @@ def locate_folder(spec: DataSpec) -> Located:
         return _open(spec, parts, classes, progress)
 
     name = root.resolve().name or "folder"
-    return Located(decode.shown(name), signature.hexdigest(), open_source)
+    return SourceHandle(decode.shown(name), signature.hexdigest(), open_source)
 
 
 def _open(
@@ -103,7 +103,7 @@ def _open(
 ) -> FolderSource:
     assert spec.path is not None
     members = _members(spec, parts, classes)
-    # All pictures have a say, also those that a training limit leaves out.
+    # All images have a say, also those that a training limit leaves out.
     paths = [
         f"{part.directory}/{name}" for part in parts.values() for name in _listed(part, classes)[0]
     ]
@@ -161,7 +161,7 @@ def _walk_parts(root: Path) -> dict[SplitName, _Part]:
             raise DataError(f"{root} holds both {' and '.join(present)}; keep one of them")
         if present:
             found[split] = present[0]
-    # A class may be called "train": it holds pictures, the part holds class folders.
+    # A class may be called "train": it holds images, the part holds class folders.
     if "train" not in found or not class_folders(root / found["train"]):
         return {"train": _walk_part(root)}
     if "test" not in found:
@@ -185,14 +185,14 @@ def _walk_part(directory: Path) -> _Part:
 
 
 def walk_class(directory: Path, name: str) -> tuple[list[_File], int]:
-    """The pictures of a class below `directory`, sorted, and how many files are none."""
+    """The images of a class below `directory`, sorted, and how many files are none."""
     found: list[_File] = []
     ignored_count = _walk(os.fspath(directory / name), name, decode.extensions(), found)
     return sorted(found), ignored_count
 
 
 def _walk(directory: str, below: str, extensions: frozenset[str], found: list[_File]) -> int:
-    """Add the pictures under `directory` to `found`; return how many files are not pictures."""
+    """Add the images under `directory` to `found`; return how many files are not images."""
     ignored_count = 0
     try:
         with os.scandir(directory) as entries:
@@ -201,7 +201,7 @@ def _walk(directory: str, below: str, extensions: frozenset[str], found: list[_F
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     ignored_count += _walk(entry.path, f"{below}/{entry.name}", extensions, found)
-                elif _is_picture(entry, extensions):
+                elif _is_image(entry, extensions):
                     found.append(_File(f"{below}/{entry.name}", *_size_and_time(entry)))
                 else:
                     ignored_count += 1
@@ -210,7 +210,7 @@ def _walk(directory: str, below: str, extensions: frozenset[str], found: list[_F
     return ignored_count
 
 
-def _is_picture(entry: os.DirEntry[str], extensions: frozenset[str]) -> bool:
+def _is_image(entry: os.DirEntry[str], extensions: frozenset[str]) -> bool:
     """By its extension; a pipe is none, a link that leads nowhere is one (a broken one)."""
     known = os.path.splitext(entry.name)[1].lower() in extensions
     return known and (entry.is_file() or entry.is_symlink())
@@ -239,7 +239,7 @@ def _classes(root: Path, parts: Mapping[SplitName, _Part]) -> tuple[str, ...]:
     classes = tuple(sorted(train.files))
     if not any(part.files for part in parts.values()):
         raise DataError(
-            f"{root} holds no pictures in class folders; expected PATH/<class>/*.jpg, or "
+            f"{root} holds no images in class folders; expected PATH/<class>/*.jpg, or "
             "PATH/train/<class>/*.jpg and PATH/test/<class>/*.jpg (any format that Pillow reads)"
         )
     if len(classes) < 2:
@@ -252,15 +252,15 @@ def _classes(root: Path, parts: Mapping[SplitName, _Part]) -> tuple[str, ...]:
                 f"what is not trained cannot be recognised: add or remove them"
             )
         if not part.files:
-            raise DataError(f"{part.directory} holds no pictures in class folders ({split})")
+            raise DataError(f"{part.directory} holds no images in class folders ({split})")
     return classes
 
 
 def _one_class(root: Path, train: _Part, classes: tuple[str, ...]) -> str:
     if not classes:
-        return f"{train.directory} holds no pictures in class folders"
+        return f"{train.directory} holds no images in class folders"
     text = (
-        f"{train.directory} has pictures of one class only ({classes[0]}); "
+        f"{train.directory} has images of one class only ({classes[0]}); "
         "two class folders or more are needed"
     )
     inner = root / classes[0]
@@ -272,10 +272,10 @@ def _one_class(root: Path, train: _Part, classes: tuple[str, ...]) -> str:
 def _tree_warnings(parts: Mapping[SplitName, _Part], classes: tuple[str, ...]) -> Iterator[str]:
     for part in parts.values():
         if part.ignored_count:
-            yield f"{part.directory}: {part.ignored_count} files are not pictures and are ignored"
+            yield f"{part.directory}: {part.ignored_count} files are not images and are ignored"
         absent = [name for name in classes if name not in part.files]
         if absent:
-            yield f"{part.directory} has no pictures of {some(absent)}"
+            yield f"{part.directory} has no images of {some(absent)}"
 
 
 def some(names: Sequence[str]) -> str:

@@ -14,13 +14,13 @@ from dse.errors import DataError
 
 @dataclass(frozen=True)
 class LabelledTree:
-    """Pictures whose folders say their class.
+    """Images whose folders say their class.
 
     Attributes:
         directory: where the class folders lie: the path given, or its test folder.
-        labels: class of each folder that holds pictures, in the order of the folders.
-        images_count: pictures, those that may turn out broken included.
-        ignored_count: files that are not pictures.
+        labels: class of each folder that holds images, in the order of the folders.
+        images_count: images, those that may turn out broken included.
+        ignored_count: files that are not images.
     """
 
     directory: Path
@@ -28,7 +28,7 @@ class LabelledTree:
     images_count: int
     ignored_count: int
 
-    def pictures(self) -> Iterator[tuple[str, int]]:
+    def images(self) -> Iterator[tuple[str, int]]:
         """(path, label) by folder and name; only one folder's names are held at a time."""
         for name, label in self.labels.items():
             for file in walk_class(self.directory, name)[0]:
@@ -36,14 +36,14 @@ class LabelledTree:
 
 
 def open_labelled(root: Path, classes: ClassNames) -> LabelledTree:
-    """Look through class folders; no picture is opened.
+    """Look through class folders; no image is opened.
 
     Args:
         root: `root/test/<class>/…` is taken where there is one, else `root/<class>/…`.
         classes: whose names or ids the folders bear.
 
     Raises:
-        DataError: missing, no pictures, a tree without test pictures, or a folder of no class.
+        DataError: missing, no images, a tree without test images, or a folder of no class.
     """
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
@@ -58,7 +58,7 @@ def open_labelled(root: Path, classes: ClassNames) -> LabelledTree:
             counts[name] = len(files)
     if not counts:
         raise DataError(
-            f"{directory} holds no pictures in class folders; expected PATH/<class>/*.jpg or "
+            f"{directory} holds no images in class folders; expected PATH/<class>/*.jpg or "
             "PATH/test/<class>/*.jpg (any format that Pillow reads)"
         )
     labels = classes.labels(map(shown, counts))
@@ -69,7 +69,7 @@ def open_labelled(root: Path, classes: ClassNames) -> LabelledTree:
 def _scored_part(root: Path) -> Path:
     """The test part of a tree of parts, else the tree itself.
 
-    A class may be called "test" too: it holds pictures, the part holds class folders.
+    A class may be called "test" too: it holds images, the part holds class folders.
     """
     folders = {name.lower(): name for name in class_folders(root)}
     parts = {
@@ -83,7 +83,7 @@ def _scored_part(root: Path) -> Path:
     if parts:
         there = next(iter(parts.values()))
         raise DataError(
-            f"{root} holds {there.name} but no test folder; to score the pictures of {there.name} "
+            f"{root} holds {there.name} but no test folder; to score the images of {there.name} "
             f"give folder:{there}"
         )
     return root

@@ -26,7 +26,7 @@ from dse.data.dataset import (
     check_pixels,
     open_dataset,
 )
-from dse.data.source import Located, Progress, silent
+from dse.data.source import Progress, SourceHandle, silent
 from dse.data.sources import DataDescription, known_shape, locate
 from dse.data.spec import DataSpec, cache_root
 from dse.data.splits import SPLITS
@@ -53,7 +53,7 @@ def prepare_data(
         The dataset; `.directory` is what a worker passes to `open_dataset`.
 
     Raises:
-        DataError: missing, broken or too few pictures, or a cache that cannot be written.
+        DataError: missing, broken or too few images, or a cache that cannot be written.
         ChecksumError: an archive is not the published one.
     """
     cache = cache_root(cache_directory)
@@ -78,7 +78,7 @@ def describe_data(
 ) -> DataDescription:
     """Name, input shape and classes, without decoding; writes nothing.
 
-    A folder that was not prepared yet has the headers of its pictures read, as far as needed.
+    A folder that was not prepared yet has the headers of its images read, as far as needed.
 
     Raises:
         DataError: the data is not there, or not what it should be.
@@ -101,7 +101,7 @@ def describe_data(
     )
 
 
-def _directory_name(spec: DataSpec, located: Located) -> str:
+def _directory_name(spec: DataSpec, located: SourceHandle) -> str:
     path = None if spec.path is None else os.fspath(spec.path.resolve())
     key = [FORMAT_VERSION, {**asdict(spec), "path": path}, located.signature]
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", located.name).strip("._") or spec.source
@@ -120,7 +120,7 @@ def _open_if_sound(directory: Path) -> Dataset | None:
     return dataset
 
 
-def _build(spec: DataSpec, located: Located, directory: Path, report: Progress) -> None:
+def _build(spec: DataSpec, located: SourceHandle, directory: Path, report: Progress) -> None:
     cache = directory.parent
     source = located.open(report)
     needed = needed_bytes(source)

@@ -1,4 +1,4 @@
-"""What every data source gives to `prepare.py`: a signature, then pictures block by block."""
+"""What every data source gives to `prepare.py`: a signature, then images block by block."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from dse.data.splits import SplitName
 
 Progress = Callable[[str, int, int], None]  # stage, done, total (0: unknown)
-BLOCK_COUNT = 128  # pictures handed on at a time
+BLOCK_COUNT = 128  # images handed on at a time
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -20,12 +20,12 @@ def silent(stage: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Block:
-    """Some decoded pictures of one split.
+    """Some decoded images of one split.
 
     Attributes:
         images: uint8 (n, height, width, channels).
         labels: int32 (n,).
-        broken: `path (reason)` of each picture that could not be decoded and is left out.
+        broken: `path (reason)` of each image that could not be decoded and is left out.
     """
 
     images: np.ndarray
@@ -42,22 +42,22 @@ class Source(Protocol):
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of every picture."""
+        """Height, width and channels of every image."""
 
     @property
     def counts(self) -> Mapping[SplitName, int]:
-        """Pictures of each split, those that may turn out broken included."""
+        """Images of each split, those that may turn out broken included."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know."""
 
     def blocks(self, split: SplitName) -> Iterator[Block]:
-        """The pictures of a split in their fixed order."""
+        """The images of a split in their fixed order."""
 
 
 @dataclass(frozen=True)
-class Located:
+class SourceHandle:
     """A source that was found and looked at, but not yet decoded.
 
     Attributes:
@@ -73,7 +73,7 @@ class Located:
 
 @dataclass(frozen=True)
 class ArraySource:
-    """A source whose pictures are already in memory."""
+    """A source whose images are already in memory."""
 
     classes: tuple[str, ...]
     images: np.ndarray
@@ -89,11 +89,11 @@ class ArraySource:
 
     @property
     def counts(self) -> Mapping[SplitName, int]:
-        """Pictures of each split."""
+        """Images of each split."""
         return {split: len(members) for split, members in self.members.items()}
 
     def blocks(self, split: SplitName) -> Iterator[Block]:
-        """The pictures of a split in their fixed order."""
+        """The images of a split in their fixed order."""
         members = self.members[split]
         for start in range(0, len(members), BLOCK_COUNT):
             chosen = members[start : start + BLOCK_COUNT]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dse.data import cifar10, digits
 from dse.data.folder import locate_folder
-from dse.data.source import Located
+from dse.data.source import SourceHandle
 from dse.data.spec import DataSpec
 
 
@@ -19,7 +19,7 @@ class DataDescription:
         name: digits, cifar10, or the name of the folder.
         input_shape: height, width, channels.
         classes: class names.
-        train_count: pictures to train on, those that may turn out broken included.
+        train_count: images to train on, those that may turn out broken included.
         warnings: what the user should know.
     """
 
@@ -30,7 +30,7 @@ class DataDescription:
     warnings: tuple[str, ...] = ()
 
 
-def locate(spec: DataSpec, cache: Path) -> Located:
+def locate(spec: DataSpec, cache: Path) -> SourceHandle:
     """Find a source and its signature; nothing is decoded.
 
     Raises:
@@ -43,7 +43,7 @@ def locate(spec: DataSpec, cache: Path) -> Located:
     return locate_folder(spec)
 
 
-def known_shape(spec: DataSpec, located: Located) -> DataDescription | None:
+def known_shape(spec: DataSpec, located: SourceHandle) -> DataDescription | None:
     """The description of a source whose shape is known beforehand, else None."""
     known = {
         "digits": (digits.INPUT_SHAPE, digits.CLASSES, digits.TRAIN_COUNT),

@@ -14,7 +14,7 @@ from dse.errors import DataError
 SourceName = Literal["digits", "folder", "cifar10"]
 SOURCES: tuple[SourceName, ...] = ("digits", "folder", "cifar10")
 
-# Shares of all pictures of a class. Where the source comes with a test part, the test share is
+# Shares of all images of a class. Where the source comes with a test part, the test share is
 # not used and the validation share is one of the training part (CIFAR-10: 45,000 and 5,000).
 VALIDATION_SHARES: Mapping[SourceName, float] = {"digits": 0.2, "folder": 0.1, "cifar10": 0.1}
 TEST_SHARES: Mapping[SourceName, float] = {"digits": 0.2, "folder": 0.2, "cifar10": 0.0}
@@ -24,14 +24,14 @@ CACHE_VARIABLE = "DSE_CACHE"
 
 @dataclass(frozen=True, kw_only=True)
 class DataSpec:
-    """Where pictures come from and how they are cut and split.
+    """Where images come from and how they are cut and split.
 
     Attributes:
         source: digits, folder or cifar10.
         path: folder or archive; None for digits and for a CIFAR-10 that is downloaded.
         image_size: pixels of the shorter side after resizing (folders only); None keeps
-            pictures that all have one size, and takes 64 otherwise.
-        train_limit: how many training pictures are kept, stratified; None keeps all.
+            images that all have one size, and takes 64 otherwise.
+        train_limit: how many training images are kept, stratified; None keeps all.
         validation_share: share of each class (of its training part where a test part is given).
         test_share: share of each class; not used where a test part is given.
         split_seed: fixes who is in which split, whatever the machine.
@@ -69,7 +69,7 @@ def parse_data(
     if image_size is not None and image_size < 1:
         raise DataError(f"the image size is {image_size}, but must be at least 1 pixel")
     if train_limit is not None and train_limit < 1:
-        raise DataError(f"the training limit is {train_limit}, but must be at least 1 picture")
+        raise DataError(f"the training limit is {train_limit}, but must be at least 1 image")
     return DataSpec(
         source=source,
         path=path,

@@ -1,7 +1,7 @@
 """Who trains, who validates, who tests: stratified, fixed by a seed, the same everywhere.
 
-A picture's place follows from the hash of (seed, its name), not from a random generator: the
-split does not depend on the versions installed, and a picture that is added or removed moves
+A image's place follows from the hash of (seed, its name), not from a random generator: the
+split does not depend on the versions installed, and a image that is added or removed moves
 next to no other. Names are relative (`cat/0001.jpg`), so a folder may be moved.
 """
 
@@ -28,13 +28,13 @@ def split_by_share(
     classes: Sequence[str],
     seed: int,
 ) -> dict[SplitName, np.ndarray]:
-    """Divide pictures, class by class; what `shares` leave over is the training split.
+    """Divide images, class by class; what `shares` leave over is the training split.
 
-    Each share of a class of n pictures takes max(1, n * share rounded half up).
+    Each share of a class of n images takes max(1, n * share rounded half up).
 
     Args:
         labels: int array (n,), indices into `classes`.
-        names: a stable name for each picture.
+        names: a stable name for each image.
         shares: of validation and/or test, each in (0, 1), together below 1.
         classes: class names, for messages.
         seed: another seed gives another division.
@@ -43,7 +43,7 @@ def split_by_share(
         Ascending indices for `train` and for each key of `shares`.
 
     Raises:
-        DataError: a share is out of bounds, or a class has too few pictures for one in each.
+        DataError: a share is out of bounds, or a class has too few images for one in each.
     """
     if any(not 0 < share < 1 for share in shares.values()) or sum(shares.values()) >= 1:
         shown = ", ".join(f"{split} {share}" for split, share in shares.items())
@@ -74,16 +74,16 @@ def limit_train(
     limit: int,
     seed: int,
 ) -> np.ndarray:
-    """Keep `limit` training pictures, every class in its proportion and at least one of each.
+    """Keep `limit` training images, every class in its proportion and at least one of each.
 
-    A smaller limit keeps a subset of what a larger one keeps: the picture of rank r in a class
+    A smaller limit keeps a subset of what a larger one keeps: the image of rank r in a class
     of n comes up at r / n, and the first `limit` of all are kept.
 
     Args:
         members: indices of the training split.
-        labels: int array (all pictures,).
-        names: names of all pictures.
-        limit: pictures to keep; all are kept when there are no more than that.
+        labels: int array (all images,).
+        names: names of all images.
+        limit: images to keep; all are kept when there are no more than that.
         seed: as for the split.
 
     Returns:
@@ -97,7 +97,7 @@ def limit_train(
     present = np.unique(labels[members])
     if limit < len(present):
         raise DataError(
-            f"the training limit is {limit}, but must be at least {len(present)}: one picture "
+            f"the training limit is {limit}, but must be at least {len(present)}: one image "
             "of each class"
         )
     keys = _hashes(names, seed)
@@ -125,6 +125,6 @@ def _ordered(members: np.ndarray, keys: Sequence[bytes]) -> np.ndarray:
 def _too_few(classes: Sequence[str], splits: Sequence[str]) -> str:
     shown = ", ".join(classes[:5]) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
     return (
-        f"too few pictures to have one in each of {', '.join(splits)}: {shown}; "
+        f"too few images to have one in each of {', '.join(splits)}: {shown}; "
         f"every class needs {len(splits)} or more"
     )

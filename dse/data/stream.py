@@ -1,4 +1,4 @@
-"""Pictures decoded in threads and handed on in batches: memory does not grow with their number."""
+"""Images decoded in threads and handed on in batches: memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 import numpy as np
 
 from dse.data.decode import attempt, decode_preprocessed, in_order
-from dse.preprocessing import Preprocessing
+from dse.weights.preprocessing import Preprocessing
 
-BLOCK_COUNT = 8  # pictures that a thread decodes at a time; 2 blocks a thread wait, and no more
+BLOCK_COUNT = 8  # images that a thread decodes at a time; 2 blocks a thread wait, and no more
 
 Labelled = tuple[str, int]
-"""Path of a picture, and its label."""
+"""Path of a image, and its label."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some decoded pictures.
+    """Some decoded images.
 
     Attributes:
-        images: uint8 (n, height, width, channels), RGB or gray; n is 0 where only broken
-            pictures are told of.
+        pictures: uint8 (n, height, width, channels), RGB or gray; n is 0 where only broken
+            images are told of.
         labels: int32 (n,).
-        broken: `path (reason)` of each picture that could not be decoded on the way.
+        broken: `path (reason)` of each image that could not be decoded on the way.
     """
 
     images: np.ndarray
@@ -49,13 +49,13 @@ def stream_batches(
     batch_count: int,
     root: Path | None = None,
 ) -> Iterator[Batch]:
-    """Decode pictures in their order; every batch but the last is full, or has none at all.
+    """Decode images in their order; every batch but the last is full, or has none at all.
 
     Args:
         pictures: taken one by one, as room is made.
         rule: how they become arrays.
-        batch_count: pictures in a batch.
-        root: broken pictures are named from here; None names them by their path.
+        batch_count: images in a batch.
+        root: broken images are named from here; None names them by their path.
     """
     images: list[np.ndarray] = []
     labels: list[int] = []

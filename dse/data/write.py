@@ -21,13 +21,13 @@ from dse.data.spec import CACHE_VARIABLE, DataSpec
 from dse.data.splits import SplitName
 from dse.errors import DataError
 
-BROKEN_SHARE = 0.01  # of all pictures; more broken ones than that are an error
+BROKEN_SHARE = 0.01  # of all images; more broken ones than that are an error
 _NAMED_COUNT = 5
-_PATIENCE_COUNT = 100  # broken pictures after which a hopeless folder is not read to its end
+_PATIENCE_COUNT = 100  # broken images after which a hopeless folder is not read to its end
 
 
 def needed_bytes(source: Source) -> int:
-    """Bytes of all decoded pictures of a source."""
+    """Bytes of all decoded images of a source."""
     return sum(source.counts.values()) * math.prod(source.input_shape)
 
 
@@ -63,7 +63,7 @@ class Writer:
                     labels.append(block.labels)
                     self._note(split, block.images, block.broken)
                 together = np.concatenate([np.empty(0, np.int32), *labels]).astype(np.int32)
-                # Pictures that were left out shorten the array; the header keeps its length.
+                # Images that were left out shorten the array; the header keeps its length.
                 file.seek(0)
                 _write_header(file, (len(together), *self._source.input_shape))
                 _flush(file)
@@ -132,7 +132,7 @@ class Writer:
         ]
         if empty:
             raise DataError(
-                f"no training picture is left for {', '.join(empty)}: {self._broken_text()}"
+                f"no training image is left for {', '.join(empty)}: {self._broken_text()}"
             )
 
     def _broken_text(self) -> str:
@@ -140,7 +140,7 @@ class Writer:
         more = len(self._broken) - _NAMED_COUNT
         least = "" if self._seen_count == self._total_count else "at least "
         return (
-            f"{least}{len(self._broken)} of {self._total_count} pictures cannot "
+            f"{least}{len(self._broken)} of {self._total_count} images cannot "
             f"be decoded: {named}{f' and {more} more' if more > 0 else ''}"
         )
 

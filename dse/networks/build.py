@@ -17,7 +17,7 @@ from flax import nnx
 from jax import Array
 
 from dse.architecture.architecture import Architecture
-from dse.architecture.layers import (
+from dse.architecture.primitives import (
     Conv,
     Dense,
     Dropout,
@@ -27,10 +27,10 @@ from dse.architecture.layers import (
     LocalResponseNorm,
     MaxPool,
 )
-from dse.networks import ops
-from dse.networks.deferred import Deferred, Pool, Term, is_worthwhile, value_of
 from dse.networks.fire import ConvModule, FireModule, Initializer, activate, add_variables
 from dse.networks.initial import initial_value, kernel_stds
+from dse.networks.ops import xla as ops
+from dse.networks.ops.fused_norm import Deferred, Pool, Term, is_worthwhile, value_of
 
 BATCH_NORM_MOMENTUM = 0.9
 """Share of the running statistics that stays at every training step."""
@@ -165,7 +165,7 @@ class Network:
 
         Returns:
             Logits (batch, classes); and with `train` the statistics of this batch, for
-            `moved_statistics`, otherwise the given ones.
+            `update_ema`, otherwise the given ones.
 
         Raises:
             ValueError: images of another shape, or no key where one is needed.
@@ -180,7 +180,7 @@ class Network:
         return logits, _split(chain)[2]
 
 
-def moved_statistics(running: Any, batch: Any) -> Any:
+def update_ema(running: Any, batch: Any) -> Any:
     """Running statistics after a batch: nine tenths of them, and a tenth of the batch's.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from dse.architecture.layers import (
+from dse.architecture.primitives import (
     BATCH_NORM_EPSILON,
     Activation,
     Conv,
@@ -20,8 +20,8 @@ from dse.architecture.layers import (
     Layer,
     Parameter,
 )
-from dse.networks import ops
-from dse.networks.deferred import (
+from dse.networks.ops import xla as ops
+from dse.networks.ops.fused_norm import (
     Affine,
     Deferred,
     Geometry,

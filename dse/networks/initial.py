@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from dse.architecture.architecture import Architecture
-from dse.architecture.layers import Conv, Dense, Parameter
+from dse.architecture.primitives import Conv, Dense, Parameter
 
 LAST_LAYER_STD = 0.01
 """Standard deviation of the last layer's kernel: all classes start about equally likely.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dse.metadata import WeightsMetadata, described_architecture
 from dse.networks.build import Arrays, Network, build_network
-from dse.networks.weights import load_weights, read_metadata
-from dse.preprocessing import Preprocessing
+from dse.weights.metadata import WeightsMetadata, described_architecture
+from dse.weights.preprocessing import Preprocessing
+from dse.weights.safetensors import load_weights, read_metadata
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +26,8 @@ class LoadedNetwork:
     statistics: Arrays
     metadata: WeightsMetadata
 
-    def turning_pictures(self) -> LoadedNetwork:
-        """The same, fed with pictures that are turned as their EXIF data says."""
+    def applying_exif_orientation(self) -> LoadedNetwork:
+        """The same, fed with images that are turned as their EXIF data says."""
         rule = replace(self.metadata.preprocessing, upright=True)
         return replace(self, metadata=replace(self.metadata, preprocessing=rule))
 

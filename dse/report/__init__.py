@@ -6,7 +6,7 @@ pandas and matplotlib are imported where they are used, so that importing this i
 from dse.report.formats import markdown, records, short_count, short_value
 from dse.report.plots import plot_accuracy_against_size
 from dse.report.tables import StudyTable, front_table, metaparameters, summarise, varying
-from dse.report.trials import SIZE_COLUMNS, read_trials
+from dse.study.table import SIZE_COLUMNS, read_trials
 
 __all__ = [
     "SIZE_COLUMNS",

@@ -1,7 +1,7 @@
 """A figure that anyone gets the same: style, wrapped text, and files written whole.
 
 Made without pyplot and from matplotlib's own defaults, so that neither a user's matplotlibrc
-nor another figure changes it, and the same picture has the same bytes.
+nor another figure changes it, and the same figure has the same bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "dse",
 }
-# A date or a version in the file would make equal pictures differ.
+# A date or a version in the file would make equal figures differ.
 _METADATA: dict[str, dict[str, str | None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dse.report.tables import StudyTable, varying
-from dse.report.trials import is_search
+from dse.study.table import is_search
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ PUBLISHED_CAPTION = (
 
 
 def title(studies: Sequence[StudyTable], size_name: str) -> str:
-    """What the picture shows: "Accuracy against parameters as squeeze_ratio varies"."""
+    """What the figure shows: "Accuracy against parameters as squeeze_ratio varies"."""
     varied = varying(studies[0].trials) if len(studies) == 1 else ()
     more = f" as {_listed(varied)} {'varies' if len(varied) == 1 else 'vary'}" if varied else ""
     return f"Accuracy against {size_name}{more}"
@@ -46,14 +46,14 @@ def captions(studies: Sequence[StudyTable]) -> list[str]:
 
 
 def search_title(study: StudyTable, what: str) -> str:
-    """What a picture of a search shows, with data, epochs and seeds: they stand in its title."""
+    """What a figure of a search shows, with data, epochs and seeds: they stand in its title."""
     data = study.info.get("data")
     name = [str(data["name"])] if isinstance(data, Mapping) and "name" in data else []
     return f"{what}: {', '.join([*name, *_fidelity(study)])}"
 
 
 def search_captions(study: StudyTable, *notes: str) -> list[str]:
-    """The lines below a picture of a search: what has to be known to read it, then its data."""
+    """The lines below a figure of a search: what has to be known to read it, then its data."""
     return [*filter(None, notes), f"study {study.name}{DOT}{DOT.join(study_facts(study))}"]
 
 

@@ -48,7 +48,7 @@ class Point:
     Attributes:
         density: share of the weights that are not zero.
         file_bytes: of the `.dsz` file.
-        accuracy: on the validation pictures, a fraction.
+        accuracy: on the validation images, a fraction.
         test_accuracy: of the chosen setting.
         is_trained: whether its values were trained after they were shared.
         is_on_front: no other is both smaller and as accurate.
@@ -72,7 +72,7 @@ class CompressionTable:
         name: of the file, without its ending.
         facts: what stands in the caption.
         float32_bytes: of the network.
-        alexnet_bytes: float32 bytes of the AlexNet for such pictures; None where there is none.
+        alexnet_bytes: float32 bytes of the AlexNet for such images; None where there is none.
         given: accuracy of the network before, a fraction.
         max_loss: what the chosen setting was allowed to lose, a fraction.
         points: all settings.

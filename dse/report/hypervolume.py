@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.pareto import hypervolume
-from dse.report.answers import Answer
 from dse.report.axes import SIZES, quieten, round_values
 from dse.report.captions import counted, search_captions, search_title
 from dse.report.marks import Key, key
 from dse.report.plate import new_plate
 from dse.report.search_front import ANSWER_LOOK, BLUE, GREY, NEAREST_LOOK, marked
 from dse.report.tables import StudyTable, summarise
+from dse.stats.pareto import hypervolume
+from dse.study.answer import Answer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

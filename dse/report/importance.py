@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dse.report.tables import StudyTable, varying
-from dse.report.trials import is_search, parse_curve
+from dse.study.table import is_search, parse_curve
 
 if TYPE_CHECKING:
     import pandas as pd

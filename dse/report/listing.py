@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from dse.errors import DseError
-from dse.report.answers import ANSWER_NAME, find_answer
 from dse.report.studies import DESCRIPTION_NAME, TRIALS_NAME, open_study
 from dse.report.tables import StudyTable, front_table
-from dse.report.trials import is_search
+from dse.study.answer import ANSWER_NAME, find_answer
+from dse.study.table import is_search
 
 DATABASE_NAME = "study.db"
 _FILES = (TRIALS_NAME, DESCRIPTION_NAME, DATABASE_NAME, ANSWER_NAME)
@@ -65,7 +65,7 @@ class StudyEntry:
     best: Best | None = None
     problem: str | None = None
 
-    def to_plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON."""
         return asdict(self) | {"changed": self.changed.isoformat(timespec="seconds")}
 
@@ -146,12 +146,12 @@ def _data(info: Mapping[str, Any]) -> str | None:
 
 def _space_size(info: Mapping[str, Any]) -> int | None:
     """What `study.yaml` says, or what its space counts."""
-    from dse.config import space_from_plain
+    from dse.config import space_from_dict
 
     if (said := _count(info.get("space_size"))) is not None:
         return said
     try:
-        return space_from_plain(info["space"]).size if "space" in info else None
+        return space_from_dict(info["space"]).size if "space" in info else None
     except DseError:  # a part of a space, or one of another version
         return None
 

@@ -120,7 +120,7 @@ def study_keys(all_series: Sequence[Series]) -> list[Key]:
 
 
 def mark_keys(all_series: Sequence[Series]) -> list[Key]:
-    """What the marks of the measured studies mean: those that are in the picture."""
+    """What the marks of the measured studies mean: those that are in the figure."""
     all_series = [series for series in all_series if not series.is_published]
     is_one = len(all_series) == 1
     colour = all_series[0].colour if is_one else _GREY

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dse.report.answers import Answer
 from dse.report.axes import GREY, INK, SIZES, round_values
 from dse.report.captions import search_captions, search_title
 from dse.report.formats import short_count, short_value
@@ -18,6 +17,7 @@ from dse.report.search_front import VERMILLION, marked
 from dse.report.series import Floats, ended_summary
 from dse.report.tables import StudyTable, varying
 from dse.report.ticks import nice_ticks
+from dse.study.answer import Answer
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -45,7 +45,7 @@ class Plate:
         """Write the words around the plot and give everything its place.
 
         Args:
-            heading: what the picture shows.
+            heading: what the figure shows.
             legends: one below the other; an empty one is left out.
             caption: lines below the plot.
             left_in: width for the labels of the y axis, in inches.

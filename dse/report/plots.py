@@ -33,7 +33,7 @@ def plot_accuracy_against_size(
     size: str = "params_count",
     with_published: bool = False,
 ) -> None:
-    """Draw the studies' candidates and fronts in one picture and write it.
+    """Draw the studies' candidates and fronts in one figure and write it.
 
     The mean over the seeds with whiskers from the lowest to the highest and a faint dot for
     each seed; the front as the line of what is reachable with at most that size; what is

@@ -18,7 +18,7 @@ from dse.architecture import FAMILIES, PRESETS, Candidate, Cost, build, cost, ma
 from dse.errors import StudyError
 from dse.report.studies import recorded_value
 from dse.report.tables import StudyTable, varying
-from dse.report.trials import SIZE_COLUMNS
+from dse.study.table import SIZE_COLUMNS
 
 SWEEPS = ("squeeze_ratio", "pct_3x3", "bypass")
 """Tables named after the metaparameter that varies in them."""
@@ -35,10 +35,10 @@ class PublishedPoint:
 
     Attributes:
         candidate: the network, before any compression.
-        cost: its exact cost with the paper's pictures and classes.
+        cost: its exact cost with the paper's images and classes.
         size_mb: as printed; None where the table has none.
         compression: `none` but in the table of that name.
-        top1_accuracy, top5_accuracy: fractions of ImageNet's validation pictures; None
+        top1_accuracy, top5_accuracy: fractions of ImageNet's validation images; None
             where they are not printed.
         source: paper, table or figure.
     """

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dse.report.answers import Answer, Found
 from dse.report.axes import SIZES, set_limits, set_ticks
 from dse.report.captions import search_captions, search_title
 from dse.report.formats import times_text
@@ -15,6 +14,7 @@ from dse.report.marks import Key, front_corners, key
 from dse.report.plate import Plate, new_plate
 from dse.report.series import Floats, Series, make_series
 from dse.report.tables import StudyTable
+from dse.study.answer import Answer, Found
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ def search_front_figure(
     the highest; the line is what is reachable with at most a size. The reference is a dashed
     line in its 95% band. Stopped candidates stand faintly at their last accuracy, and far
     below the others they are counted only. The answer's star, as the reference, stands at what
-    `answer.json` says: an accuracy on other validation pictures than those that chose it.
+    `answer.json` says: an accuracy on other validation images than those that chose it.
     """
     (series,) = make_series([study], size)
     stopped = stopped_trials(study)
@@ -169,7 +169,7 @@ def _sides(answer: Answer | None) -> str:
     if answer is None:
         return ""
     return (
-        "accuracies: over all validation pictures; the claim: over the half of them that judges, "
+        "accuracies: over all validation images; the claim: over the half of them that judges, "
         "with fresh seeds"
     )
 
@@ -270,7 +270,7 @@ def _draw_stopped(axes: Axes, stopped: pd.DataFrame, size: str, below_count: int
     )
     epochs = sorted({int(count) for count in stopped["epochs"].dropna()})
     least_most = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
-    below = f"; {below_count:,} of them below the picture" if below_count else ""
+    below = f"; {below_count:,} of them below the image" if below_count else ""
     words = f"stopped after {least_most} epoch{'s' * (epochs != [1])}{below}"
     return [(words, key(**(_STOPPED | {"markersize": 4.0, "alpha": 0.7})))]
 

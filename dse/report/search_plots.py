@@ -1,11 +1,10 @@
-"""All pictures of a search, from its table and its answer alone."""
+"""All figures of a search, from its table and its answer alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dse.report.answers import Answer
 from dse.report.canvas import save, style
 from dse.report.hypervolume import LEAST_TIMES_COUNT, hypervolume_curve, hypervolume_figure
 from dse.report.importance import LEAST_CANDIDATES_COUNT, importances
@@ -13,6 +12,7 @@ from dse.report.importance_plot import importance_figure
 from dse.report.parallel import parallel_figure
 from dse.report.search_front import search_front_figure
 from dse.report.tables import StudyTable
+from dse.study.answer import Answer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 FORMATS = (".png", ".svg")
 
 
-class SearchPictures(NamedTuple):
-    """What was drawn: the paths, and a line for each picture for which there is too little."""
+class SearchFigures(NamedTuple):
+    """What was drawn: the paths, and a line for each figure for which there is too little."""
 
     paths: tuple[Path, ...]
     notes: tuple[str, ...]
@@ -29,7 +29,7 @@ class SearchPictures(NamedTuple):
 
 def plot_search(
     study: StudyTable, answer: Answer | None, directory: Path, *, size: str = "params_count"
-) -> SearchPictures:
+) -> SearchFigures:
     """Draw a search: front, hypervolume against time, importance, parallel coordinates.
 
     Writes `<study>`, `<study>-hypervolume`, `<study>-importance` and `<study>-parallel` into
@@ -39,11 +39,11 @@ def plot_search(
     Args:
         study: of a search (`is_search` of its trials).
         answer: as `find_answer` returns it.
-        directory: where the pictures go; made where it is missing.
+        directory: where the figures go; made where it is missing.
         size: params_count, macs, weight_bytes or peak_activation_bytes.
 
     Returns:
-        The paths, and notes that say which pictures were left out and why.
+        The paths, and notes that say which figures were left out and why.
 
     Raises:
         StudyError: a file cannot be written.
@@ -52,20 +52,20 @@ def plot_search(
     stem = study.name if size == "params_count" else f"{study.name}-{size}"
     paths, notes = [], []
     with style():
-        for name, picture in (
+        for name, figure in (
             ("", search_front_figure(study, answer, size=size)),
             ("-hypervolume", _hypervolume(study, answer, size)),
             ("-importance", _importance(study, size)),
             ("-parallel", _parallel(study, answer, size)),
         ):
-            if isinstance(picture, str):
-                notes.append(f"{stem}{name} is not drawn: {picture}")
+            if isinstance(figure, str):
+                notes.append(f"{stem}{name} is not drawn: {figure}")
                 continue
             for suffix in FORMATS:
                 path = directory / f"{stem}{name}{suffix}"
-                save(picture, path)
+                save(figure, path)
                 paths.append(path)
-    return SearchPictures(tuple(paths), tuple(notes))
+    return SearchFigures(tuple(paths), tuple(notes))
 
 
 def plot_search_front(

@@ -14,7 +14,7 @@ from typing import Any
 from dse.architecture import FAMILIES, Candidate, Metaparameter, Shape, Value, make_candidate
 from dse.errors import ConfigError, StudyError
 from dse.report.tables import StudyTable, metaparameters
-from dse.report.trials import read_trials
+from dse.study.table import read_trials
 
 TRIALS_NAME, DESCRIPTION_NAME = "trials.csv", "study.yaml"
 
@@ -36,11 +36,11 @@ def open_study(results: Path, name: str) -> StudyTable:
             table does not hold what it should.
         ConfigError: `study.yaml` is no YAML.
     """
-    from dse.config import load_yaml_plain
+    from dse.config import load_yaml_dict
 
     directory = study_directory(results, name)
     path = directory / DESCRIPTION_NAME
-    info = load_yaml_plain(path) if path.is_file() else {}
+    info = load_yaml_dict(path) if path.is_file() else {}
     if not isinstance(info, dict):
         raise StudyError(f"{path}: must hold a mapping with the study's space and data")
     return StudyTable(directory.resolve().name, read_trials(directory / TRIALS_NAME), info)

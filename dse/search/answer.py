@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from dse.comparison import Comparison, Correctness, compare
-from dse.compression import Packed, pack
-from dse.compression.pipeline import fold_norms, share_by_bits
+from dse.compress.pipeline import fold_norms, share_by_bits
 from dse.errors import DseError
+from dse.execution.job import Job
 from dse.files import replacing
-from dse.metadata import metadata_from_plain
+from dse.search.analyses import analyses_count
 from dse.search.finals import Decision
-from dse.search.jobs import Job
-from dse.search.known import Known
-from dse.search.looks import looks_count
 from dse.search.reference import Reference
 from dse.search.stages import smallest_claim, terms_of
-from dse.search.study import storage_errors
-from dse.search.trials import FINALS, REUSED, SearchTrial
+from dse.search.state import SearchState
 from dse.space import scalar
-from dse.training import unpack_bits
+from dse.stats.comparison import Comparison, Correctness, compare
+from dse.study.measurement import unpack_bits
+from dse.study.record import FINALS, REUSED, SearchTrial
+from dse.study.storage import storage_errors
+from dse.weights.dsz import Packed, pack
+from dse.weights.metadata import metadata_from_dict
 
 if TYPE_CHECKING:
     from dse.search.search import Search
@@ -39,12 +39,12 @@ _EACH_END = 0.975  # confidence of either end of a 95% interval
 
 
 def answer_document(
-    search: Search, known: Known, finalists: list[SearchTrial], decision: Decision
+    search: Search, known: SearchState, finalists: list[SearchTrial], decision: Decision
 ) -> dict[str, Any]:
     """What was decided, as plain data.
 
-    `difference` and `difference_low` are the claim's: on the judging half of the validation
-    pictures, with fresh replicates. Accuracies are over all validation pictures.
+    `difference` and `difference_low` are the claim's: on the confirmation half of the validation
+    images, with fresh replicates. Accuracies are over all validation images.
 
     Args:
         search: what was looked for.
@@ -67,14 +67,14 @@ def answer_document(
         "margin": search.margin,
         "confidence": search.confidence,
         "objectives": list(search.objectives),
-        "judging_pictures": int(known.judging.sum()),
+        "confirmation_images": int(known.confirmation.sum()),
         "answer": of(decision.answer),
         "nearest": of(decision.nearest),
         "finalists": [
             {
                 "candidate": trial.candidate.key,
                 "params_count": trial.costs["params_count"],
-                "steering_accuracy": known.steering_accuracy(trial, search.recipe.epochs),
+                "selection_accuracy": known.selection_accuracy(trial, search.recipe.epochs),
                 **_difference(comparison),
                 "seeds_count": count,
                 "verdict": reason,
@@ -85,16 +85,16 @@ def answer_document(
         ],
         "cost": _cost(known),
         "other_claims": _other_claims(search, known),
-        "looks_count": looks_count(known.record.looks),
+        "analyses_count": analyses_count(known.record.analyses),
         "tested_count": known.record.tested_count,
     }
 
 
-def _other_claims(search: Search, known: Known) -> list[dict[str, Any]]:
+def _other_claims(search: Search, known: SearchState) -> list[dict[str, Any]]:
     """The smallest claim on each other set of terms, the smallest first."""
     mine = terms_of(search, known)
     claims = []
-    for terms in dict.fromkeys(look.terms for look in known.record.looks):
+    for terms in dict.fromkeys(look.terms for look in known.record.analyses):
         smallest = smallest_claim(known, terms)
         if terms != mine and smallest is not None:
             params_count = smallest.costs["params_count"]
@@ -117,7 +117,7 @@ def write_answer(directory: Path, document: Mapping[str, Any]) -> Path:
 
 
 def _found(
-    search: Search, known: Known, trial: SearchTrial, comparison: Comparison | None
+    search: Search, known: SearchState, trial: SearchTrial, comparison: Comparison | None
 ) -> dict[str, Any]:
     fresh = known.finished(known.fresh(trial, search.seeds))
     full = search.recipe.epochs
@@ -150,14 +150,14 @@ def _found(
     }
 
 
-def _weights(known: Known, trial: SearchTrial) -> str | None:
+def _weights(known: SearchState, trial: SearchTrial) -> str | None:
     """Where the weights of a trial are; None where it came from another study without them."""
     name = f"weights/{Job(trial.candidate, trial.replicate).weights_name}"
     is_here = trial.stage != REUSED or (known.record.directory / name).is_file()
     return name if is_here else None
 
 
-def compressed_bytes(known: Known, trials: list[SearchTrial]) -> int | None:
+def compressed_bytes(known: SearchState, trials: list[SearchTrial]) -> int | None:
     """Bytes of a `.dsz` of the first of these weights: 64 values a layer, no training between.
 
     None where no weights are here.
@@ -172,7 +172,7 @@ def compressed_bytes(known: Known, trials: list[SearchTrial]) -> int | None:
             with safe_open(path, framework="numpy") as file:
                 texts = file.metadata() or {}
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = metadata_from_plain({name: json.loads(t) for name, t in texts.items()})
+            metadata = metadata_from_dict({name: json.loads(t) for name, t in texts.items()})
             mixed = share_by_bits(fold_norms(arrays), COMPRESSED_BITS)
             return len(pack(Packed(metadata, mixed, 16)))
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, DseError):
@@ -180,8 +180,8 @@ def compressed_bytes(known: Known, trials: list[SearchTrial]) -> int | None:
     return None
 
 
-def _test(known: Known, trial: SearchTrial, search: Search) -> dict[str, Any]:
-    """Accuracy on the test pictures and how it stands to the reference's; None where untouched."""
+def _test(known: SearchState, trial: SearchTrial, search: Search) -> dict[str, Any]:
+    """Accuracy on the test images and how it stands to the reference's; None where untouched."""
     count = len(known.dataset.test)
     by_replicate = known.record.tested(trial.candidate.key)
     tested = {n: text for n, text in by_replicate.items() if int(n) <= search.seeds}
@@ -221,7 +221,7 @@ def _reference(reference: Reference) -> dict[str, Any]:
     }
 
 
-def _cost(known: Known) -> dict[str, Any]:
+def _cost(known: SearchState) -> dict[str, Any]:
     record = known.record
     own = [trial for trial in record.trials.values() if trial.stage != REUSED]
     full = record.full_epochs
@@ -247,7 +247,7 @@ def _difference(comparison: Comparison | None) -> dict[str, Any]:
 
 
 def _ends(name: str, right: Correctness) -> dict[str, float | None]:
-    """The ends of an accuracy's 95% interval, over pictures and seeds; None where unknown."""
+    """The ends of an accuracy's 95% interval, over images and seeds; None where unknown."""
     held = compare(right, 0.0, confidence=_EACH_END)
     low, high = _number(held.lower), _number(held.upper)
     return {

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dse.search.rungs import Ladder
-from dse.search.trials import SearchRecord, SearchTrial
+from dse.study.record import SearchRecord, SearchTrial
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dse.architecture import Candidate, Cost
-from dse.search.jobs import Job
+from dse.execution.job import Job
 from dse.search.rungs import Ladder
 from dse.training import Recipe
 
@@ -55,9 +55,9 @@ def worthwhile(ladder: Ladder, macs: float, recipe: Recipe, train_count: int) ->
 
     Args:
         ladder: up to the recipe's epochs.
-        macs: of a middling candidate.
+        macs: of a median candidate.
         recipe: of all candidates.
-        train_count: of training pictures.
+        train_count: of training images.
     """
 
     def time_s(epochs: int) -> float:

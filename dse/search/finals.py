@@ -1,8 +1,8 @@
 """The finals: which finalists get more replicates, and which of them is the answer.
 
 Everything here is a function of what was measured, so a race that was interrupted goes on as
-it would have. The pictures and the replicates that judge are others than those that chose the
-finalists. The order of the tests is fixed before any judging measurement: most accurate in the
+it would have. The images and the replicates that judge are others than those that chose the
+finalists. The order of the tests is fixed before any confirmation measurement: most accurate in the
 search first. Each finalist is tested at the full confidence, and the first that fails ends the
 tests, so that the chance of any false claim is that of one test.
 
@@ -21,8 +21,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.comparison import Comparison, Correctness, SeedVariance, compare, pool_seed_variance
 from dse.errors import ObjectiveError
+from dse.stats.comparison import Comparison, Correctness, SeedVariance, compare, pool_seed_variance
 
 MOST_FINALISTS = 5
 SEEDS = 5
@@ -45,8 +45,8 @@ class Finalist:
     Attributes:
         candidate_key: its key.
         sizes: its cost objectives, the most important one first.
-        steering_accuracy: what the search measured (a fraction), at full fidelity.
-        correct: bool array (seed, picture) on the judging half of the validation pictures, for
+        selection_accuracy: what the search measured (a fraction), at full fidelity.
+        correct: bool array (seed, image) on the confirmation half of the validation images, for
             its fresh replicates; no rows before the first is measured.
         replicates: numbers of these replicates, row by row; 1, 2, … unless given.
         is_failed: a training of it failed; it gets no further seeds and is not the answer.
@@ -54,7 +54,7 @@ class Finalist:
 
     candidate_key: str
     sizes: tuple[float, ...]
-    steering_accuracy: float
+    selection_accuracy: float
     correct: Correctness
     replicates: tuple[int, ...] | None = None
     is_failed: bool = False
@@ -121,10 +121,10 @@ def choose_finalists(
 
     Args:
         sizes: float array (candidate, cost objective), the most important objective first.
-        accuracies: float array (candidate,) at full fidelity on the steering pictures; NaN for
+        accuracies: float array (candidate,) at full fidelity on the selection images; NaN for
             candidates without.
-        reference_accuracy: on the same pictures (or the number that is the reference).
-        noise: standard error of an accuracy on the steering pictures, see `steering_noise`.
+        reference_accuracy: on the same images (or the number that is the reference).
+        noise: standard error of an accuracy on the selection images, see `selection_noise`.
         margin: how much worse (a fraction) still counts as not below.
         most: finalists.
 
@@ -159,13 +159,13 @@ def choose_finalists(
     return sorted(chosen, key=places.__getitem__)
 
 
-def steering_noise(accuracy: float, pictures_count: int) -> float:
-    """Standard error of an accuracy measured once on `pictures_count` pictures.
+def selection_noise(accuracy: float, images_count: int) -> float:
+    """Standard error of an accuracy measured once on `images_count` images.
 
-    The binomial one, of one picture at least. It sets how far apart the finalists are, not
+    The binomial one, of one image at least. It sets how far apart the finalists are, not
     what is claimed; pairing and seeds make about the same of a difference to the reference.
     """
-    return math.sqrt(max(accuracy * (1 - accuracy), 1 / pictures_count) / pictures_count)
+    return math.sqrt(max(accuracy * (1 - accuracy), 1 / images_count) / images_count)
 
 
 def next_seeds(
@@ -185,11 +185,11 @@ def next_seeds(
 
     Args:
         finalists: with what is measured so far.
-        reference: bool array (seed, picture) on the judging pictures, or a number.
+        reference: bool array (seed, image) on the confirmation images, or a number.
         margin: how much worse (a fraction) still counts as not below.
         confidence: of the claim.
         seeds: fresh replicates of each finalist.
-        others: bool arrays (seed, picture) of more networks, from earlier finals, which tell
+        others: bool arrays (seed, image) of more networks, from earlier finals, which tell
             more of the variance between seeds.
 
     Returns:
@@ -231,7 +231,7 @@ def decide(
 
     Args:
         finalists: with what is measured.
-        reference: bool array (seed, picture) on the judging pictures, or a number.
+        reference: bool array (seed, image) on the confirmation images, or a number.
         margin: how much worse (a fraction) still counts as not below.
         confidence: of the claim, for all finalists together.
         seeds: fresh replicates that each finalist was to have.
@@ -275,7 +275,7 @@ def order_of_tests(finalists: Sequence[Finalist]) -> tuple[int, ...]:
     def rank(index: int) -> tuple[float, tuple[float, ...], str]:
         finalist = finalists[index]
         sizes = tuple(-size for size in finalist.sizes)
-        return -finalist.steering_accuracy, sizes, finalist.candidate_key
+        return -finalist.selection_accuracy, sizes, finalist.candidate_key
 
     return tuple(sorted(range(len(finalists)), key=rank))
 
@@ -315,7 +315,7 @@ def _compare(
 def _is_lost(comparison: Comparison, finalist: Finalist, pooled: SeedVariance, seeds: int) -> bool:
     """Whether the seeds that are missing have less than the chance `LOST` to make it pass.
 
-    The pictures stay the same, so only the seeds' part of the difference can still change:
+    The images stay the same, so only the seeds' part of the difference can still change:
     by a normal deviate with the variance that the further seeds take out of the error.
     """
     if not math.isfinite(comparison.standard_error):
@@ -334,8 +334,8 @@ def nearest(finalists: Sequence[Finalist], comparisons: Sequence[Comparison | No
     def rank(index: int) -> tuple[float, float, float]:
         comparison = comparisons[index]
         if comparison is None:
-            return -2.0, 0.0, finalists[index].steering_accuracy
-        return -comparison.p_value, comparison.difference, finalists[index].steering_accuracy
+            return -2.0, 0.0, finalists[index].selection_accuracy
+        return -comparison.p_value, comparison.difference, finalists[index].selection_accuracy
 
     able = [index for index, finalist in enumerate(finalists) if not finalist.is_failed]
     return max(able, key=rank, default=None)

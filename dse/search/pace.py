@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from dse.search.estimate import COMPILE_S, train_s
-from dse.search.known import Known
+from dse.search.state import SearchState
 from dse.training import Recipe
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ SLACK = 1.1
 class Pace:
     """How long training takes here: the estimate, corrected by what was measured."""
 
-    def __init__(self, known: Known, recipe: Recipe) -> None:
+    def __init__(self, known: SearchState, recipe: Recipe) -> None:
         self._known, self._recipe = known, recipe
         self._train_count = len(known.dataset.train)
 
@@ -52,7 +52,7 @@ class Pace:
         ]
 
 
-def search_part(search: Search, known: Known, pace: Pace, workers_count: int) -> float:
+def search_part(search: Search, known: SearchState, pace: Pace, workers_count: int) -> float:
     """What the search may spend of a budget of time (seconds) or epochs.
 
     At most `SEARCH_SHARE`; less where the fresh seeds of one finalist need more than the rest,

@@ -18,17 +18,19 @@ from typing import Any
 
 import numpy as np
 
-from dse.architecture import OBJECTIVES, PRESETS, Candidate, build, cost, make_candidate, nearest
-from dse.comparison import Correctness
+from dse.architecture import OBJECTIVES, PRESETS, Candidate, build, cost, make_candidate
 from dse.data import Dataset
 from dse.errors import ArchitectureError, ConfigError, StudyError
+from dse.execution.job import Event, Job
 from dse.files import replacing
-from dse.search.jobs import Event, Job
-from dse.search.study import CORRECT, storage_errors
 from dse.search.sweep import Begun, Sweep, run_sweep
 from dse.space import Fixed, SearchSpace, survey
-from dse.statistics import wilson_interval
-from dse.training import Recipe, default_recipe, pack_bits, unpack_bits
+from dse.stats.comparison import Correctness
+from dse.stats.intervals import wilson_interval
+from dse.study.measurement import pack_bits, unpack_bits
+from dse.study.storage import CORRECT, storage_errors
+from dse.text import nearest
+from dse.training import Recipe, default_recipe
 
 SCHEMA = 1
 FOLDER, FILE_NAME = "references", "reference.json"
@@ -37,7 +39,7 @@ SEEDS = 3
 
 @dataclass(frozen=True)
 class Replicate:
-    """One training of the reference; bool arrays (picture,) say which pictures are right."""
+    """One training of the reference; bool arrays (image,) say which images are right."""
 
     replicate: int
     epochs: int
@@ -70,26 +72,26 @@ class Reference:
 
     @property
     def validation_accuracy(self) -> float:
-        """Mean over replicates and validation pictures, or the number."""
+        """Mean over replicates and validation images, or the number."""
         if self.accuracy is not None:
             return self.accuracy
         return float(np.mean([r.validation.mean() for r in self.replicates]))
 
     @property
     def test_accuracy(self) -> float | None:
-        """Mean over replicates and test pictures; None for a number."""
+        """Mean over replicates and test images; None for a number."""
         if self.accuracy is not None:
             return None
         return float(np.mean([r.test.mean() for r in self.replicates]))
 
     def on(self, mask: np.ndarray) -> Correctness | float:
-        """On some of the validation pictures: bool (seed, picture), or the number."""
+        """On some of the validation images: bool (seed, image), or the number."""
         if self.accuracy is not None:
             return self.accuracy
         return np.stack([replicate.validation[mask] for replicate in self.replicates])
 
     def on_test(self) -> Correctness | float | None:
-        """On the test pictures: bool (seed, picture); None for a number."""
+        """On the test images: bool (seed, image); None for a number."""
         if self.accuracy is not None:
             return None
         return np.stack([replicate.test for replicate in self.replicates])
@@ -98,7 +100,7 @@ class Reference:
 def parse_reference(text: str) -> Candidate | float:
     """`alexnet` and other presets, or an accuracy between 0 and 1.
 
-    `alexnet` is the form that suits the size of the pictures.
+    `alexnet` is the form that suits the size of the images.
 
     Raises:
         ConfigError: neither.
@@ -159,7 +161,7 @@ class ReferencePlan:
     study_seed: int = 0
 
     def directory(self, results: Path, data_name: str, fingerprint: str) -> Path:
-        """Where it is kept: another recipe, other pictures or another seed give another folder."""
+        """Where it is kept: another recipe, other images or another seed give another folder."""
         key = f"{fingerprint[:6]}{self.recipe.key[:6]}"
         seed = f"-seed{self.study_seed}" if self.study_seed else ""
         return results / FOLDER / f"{self.name}-{data_name}-{key}{seed}"
@@ -199,7 +201,7 @@ def measure_reference(
 
     Raises:
         StudyError: it does not train (a run fails, or no better than chance).
-        ConfigError: it cannot be built for these pictures.
+        ConfigError: it cannot be built for these images.
     """
     directory = plan.directory(results, dataset.name, dataset.fingerprint)
     held = _held(plan, dataset, results)
@@ -209,7 +211,7 @@ def measure_reference(
     try:
         build(plan.candidate, dataset.input_shape, len(dataset.classes))
     except ArchitectureError as error:
-        raise ConfigError(f"--reference {plan.name} does not fit the pictures: {error}") from error
+        raise ConfigError(f"--reference {plan.name} does not fit the images: {error}") from error
     sweep = Sweep(
         directory.name,
         space,
@@ -274,7 +276,7 @@ def _check_learned(reference: Reference, dataset: Dataset) -> None:
         if wilson_interval(right, len(labels)).low <= chance:
             raise StudyError(
                 f"the reference {reference.name} does not train: seed {replicate.replicate} is "
-                f"right on {right / len(labels):.2%} of the validation pictures, and always naming "
+                f"right on {right / len(labels):.2%} of the validation images, and always naming "
                 f"the most frequent class on {chance:.2%}; change its recipe with "
                 "--reference-recipe KEY=VALUE (a lower learning_rate, more epochs), or give an "
                 "accuracy such as --reference 0.803"
@@ -292,7 +294,7 @@ def _plain(reference: Reference, dataset: Dataset, plan: ReferencePlan) -> dict[
         "metaparameters": reference.candidate.metaparameters,
         **reference.costs,
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-        "recipe": reference.recipe.to_plain(),
+        "recipe": reference.recipe.to_dict(),
         "study_seed": plan.study_seed,
         "validation_accuracy": reference.validation_accuracy,
         "test_accuracy": reference.test_accuracy,
@@ -312,7 +314,7 @@ def _plain(reference: Reference, dataset: Dataset, plan: ReferencePlan) -> dict[
 
 
 def _read(path: Path, plan: ReferencePlan, dataset: Dataset) -> Reference | None:
-    """The reference in a file, or None where it is of another recipe, seed or other pictures."""
+    """The reference in a file, or None where it is of another recipe, seed or other images."""
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         if plain["schema"] != SCHEMA:
@@ -326,7 +328,7 @@ def _read(path: Path, plan: ReferencePlan, dataset: Dataset) -> Reference | None
         )
         if (
             candidate != plan.candidate
-            or plain["recipe"] != plan.recipe.to_plain()
+            or plain["recipe"] != plan.recipe.to_dict()
             or plain["data"]["fingerprint"] != dataset.fingerprint
             or plain["study_seed"] != plan.study_seed
         ):

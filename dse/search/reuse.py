@@ -11,9 +11,12 @@ from typing import Any
 
 from dse.architecture import FAMILIES, make_candidate
 from dse.errors import ConfigError, StudyError, StudyMismatchError
+from dse.execution.job import Job
 from dse.files import replacing
-from dse.search.jobs import Job
-from dse.search.study import (
+from dse.space.pool import Pool
+from dse.study.measurement import Measurement
+from dse.study.record import LATENCY, REUSED, SearchRecord, read_trial
+from dse.study.storage import (
     CORRECT,
     DEFINITION,
     ROW,
@@ -22,22 +25,19 @@ from dse.search.study import (
     opened_storage,
     storage_errors,
 )
-from dse.search.trials import LATENCY, REUSED, SearchRecord, read_trial
-from dse.space.pool import Pool
-from dse.training import Measurement
 
 
 @dataclass(frozen=True)
-class Brought:
+class ReuseResult:
     """What came from other studies: so many trials, and a line for what was left out."""
 
     count: int
     left_out: tuple[str, ...]
 
 
-def bring_in(
+def import_trials(
     studies: Sequence[Path], record: SearchRecord, pool: Pool, definition: Definition
-) -> Brought:
+) -> ReuseResult:
     """Add the finished trials of other studies that are of this pool and not in the record yet.
 
     Args:
@@ -72,10 +72,10 @@ def bring_in(
             left_out.append(f"{directory}: {outside} finished trials are outside this space")
         if unknown:
             left_out.append(
-                f"{directory}: {unknown} finished trials do not say which pictures were right "
+                f"{directory}: {unknown} finished trials do not say which images were right "
                 "(an older version of dse trained them)"
             )
-    return Brought(count, tuple(left_out))
+    return ReuseResult(count, tuple(left_out))
 
 
 def check_reusable(studies: Sequence[Path], definition: Definition) -> None:
@@ -100,7 +100,7 @@ def _check_objectives(studies: Sequence[Path], definition: Definition) -> None:
 
 
 def _copy_weights(job: Job, theirs: Path, ours: Path) -> None:
-    """Take the weights along where they are there: an answer's are scored on the test pictures."""
+    """Take the weights along where they are there: an answer's are scored on the test images."""
     source = theirs / "weights" / job.weights_name
     if source.is_file():
         with storage_errors(ours), source.open("rb") as read:
@@ -116,7 +116,7 @@ def _finished(
     if not path.is_file():
         raise StudyError(
             f"--reuse {directory}: there is no study.db; only studies whose record is there can "
-            "be reused (published tables do not say which pictures were right)"
+            "be reused (published tables do not say which images were right)"
         )
     with contextlib.ExitStack() as held:
         with storage_errors(directory):
@@ -138,7 +138,7 @@ def _finished(
 
 def _check(directory: Path, definition: Definition, held: Mapping[str, Any]) -> None:
     names = ("recipe", "data", "study_seed")
-    wanted = definition.to_plain()
+    wanted = definition.to_dict()
     lines = list(differences("", {n: wanted[n] for n in names}, {n: held.get(n) for n in names}))
     lines = [line for line in lines if not line.startswith("data.name:")]  # a folder's name
     if lines:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dse.errors import LadderError, ObjectiveError
-from dse.pareto import front
+from dse.stats.pareto import front
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]

@@ -1,7 +1,7 @@
 """The search: which candidate of a space is at the reference's accuracy with the least size.
 
 Three stages, each a source of jobs: the search itself (ask, promote by rungs), the finals
-(more seeds for the candidates around the reference), and one look at the test pictures for
+(more seeds for the candidates around the reference), and one look at the test images for
 the answer. What a stage does next follows from the record and the clock alone, so a search
 that was interrupted in any way goes on as it would have.
 """
@@ -15,24 +15,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dse.config import space_to_plain
+from dse.config import space_to_dict
 from dse.data import DataDescription, Dataset
 from dse.errors import StudyError
+from dse.execution.job import Ended, Event, Setup
+from dse.execution.local import Executor
 from dse.search.answer import answer_document, write_answer
 from dse.search.budget import Budget
-from dse.search.executor import Executor
 from dse.search.finals import LEAST_SEEDS, MOST_FINALISTS
-from dse.search.jobs import Ended, Event, Setup
-from dse.search.known import Known
 from dse.search.pace import SEARCH_SHARE
 from dse.search.reference import Reference
-from dse.search.reuse import bring_in
+from dse.search.reuse import import_trials
 from dse.search.rungs import Ladder
 from dse.search.stages import FinalsStage, SearchStage, Stage, TestStage
-from dse.search.study import Definition, open_record, peek, write_description
+from dse.search.state import SearchState
 from dse.search.sweep import TABLE_EVERY_S, data_facts, drop_checkpoint, make_directories
-from dse.search.trials import SearchRecord, read_trial
 from dse.space.pool import Pool
+from dse.study.record import SearchRecord, read_trial
+from dse.study.storage import Definition, open_record, peek, write_description
 from dse.training import Recipe, check_fits
 
 
@@ -72,8 +72,8 @@ class Search:
         """What makes this study this study; budget and claim may change from run to run."""
         return Definition(
             self.name,
-            space_to_plain(self.pool.space),
-            self.recipe.to_plain(),
+            space_to_dict(self.pool.space),
+            self.recipe.to_dict(),
             data_facts(data),
             self.study_seed,
             search={
@@ -89,7 +89,7 @@ class Search:
 class Opened:
     """The record is open: so many trials were in it, and so many were brought in."""
 
-    known: Known
+    known: SearchState
     recorded_count: int
     reused_count: int
     left_out: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ class StageBegun:
     """A stage begins: `search`, `finals` or `test`."""
 
     name: str
-    known: Known
+    known: SearchState
 
 
 SearchEvent = Opened | StageBegun | Event
@@ -165,7 +165,7 @@ def run_search(
     Args:
         search: what to find.
         reference: what an answer is held against.
-        dataset: prepared pictures.
+        dataset: prepared images.
         results: folder of all studies; this one goes to `results/<name>`.
         workers_count: worker processes.
         reuse: folders of studies whose finished trials are brought in.
@@ -174,7 +174,7 @@ def run_search(
         on_event: told of everything that happens, from this process.
 
     Raises:
-        TrainingError: the recipe does not fit the pictures.
+        TrainingError: the recipe does not fit the images.
         StudyMismatchError: a study of that name, or one to reuse, holds something else.
         StudyError: the record is in use, or cannot be read or written; every training failed;
             the budget reaches to no full training.
@@ -199,15 +199,17 @@ def run_search(
 
     with open_record(results, definition, make) as record:
         recorded_count = len(record.trials)
-        brought = bring_in(reuse, record, search.pool, definition)
-        plain = definition.to_plain() | {
+        brought = import_trials(reuse, record, search.pool, definition)
+        plain = definition.to_dict() | {
             "reference": reference.name,
             "budget": str(search.budget),
             "space_size": search.pool.space_count,
             "feasible_count": len(search.pool) if search.pool.is_whole else None,
         }
         write_description(record.directory, plain, command=command)
-        known = Known(search.pool, search.ladder, search.objectives, record, dataset, reference)
+        known = SearchState(
+            search.pool, search.ladder, search.objectives, record, dataset, reference
+        )
         if not known.full():
             check_budget(search)
         on_event(Opened(known, recorded_count, brought.count, brought.left_out))
@@ -250,7 +252,7 @@ class Clock:
 class _Run:
     """One run of the command over an open record."""
 
-    def __init__(self, search: Search, known: Known, setup: Setup, on_event: OnEvent) -> None:
+    def __init__(self, search: Search, known: SearchState, setup: Setup, on_event: OnEvent) -> None:
         self.search, self.known, self.setup, self.on_event = search, known, setup, on_event
         self.clock = Clock(known.record.spent_s)
         known.clock = self.clock

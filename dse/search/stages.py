@@ -7,29 +7,29 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from dse.execution.job import Ended, Job
+from dse.search.analyses import (
+    Analysis,
+    Terms,
+    claimed_keys,
+    decision_of,
+    open_candidates,
+    outcomes_of,
+    previous_analyses,
+)
 from dse.search.finals import (
     Decision,
     Finalist,
     choose_finalists,
     decide,
     next_seeds,
-    steering_noise,
-)
-from dse.search.jobs import Ended, Job
-from dse.search.known import Known
-from dse.search.looks import (
-    Look,
-    Terms,
-    claimed_keys,
-    decision_of,
-    open_candidates,
-    outcomes_of,
-    past_looks,
+    selection_noise,
 )
 from dse.search.pace import Pace, search_part
 from dse.search.rungs import next_promotion, stop_reason, top_up
 from dse.search.samplers import make_sampler
-from dse.search.trials import FINALS, LATENCY, REUSED, SearchTrial
+from dse.search.state import SearchState
+from dse.study.record import FINALS, LATENCY, REUSED, SearchTrial
 
 if TYPE_CHECKING:
     from dse.search.search import Search
@@ -62,7 +62,7 @@ class SearchStage:
     """
 
     def __init__(
-        self, search: Search, known: Known, clock: Callable[[], float], workers_count: int
+        self, search: Search, known: SearchState, clock: Callable[[], float], workers_count: int
     ) -> None:
         self._search, self._known, self._clock = search, known, clock
         self._record = known.record
@@ -86,8 +86,8 @@ class SearchStage:
         epochs = self._next_epochs(trial)
         self._known.running.add(trial.key)
         self._running_epochs[trial.key] = epochs - trial.epochs
-        times_it = LATENCY in self._search.objectives and not trial.rungs
-        return Job(trial.candidate, trial.replicate, epochs, times_it=times_it)
+        timed = LATENCY in self._search.objectives and not trial.rungs
+        return Job(trial.candidate, trial.replicate, epochs, measure_latency=timed)
 
     def is_over(self) -> bool:
         """When the time of the search is up."""
@@ -211,14 +211,16 @@ class FinalsStage:
     What earlier runs settled on the same terms is kept, and is not trained again.
     """
 
-    def __init__(self, search: Search, known: Known, clock: Callable[[], float]) -> None:
+    def __init__(self, search: Search, known: SearchState, clock: Callable[[], float]) -> None:
         self._search, self._known, self._clock = search, known, clock
         self._pace = Pace(known, search.recipe)
-        self._reference = known.reference.on(known.judging)
+        self._reference = known.reference.on(known.confirmation)
         full = known.full()
         self._full_count = len(full)
         self._terms = terms_of(search, known)
-        self._past = past_looks(known.record.looks, self._terms, len(full), search.finalists)
+        self._past = previous_analyses(
+            known.record.analyses, self._terms, len(full), search.finalists
+        )
         kept = self._past.kept
         self._kept = [trial for trial in full if trial.candidate.key in kept]
         chosen = [] if self._past.is_over else self._chosen(full)
@@ -240,20 +242,20 @@ class FinalsStage:
 
     def _chosen(self, full: list[SearchTrial]) -> list[SearchTrial]:
         known, search = self._known, self._search
-        reached = known.reference_steering_accuracy()
+        reached = known.reference_selection_accuracy()
         places = open_candidates(
             self._past,
             [trial.candidate.key for trial in full],
             [tuple(float(t.costs[name]) for name in search.objectives) for t in full],
-            [known.steering_accuracy(trial, search.recipe.epochs) for trial in full],
+            [known.selection_accuracy(trial, search.recipe.epochs) for trial in full],
             reached - search.margin,
         )
         able = [full[place] for place in places]
         chosen = choose_finalists(
             known.sizes(able),
-            np.array([known.steering_accuracy(trial, search.recipe.epochs) for trial in able]),
+            np.array([known.selection_accuracy(trial, search.recipe.epochs) for trial in able]),
             reached,
-            noise=steering_noise(reached, int((~known.judging).sum())),
+            noise=selection_noise(reached, int((~known.confirmation).sum())),
             margin=search.margin,
             most=search.finalists,
         )
@@ -286,8 +288,8 @@ class FinalsStage:
         known.running.clear()
         new = self._of(self._new)
         outcomes = outcomes_of(new, decide(new, self._reference, **self._options))
-        look = Look(self._terms, self._full_count, self._search.finalists, outcomes)
-        known.record.note_looks(past.with_look(look))
+        look = Analysis(self._terms, self._full_count, self._search.finalists, outcomes)
+        known.record.note_analyses(past.with_analysis(look))
         by_key = past.kept | {outcome.candidate_key: outcome for outcome in outcomes}
         return decision_of(self._of(self.finalists), by_key)
 
@@ -307,12 +309,12 @@ class FinalsStage:
         return self._clock() + self._pace.epochs_s(trial.costs["macs"], epochs) < budget.amount
 
 
-def terms_of(search: Search, known: Known) -> Terms:
+def terms_of(search: Search, known: SearchState) -> Terms:
     """The terms on which a search claims."""
     reference = known.reference
     return Terms(
         reference=reference.name if reference.replicates else "",
-        reference_accuracy=float(np.mean(reference.on(known.judging))),
+        reference_accuracy=float(np.mean(reference.on(known.confirmation))),
         reference_seeds=len(reference.replicates),
         margin=search.margin,
         confidence=search.confidence,
@@ -320,38 +322,38 @@ def terms_of(search: Search, known: Known) -> Terms:
     )
 
 
-def answer_so_far(search: Search, known: Known) -> SearchTrial | None:
+def answer_so_far(search: Search, known: SearchState) -> SearchTrial | None:
     """The smallest candidate that earlier runs of a search claimed on its terms, or None."""
     return smallest_claim(known, terms_of(search, known))
 
 
-def smallest_claim(known: Known, terms: Terms) -> SearchTrial | None:
+def smallest_claim(known: SearchState, terms: Terms) -> SearchTrial | None:
     """The smallest candidate that was claimed on these terms, or None."""
-    claimed = claimed_keys(known.record.looks, terms)
+    claimed = claimed_keys(known.record.analyses, terms)
     return known.smallest(trial for trial in known.full() if trial.candidate.key in claimed)
 
 
-def known_finalist(known: Known, trial: SearchTrial, search: Search) -> Finalist:
-    """A finalist with what its fresh replicates have right of the judging pictures."""
+def known_finalist(known: SearchState, trial: SearchTrial, search: Search) -> Finalist:
+    """A finalist with what its fresh replicates have right of the confirmation images."""
     trials = known.fresh(trial, search.seeds)
     good = known.finished(trials)
-    rows = [known.right(t.rungs[search.recipe.epochs])[known.judging] for t in good]
+    rows = [known.right(t.rungs[search.recipe.epochs])[known.confirmation] for t in good]
     return Finalist(
         trial.candidate.key,
         tuple(float(trial.costs[name]) for name in search.objectives),
-        known.steering_accuracy(trial, search.recipe.epochs),
-        np.array(rows, dtype=bool).reshape(len(rows), int(known.judging.sum())),
+        known.selection_accuracy(trial, search.recipe.epochs),
+        np.array(rows, dtype=bool).reshape(len(rows), int(known.confirmation.sum())),
         tuple(t.replicate for t in good),
         is_failed=any(t.is_failed for t in trials),
     )
 
 
 class TestStage:
-    """Scores the answer's fresh replicates, 1 to `seeds`, on the test pictures, once."""
+    """Scores the answer's fresh replicates, 1 to `seeds`, on the test images, once."""
 
     __test__ = False  # no test of pytest's, whatever it is called
 
-    def __init__(self, known: Known, candidate_key: str, seeds: int) -> None:
+    def __init__(self, known: SearchState, candidate_key: str, seeds: int) -> None:
         self._known, self._key = known, candidate_key
         weights = known.record.directory / "weights"
         jobs = [
@@ -384,7 +386,7 @@ class TestStage:
         return False
 
     def ended(self, event: Ended) -> None:
-        """Note which test pictures are right."""
+        """Note which test images are right."""
         if event.measurement.status == "finished":
             self._known.record.add_tested(
                 self._key, event.job.replicate, event.measurement.test_correct

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from dse.architecture import Candidate, Cost
-from dse.config import space_to_plain
+from dse.config import space_to_dict
 from dse.data import DataDescription, Dataset
+from dse.execution.job import Ended, Event, Job, Setup
+from dse.execution.local import Executor
 from dse.search.estimate import COMPILE_S, train_s
-from dse.search.executor import Executor
-from dse.search.jobs import Ended, Event, Job, Setup
 from dse.search.schedule import handing_out
-from dse.search.study import (
+from dse.space import SearchSpace, Survey
+from dse.study.storage import (
     CORRECT,
     Definition,
     StudyRecord,
@@ -26,7 +27,6 @@ from dse.search.study import (
     storage_errors,
     write_description,
 )
-from dse.space import SearchSpace, Survey
 from dse.training import Recipe, check_fits
 
 Recorded = Mapping[tuple[str, int], Mapping[str, Any]]
@@ -43,7 +43,7 @@ class Sweep:
     Attributes:
         name: of the study.
         space: a finite space.
-        survey: its candidates for the pictures of the study.
+        survey: its candidates for the images of the study.
         recipe: how each is trained.
         seeds: replicates of each candidate.
         study_seed: with the replicate, the source of all noise.
@@ -74,18 +74,18 @@ class Sweep:
         return dict(self.survey.feasible)
 
     def definition(self, data: Dataset | DataDescription) -> Definition:
-        """What makes this study this study, as far as that is known of its pictures."""
+        """What makes this study this study, as far as that is known of its images."""
         return Definition(
             self.name,
-            space_to_plain(self.space),
-            self.recipe.to_plain(),
+            space_to_dict(self.space),
+            self.recipe.to_dict(),
             data_facts(data),
             self.study_seed,
         )
 
 
 def data_facts(dataset: Dataset | DataDescription) -> dict[str, Any]:
-    """What a record says of its pictures, as far as it is known."""
+    """What a record says of its images, as far as it is known."""
     if isinstance(dataset, DataDescription):
         return {
             "input_shape": list(dataset.input_shape),
@@ -97,7 +97,7 @@ def data_facts(dataset: Dataset | DataDescription) -> dict[str, Any]:
         "fingerprint": dataset.fingerprint,
         "input_shape": list(dataset.input_shape),
         "classes": list(dataset.classes),
-        "pictures": {
+        "images": {
             "train": len(dataset.train),
             "validation": len(dataset.validation),
             "test": len(dataset.test),
@@ -160,7 +160,7 @@ def run_sweep(
 
     Args:
         sweep: what to train.
-        dataset: prepared pictures.
+        dataset: prepared images.
         results: folder of all studies; this one goes to `results/<name>`.
         workers_count: worker processes.
         compile_cache: folder for compiled programs.
@@ -170,7 +170,7 @@ def run_sweep(
         on_recorded: given at the end what the record holds of each job of the sweep.
 
     Raises:
-        TrainingError: the recipe does not fit the pictures.
+        TrainingError: the recipe does not fit the images.
         StudyMismatchError: a study of that name holds something else.
         StudyError: the record is in use, or cannot be read or written.
     """
@@ -191,7 +191,7 @@ def run_sweep(
         # With nothing to train, the command and the machine that made the results stay named.
         if pending or not (record.directory / "study.yaml").exists():
             trials_count = len(sweep.survey.feasible) * seeds
-            plain = definition.to_plain() | {"seeds": seeds, "trials_count": trials_count}
+            plain = definition.to_dict() | {"seeds": seeds, "trials_count": trials_count}
             write_description(record.directory, plain, command=command)
         on_event(Begun(pending, recorded))
         setup = Setup(

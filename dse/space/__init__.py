@@ -6,7 +6,7 @@ that breaks one.
 """
 
 from dse.space.domains import Categorical, Domain, Fixed, FloatRange, IntRange, range_problems
-from dse.space.search_space import Limit, SearchSpace
+from dse.space.space import Limit, SearchSpace
 from dse.space.suggest import scalar, suggest
 from dse.space.survey import MOST_SURVEYED, Survey, limits_problem, survey
 

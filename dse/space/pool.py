@@ -25,10 +25,10 @@ from dse.architecture import (
     cost,
     make_candidate,
 )
-from dse.architecture.bulk import BulkCosts, CandidateTable, Column, bulk_costs, first_alike
 from dse.errors import ArchitectureError
+from dse.space.counting import BulkCosts, CandidateTable, Column, bulk_costs, first_alike
 from dse.space.draw import choices_of, draw, is_ordered, units_of
-from dse.space.search_space import SearchSpace
+from dse.space.space import SearchSpace
 from dse.space.survey import limits_problem, nothing_left
 
 MOST_LISTED = 4_000_000
@@ -44,13 +44,13 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Feasible candidates of a space for pictures of one shape, no two with the same layers.
+    """Feasible candidates of a space for images of one shape, no two with the same layers.
 
     Whole spaces are in the order of `space.candidates()`, drawn ones in the order of drawing.
 
     Attributes:
         space: where they come from.
-        input_shape: (height, width, channels) of one picture.
+        input_shape: (height, width, channels) of one image.
         classes_count: number of classes.
         choices: for each varying metaparameter the values that `levels` counts: those of
             its domain, or, for a range without steps, those that were drawn, rising.
@@ -145,7 +145,7 @@ def make_pool(space: SearchSpace, input_shape: Shape, classes_count: int, *, see
 
     Args:
         space: any space.
-        input_shape: (height, width, channels) of one picture.
+        input_shape: (height, width, channels) of one image.
         classes_count: number of classes.
         seed: of the draw; the same pool for the same seed. Spaces listed whole need none.
 

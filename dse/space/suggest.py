@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from dse.architecture import Candidate, Value, make_candidate
 from dse.space.domains import Categorical, FloatRange, IntRange
-from dse.space.search_space import SearchSpace
+from dse.space.space import SearchSpace
 
 
 class Trial(Protocol):

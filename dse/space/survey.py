@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dse.architecture import Architecture, Candidate, Cost, Shape, build, cost
 from dse.errors import ArchitectureError, SpaceError
-from dse.space.search_space import Limit, SearchSpace
+from dse.space.space import Limit, SearchSpace
 
 MOST_SURVEYED = 100_000
 """Candidates that `survey` builds at most: half a minute of work on one core."""
@@ -15,7 +15,7 @@ MOST_SURVEYED = 100_000
 
 @dataclass(frozen=True)
 class Survey:
-    """Every candidate of a finite space, for pictures of one shape.
+    """Every candidate of a finite space, for images of one shape.
 
     Attributes:
         feasible: those to train, each with its exact cost.
@@ -34,7 +34,7 @@ def survey(space: SearchSpace, input_shape: Shape, classes_count: int) -> Survey
 
     Args:
         space: a finite space.
-        input_shape: (height, width, channels) of one picture.
+        input_shape: (height, width, channels) of one image.
         classes_count: number of classes.
 
     Raises:
@@ -103,13 +103,13 @@ def nothing_left(
 
     Args:
         space: with the limits.
-        input_shape: (height, width, channels) of one picture.
+        input_shape: (height, width, channels) of one image.
         whose: which candidates were tried: `its 12 candidates`.
         first: why the first of them is refused.
         smallest: the least value of each limited cost; empty where none could be built.
     """
     shape = "x".join(map(str, input_shape))
-    text = f"{space.name}: none of {whose} is left for pictures of {shape}; the first: {first}"
+    text = f"{space.name}: none of {whose} is left for images of {shape}; the first: {first}"
     if smallest:
         costs = ", ".join(f"{name} {least:,}" for name, least in smallest.items())
         text += f"; the smallest possible: {costs}"

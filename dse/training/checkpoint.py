@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from dse.files import replacing
-from dse.training.loop import Run
 from dse.training.step import TrainState
+from dse.training.trainer import Run
 
 _HEADER = "dse:run"
 

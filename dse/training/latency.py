@@ -1,4 +1,4 @@
-"""How long one picture takes on this machine: one CPU thread, warm, in a process of its own.
+"""How long one image takes on this machine: one CPU thread, warm, in a process of its own.
 
     python -m dse.training.latency     reads a network as JSON, prints its latency as JSON
 
@@ -21,7 +21,7 @@ from typing import Any
 
 from dse.architecture import Architecture, Candidate, build, make_candidate
 from dse.errors import TrainingError
-from dse.training.threads import one_thread
+from dse.training.xla.threads import one_thread
 
 WARM_UP_RUNS = 3
 """Runs that do not count: the first compiles, the next fill caches."""
@@ -31,7 +31,7 @@ LEAST_RUNS, MOST_RUNS, ENOUGH_S = 20, 200, 3.0
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds for one picture through one network, float32, one CPU thread.
+    """Seconds for one image through one network, float32, one CPU thread.
 
     Attributes:
         median_s: half of the warm runs were faster.
@@ -49,7 +49,7 @@ def measure_latency(candidate: Candidate, input_shape: Sequence[int], classes: i
 
     Args:
         candidate: what to build.
-        input_shape: (height, width, channels) of the picture.
+        input_shape: (height, width, channels) of the image.
         classes: number of classes.
 
     Raises:
@@ -102,7 +102,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def _runner(architecture: Architecture) -> Callable[[], object]:
-    """One picture through the network, from the call until its scores are there."""
+    """One image through the network, from the call until its scores are there."""
     import jax
     import jax.numpy as jnp
 
@@ -110,9 +110,9 @@ def _runner(architecture: Architecture) -> Callable[[], object]:
 
     network = build_network(architecture)
     params, statistics = network.init(jax.random.key(0))
-    picture = jax.random.normal(jax.random.key(1), (1, *architecture.input_shape), jnp.float32)
+    image = jax.random.normal(jax.random.key(1), (1, *architecture.input_shape), jnp.float32)
     scores = jax.jit(lambda p, s, x: network.apply(p, s, x, train=False)[0])
-    return lambda: scores(params, statistics, picture).block_until_ready()
+    return lambda: scores(params, statistics, image).block_until_ready()
 
 
 def _main() -> None:

@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dse.compression import SharedWeights
-from dse.networks.weights import flat, nested
+from dse.weights.dsz import SharedWeights
+from dse.weights.safetensors import flat, nested
 
 Tree = Any
 """A nested dictionary of arrays keyed by layer names."""

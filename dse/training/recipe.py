@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from dse.architecture import nearest
 from dse.errors import ConfigError, TrainingError
+from dse.text import nearest
 
 Optimizer = Literal["sgd", "adamw", "muon"]
 
@@ -29,7 +29,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything about a training run but the network, the pictures and the seed.
+    """Everything about a training run but the network, the images and the seed.
 
     Attributes:
         optimizer: `sgd` (Nesterov momentum), `adamw`, or `muon` (orthogonal updates of the
@@ -39,14 +39,14 @@ class Recipe:
             down to 1/250,000 of it; Smith and Topin 2018).
         momentum: of `sgd` and `muon`; the first-moment decay of `adamw`.
         warmup_share: share of all steps before the peak, which is the last step at most.
-        batch_size: pictures a step; the last, incomplete batch of an epoch is left out
+        batch_size: images a step; the last, incomplete batch of an epoch is left out
             (every epoch leaves out others).
-        epochs: passes over the training pictures.
+        epochs: passes over the training images.
         weight_decay: on kernels alone; times the learning rate each step for `adamw`
             and `muon`, added to the gradient for `sgd`.
         label_smoothing: share of the target spread over all classes.
         crop_px: random crops from a border of this many pixels; 0 for none.
-        flip: mirror every second picture.
+        flip: mirror every second image.
         cutout_px: side of a square that is set to the mean; 0 for none.
         clip_norm: largest global norm of a gradient; 0 for no limit.
     """
@@ -88,13 +88,13 @@ class Recipe:
         """Twelve hexadecimal digits that stand for all values."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
-    def to_plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """A dictionary for YAML and JSON."""
         return asdict(self)
 
 
-def recipe_from_plain(values: dict[str, Any]) -> Recipe:
-    """The inverse of `Recipe.to_plain`.
+def recipe_from_dict(values: dict[str, Any]) -> Recipe:
+    """The inverse of `Recipe.to_dict`.
 
     Raises:
         ConfigError: an unknown name or a bad value.
@@ -143,22 +143,22 @@ def check_fits(
     Args:
         recipe: how to train.
         data_name: for the message.
-        input_shape: (height, width, channels) of one picture.
-        train_count: number of training pictures.
+        input_shape: (height, width, channels) of one image.
+        train_count: number of training images.
 
     Raises:
-        TrainingError: fewer pictures than one batch, or a crop as large as a picture.
+        TrainingError: fewer images than one batch, or a crop as large as a image.
     """
     problems = []
     if train_count < recipe.batch_size:
         problems.append(
-            f"{data_name} has {train_count} training pictures, fewer than one batch of "
+            f"{data_name} has {train_count} training images, fewer than one batch of "
             f"{recipe.batch_size}; a smaller one would help: --recipe batch_size=…"
         )
     height, width = input_shape[:2]
     if recipe.crop_px >= min(height, width):
         problems.append(
-            f"crop_px is {recipe.crop_px}, but must be less than the side of a picture, and "
+            f"crop_px is {recipe.crop_px}, but must be less than the side of a image, and "
             f"those of {data_name} are {height}x{width}: --recipe crop_px=…"
         )
     if problems:
@@ -178,8 +178,8 @@ def default_recipe(source: str, input_shape: tuple[int, int, int], train_count: 
 
     Args:
         source: `digits`, `cifar10` or `folder`.
-        input_shape: (height, width, channels) of one picture.
-        train_count: number of training pictures; small sets get smaller batches, so that
+        input_shape: (height, width, channels) of one image.
+        train_count: number of training images; small sets get smaller batches, so that
             an epoch has at least 16 steps where it can.
     """
     if source == "digits":

@@ -1,4 +1,4 @@
-"""Which pictures of a prepared split a network gets right."""
+"""Which images of a prepared split a network gets right."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 from dse.architecture import Architecture
 from dse.data import Dataset, Split
 from dse.networks import Network
-from dse.training.compile_cache import load_or_compile
 from dse.training.parametrization import Tree
 from dse.training.step import Pixels, make_score_program
+from dse.training.xla.compile_cache import load_or_compile
 
 SCORE_BATCH = 64
 
 
 class SplitScorer:
-    """The compiled program that scores pictures of a data set with any weights of one network.
+    """The compiled program that scores images of a data set with any weights of one network.
 
     Args:
         network: whose weights they are.
-        dataset: prepared pictures; their scale is that of all its splits.
+        dataset: prepared images; their scale is that of all its splits.
 
     Attributes:
         compile_s: seconds of compilation.
@@ -45,7 +45,7 @@ class SplitScorer:
         self.compile_s = time.perf_counter() - started
 
     def correct(self, params: Tree, statistics: Tree, split: Split) -> np.ndarray:
-        """Whether the best class of each picture of `split` is the right one, bool (picture,)."""
+        """Whether the best class of each image of `split` is the right one, bool (image,)."""
         right = np.zeros(len(split.labels), dtype=bool)
         for start in range(0, len(split.labels), SCORE_BATCH):
             images = np.asarray(split.images[start : start + SCORE_BATCH])
@@ -64,5 +64,5 @@ def program_key(architecture: Architecture, dataset: Dataset) -> str:
 
 
 def pixels_of(dataset: Dataset) -> Pixels:
-    """The scale of a data set's pictures."""
+    """The scale of a data set's images."""
     return Pixels(tuple(map(float, dataset.mean)), tuple(map(float, dataset.std)))

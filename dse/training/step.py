@@ -1,4 +1,4 @@
-"""The compiled programs: many training steps in one scan, and a batch of pictures scored."""
+"""The compiled programs: many training steps in one scan, and a batch of images scored."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import optax
 
 from dse.data.augment import augment
-from dse.networks import Network, moved_statistics
-from dse.training.compiler import compiler_options
-from dse.training.packing import Packing
+from dse.networks import Network, update_ema
 from dse.training.parametrization import Parametrization, Tree
-from dse.training.parts import in_parts, parts_of
 from dse.training.recipe import Recipe
+from dse.training.xla.compiler import compiler_options
+from dse.training.xla.microbatching import in_microbatches, microbatches_count
+from dse.training.xla.packing import Packing
 
 MUON_REST = 0.2
 """Learning rate of what Muon does not fit (dense kernels, biases, norms), as a share of its own."""
@@ -43,13 +43,13 @@ class Packings(NamedTuple):
 
 
 class Pixels(NamedTuple):
-    """The scale of the pictures: mean and standard deviation of each channel, in [0, 1]."""
+    """The scale of the images: mean and standard deviation of each channel, in [0, 1]."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def normalise(self, images: jax.Array) -> jax.Array:
-        """Uint8 pictures as float32 with mean 0 and standard deviation 1."""
+        """Uint8 images as float32 with mean 0 and standard deviation 1."""
         mean, std = jnp.asarray(self.mean), jnp.asarray(self.std)
         return (images.astype(jnp.float32) / 255.0 - mean) / std
 
@@ -141,7 +141,7 @@ def make_train_program(
         loss = optax.softmax_cross_entropy(logits, targets).mean()
         return loss, packings.statistics.pack(statistics)
 
-    parts_count = parts_of(network, recipe.batch_size)
+    parts_count = microbatches_count(network, recipe.batch_size)
 
     def gradients_of(
         trained: Tree, state: TrainState, images: jax.Array, labels: jax.Array, key: jax.Array
@@ -154,7 +154,7 @@ def make_train_program(
             (loss, _), gradients = whole(trained, state, *part)
             return loss, gradients
 
-        loss, gradients = in_parts(of_part, parts_count)(trained, images, labels, key)
+        loss, gradients = in_microbatches(of_part, parts_count)(trained, images, labels, key)
         return (loss, state.statistics), gradients
 
     def program(
@@ -164,7 +164,7 @@ def make_train_program(
             state: TrainState, batch: tuple[jax.Array, jax.Array]
         ) -> tuple[TrainState, jax.Array]:
             augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
-            pictures = augment(
+            images = augment(
                 pixels.normalise(batch[0]),
                 augment_key,
                 crop=recipe.crop_px,
@@ -175,9 +175,9 @@ def make_train_program(
             # be a sum over as many arrays of its whole length.
             trained = packings.trained.unpack(state.params)
             (loss, of_batch), gradients = gradients_of(
-                trained, state, pictures, batch[1], dropout_key
+                trained, state, images, batch[1], dropout_key
             )
-            statistics = moved_statistics(state.statistics, of_batch)
+            statistics = update_ema(state.statistics, of_batch)
             gradients = packings.trained.pack(gradients)
             updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
             params = optax.apply_updates(state.params, updates)
@@ -190,7 +190,7 @@ def make_train_program(
 
 
 def make_score_program(network: Network, pixels: Pixels) -> Callable[..., jax.Array]:
-    """A jitted function from (params, statistics, images) to the best class of each picture.
+    """A jitted function from (params, statistics, images) to the best class of each image.
 
     Images are uint8 (batch, height, width, channel); classes int32 (batch,).
     """

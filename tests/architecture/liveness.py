@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from dse.architecture import Architecture
-from dse.architecture.layers import Conv, Dense, Dropout, Fire, Layer, Shape
+from dse.architecture.primitives import Conv, Dense, Dropout, Fire, Layer, Shape
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Step:
 class Program:
     def __init__(self, architecture: Architecture) -> None:
         self.steps: list[Step] = []
-        self.sizes = {"picture": math.prod(architecture.input_shape)}
-        current = "picture"
+        self.sizes = {"image": math.prod(architecture.input_shape)}
+        current = "image"
         for layer in architecture.layers:
             current = self._add(layer, current)
         self.result = current
@@ -61,7 +61,7 @@ class Program:
 
     def peak(self) -> tuple[int, str]:
         """Most values held at once, and the layer of the first step that holds them."""
-        born, dies = {"picture": 0}, {self.result: len(self.steps)}
+        born, dies = {"image": 0}, {self.result: len(self.steps)}
         for time, step in enumerate(self.steps):
             born.setdefault(step.writes, time)
             for name in (*step.reads, step.writes):

@@ -8,9 +8,9 @@ import pytest
 
 from dse.architecture import build, make_candidate
 from dse.networks import build_network
-from dse.networks.weights import flat
 from dse.training import Recipe
 from dse.training.step import learning_rates
+from dse.weights.safetensors import flat
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[bench]'")
 
@@ -76,7 +76,7 @@ def test_crops_are_reflected_and_flips_mirror() -> None:
     padded = torch.nn.functional.pad(images.float(), (2, 2, 2, 2), mode="reflect").long()
     for _ in range(20):
         found = augmented(images, 2, True, generator)
-        for picture in range(2):
-            windows = [padded[picture, :, y : y + 5, x : x + 5] for y in range(5) for x in range(5)]
+        for image in range(2):
+            windows = [padded[image, :, y : y + 5, x : x + 5] for y in range(5) for x in range(5)]
             windows += [window.flip(2) for window in windows]
-            assert any(torch.equal(found[picture], window) for window in windows)
+            assert any(torch.equal(found[image], window) for window in windows)

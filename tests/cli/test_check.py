@@ -83,17 +83,17 @@ def test_settings_and_data_count(run, tmp_path):
     from PIL import Image
 
     for name in ("cat", "dog", "emu"):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
+        (tmp_path / "images" / name).mkdir(parents=True)
         for number in range(10):
-            picture = Image.new("RGB", (40, 40), (number, 0, 0))
-            picture.save(tmp_path / "pictures" / name / f"{number}.png")
+            image = Image.new("RGB", (40, 40), (number, 0, 0))
+            image.save(tmp_path / "images" / name / f"{number}.png")
     document = checked(
         run,
-        *("squeeze_ratio", "--data", "folder:pictures", "--image-size", 32),
+        *("squeeze_ratio", "--data", "folder:images", "--image-size", 32),
         *("--set", "squeeze_ratio=0.5", "--set", "base_e={range: [8, 16], step: 4}"),
     )
     assert document["data"] == {
-        "name": "pictures",
+        "name": "images",
         "input_shape": [32, 32, 3],
         "classes_count": 3,
     }
@@ -149,7 +149,7 @@ def test_report_for_people(run):
 def test_nothing_left_is_an_error_with_the_reason(run):
     result = run("check", "squeeze_ratio", "--set", "base_e=1", "--set", "squeeze_ratio=0.125")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "none of its 1 candidates is left for pictures of 8x8x1" in result.stderr
+    assert "none of its 1 candidates is left for images of 8x8x1" in result.stderr
     assert "rounds to an empty squeeze" in result.stderr
 
 

@@ -10,15 +10,14 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from dse.architecture import build, make_candidate
-from dse.compression import write_content
+from dse.compress.tuner import ImageTuner
 from dse.data import parse_data, prepare_data
-from dse.metadata import WeightsMetadata
-from dse.networks import load_weights, save_weights
-from dse.networks.weights import flat
-from dse.preprocessing import trained_preprocessing
 from dse.training import default_recipe
-from dse.training.loop import Seed, Trainer
-from dse.training.tuner import PictureTuner
+from dse.training.trainer import Seed, Trainer
+from dse.weights.dsz import write_content
+from dse.weights.metadata import WeightsMetadata
+from dse.weights.preprocessing import trained_preprocessing
+from dse.weights.safetensors import flat, load_weights, save_weights
 
 CANDIDATE = make_candidate(
     "squeezenet", {"base_e": 16, "incr_e": 8, "fire_modules": 2, "norm": "batch"}
@@ -108,17 +107,17 @@ def test_a_compressed_file_serves_as_weights(run, weights) -> None:
     assert described[0] == described[1]
     rng = np.random.default_rng(1)
     for name in ("3", "7"):
-        (folder := Path("pictures", name)).mkdir(parents=True)
+        (folder := Path("images", name)).mkdir(parents=True)
         for index in range(3):
             pixels = rng.integers(0, 256, (8, 8)).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{index}.png")
     found = [
-        json.loads(run("evaluate", file, "--data", "folder:pictures", "--json").stdout)
+        json.loads(run("evaluate", file, "--data", "folder:images", "--json").stdout)
         for file in (weights, "w.dsz")
     ]
     assert found[0]["top5_count"] == found[1]["top5_count"]
     scores = [
-        json.loads(run("predict", file, "pictures/3/0.png", "--json").stdout)["pictures"]
+        json.loads(run("predict", file, "images/3/0.png", "--json").stdout)["images"]
         for file in (weights, "w.dsz")
     ]
     assert scores[0] == scores[1]
@@ -139,7 +138,7 @@ def test_a_compressed_file_serves_as_weights(run, weights) -> None:
         (["--out", "w.dsz", "--max-loss", "0.5%"], "--max-loss has to measure accuracy"),
         (["--out", "w.dsz", "--max-loss", "0.5", "--data", "digits"], "half a point is 0.5%"),
         (["--out", "w.dsz", "--max-loss", "1%", "--bits", "4"], "goes without --bits"),
-        (["--out", "w.dsz", "--epochs", "3"], "--epochs: of training, which takes pictures"),
+        (["--out", "w.dsz", "--epochs", "3"], "--epochs: of training, which takes images"),
         (["--out", "w.dsz", "--density", "0.5", "--density", "0.4"], "was given already"),
         (["--out", "w.dsz", "--front"], "--front has to measure accuracy, so it takes --data"),
         (["--out", "w.dsz", "--front", "--data", "digits", "--bits", "4"], "goes without --bits"),
@@ -176,7 +175,7 @@ def test_files_that_are_not_what_they_should_be(run, weights) -> None:
     assert "gone.dsz: no such weights file" in result.stderr
 
 
-def test_pictures_of_something_else_are_refused(run, weights, tmp_path) -> None:
+def test_images_of_something_else_are_refused(run, weights, tmp_path) -> None:
     for name in ("cat", "dog"):
         (tmp_path / "pets" / name).mkdir(parents=True)
         for index in range(30):
@@ -191,7 +190,7 @@ def test_pictures_of_something_else_are_refused(run, weights, tmp_path) -> None:
     assert not list(Path().glob(".w.dsz*"))
 
 
-def test_other_pictures_of_the_same_kind_are_refused(run, weights) -> None:
+def test_other_images_of_the_same_kind_are_refused(run, weights) -> None:
     result = run("compress", weights, "--out", "w.dsz", "--data", "digits")
     assert result.exit_code == 2  # digits are scaled otherwise than these weights say
     assert "are not those that the weights were trained on" in result.stderr
@@ -238,7 +237,7 @@ def digits_weights(tmp_path) -> Path:
         input_shape=SHAPE,
         classes=data.classes,
         preprocessing=trained_preprocessing(SHAPE, data.mean, data.std),
-        extra={"data_fingerprint": data.fingerprint, "recipe": json.dumps(recipe.to_plain())},
+        extra={"data_fingerprint": data.fingerprint, "recipe": json.dumps(recipe.to_dict())},
     )
     path = tmp_path / "digits.safetensors"
     save_weights(path, trained.params, trained.statistics, metadata)
@@ -254,12 +253,12 @@ def test_training_between_the_stages(run, digits_weights, monkeypatch) -> None:
     def interrupted(path, content):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dse.compression.write_content", interrupted)
+    monkeypatch.setattr("dse.weights.dsz.write_content", interrupted)
     result = run(*options)
     assert result.exit_code == 130
     assert "the same command goes on from there" in result.stderr
     assert Path(".w.dsz.training").is_dir()
-    monkeypatch.setattr("dse.compression.write_content", written)
+    monkeypatch.setattr("dse.weights.dsz.write_content", written)
     result = run(*options)
     assert result.exit_code == 0, result.stderr
     assert "epoch" not in result.stderr  # nothing was trained again
@@ -270,7 +269,7 @@ def test_training_between_the_stages(run, digits_weights, monkeypatch) -> None:
     assert stages[2]["validation_accuracy"] > stages[0]["validation_accuracy"] - 0.1
     # What the file holds is what was scored.
     data = prepare_data(parse_data("digits"))
-    scorer = PictureTuner(build(CANDIDATE, SHAPE, 10), data, default_recipe("digits", SHAPE, 900),
+    scorer = ImageTuner(build(CANDIDATE, SHAPE, 10), data, default_recipe("digits", SHAPE, 900),
                           epochs=1)  # fmt: skip
     params, statistics, _ = load_weights(Path("w.dsz"))
     found = scorer.right(flat(params, statistics)).mean()
@@ -279,7 +278,7 @@ def test_training_between_the_stages(run, digits_weights, monkeypatch) -> None:
 
 
 @pytest.mark.slow
-def test_a_front_ends_in_a_file_a_table_and_pictures(run, digits_weights) -> None:
+def test_a_front_ends_in_a_file_a_table_and_images(run, digits_weights) -> None:
     options = ("compress", digits_weights, "--out", "w.dsz", "--data", "digits", "--front",
                "--epochs", "1", "--trainings", "1", "--max-loss", "5%", "--json")  # fmt: skip
     result = run(*options)

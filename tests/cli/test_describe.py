@@ -83,7 +83,7 @@ def test_family_starts_from_its_defaults_at_224_pixels(run):
     assert document["metaparameters"]["pools"] == ["conv1", "fire3"]
 
 
-def test_candidate_of_a_study_has_its_pictures_and_classes(run, toy_keys):
+def test_candidate_of_a_study_has_its_images_and_classes(run, toy_keys):
     document = described(run, f"toy/{toy_keys[0.25]}")
     assert document["candidate"] == toy_keys[0.25]
     assert (document["input_shape"], document["classes_count"]) == ([8, 8, 1], 10)
@@ -255,7 +255,7 @@ def test_one_worker_exchanges_nothing(run):
 
 
 def test_weights_file_is_described_from_its_header(run, tmp_path):
-    from tests.architecture.test_weights_header import CANDIDATE, write
+    from tests.weights.test_header import CANDIDATE, write
 
     (tmp_path / "deep").mkdir()
     write(tmp_path / "deep" / "Mine.safetensors")
@@ -289,7 +289,7 @@ def test_latency_is_measured_only_where_it_is_asked_for(run, monkeypatch):
     lines = [" ".join(line.split()) for line in run("describe", *args).stdout.splitlines()]
     assert "latency, median (95th percentile) 50 ms (99.9 ms) 12.5 ms (99.9 ms) 4x" in lines
     one = run("describe", "squeezenet_v1.0", "--latency").stdout
-    assert "median 12.5 ms, 95th percentile 99.9 ms; one picture, one CPU thread" in one
+    assert "median 12.5 ms, 95th percentile 99.9 ms; one image, one CPU thread" in one
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from PIL.Image import Exif
 
 from dse.architecture import build, make_candidate
 from dse.data import parse_data, prepare_data
-from dse.metadata import WeightsMetadata
-from dse.networks import save_weights
-from dse.preprocessing import Preprocessing, trained_preprocessing
-from tests.data.trees import write_picture
+from dse.weights.metadata import WeightsMetadata
+from dse.weights.preprocessing import Preprocessing, trained_preprocessing
+from dse.weights.safetensors import save_weights
+from tests.data.trees import write_image
 
 CLASSES = ("dark", "dusk", "gray", "grey", "pale", "light", "light")
 IDS = tuple(f"n{index}" for index in range(len(CLASSES)))
@@ -66,7 +66,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 def gray(path: Path, level: float, shape: tuple[int, int] = (4, 4)) -> Path:
-    write_picture(path, np.full((*shape, 1), round(255 * level), np.uint8))
+    write_image(path, np.full((*shape, 1), round(255 * level), np.uint8))
     return path
 
 
@@ -94,8 +94,8 @@ def test_accuracies_worked_out_by_hand(run, weights, tmp_path):
     assert found["directory"] == f"{tmp_path}/p"
     assert found["candidate"] == CANDIDATE.key
     assert found["broken"][0].startswith("dusk/e.png (")
-    assert "1 files are no pictures and are ignored" in result.stderr
-    assert "note: 1 of 5 pictures cannot be decoded and are left out: dusk/e.png (" in result.stderr
+    assert "1 files are no images and are ignored" in result.stderr
+    assert "note: 1 of 5 images cannot be decoded and are left out: dusk/e.png (" in result.stderr
 
 
 def test_the_test_part_is_taken_and_said(run, weights, tmp_path):
@@ -104,12 +104,12 @@ def test_the_test_part_is_taken_and_said(run, weights, tmp_path):
     result = run("evaluate", weights, "--data", f"folder:{tmp_path}/p")
     lines = result.stdout.splitlines()
     assert lines[0] == f"weights   {weights}: squeezenet {CANDIDATE.key}"
-    assert lines[1] == f"pictures  {tmp_path}/p/test: 1, in folders of 1 of 7 classes"
+    assert lines[1] == f"images  {tmp_path}/p/test: 1, in folders of 1 of 7 classes"
     assert lines[2].startswith("fed as    GRAY from 0 to 1, less (0)")
     assert lines[3].startswith("top-1     100.00% (1 of 1; 95%: 20.65% to 100.00%)")
 
 
-def test_the_test_pictures_of_a_source(run, tmp_path):
+def test_the_test_images_of_a_source(run, tmp_path):
     """Only the last layer's bias speaks: class 6 is the best, and 2 to 6 are the best five."""
     dataset = prepare_data(parse_data("digits"))
     architecture = build(CANDIDATE, dataset.input_shape, 10)
@@ -131,7 +131,7 @@ def test_the_test_pictures_of_a_source(run, tmp_path):
     assert found["top5_count"] == np.isin(labels, [2, 3, 4, 5, 6]).sum()
     assert found["directory"] is None
     text = run("evaluate", tmp_path / "d.safetensors", "--data", "digits").stdout
-    assert f"{len(labels)} test pictures of 10 classes" in text
+    assert f"{len(labels)} test images of 10 classes" in text
     refused = run("evaluate", tmp_path / "d.safetensors", "--data", "digits", "--classes", "c.csv")
     assert refused.exit_code == 2
     assert "--classes is for class folders; digits has classes of its own" in refused.stderr
@@ -146,7 +146,7 @@ def test_classes_by_a_class_file(run, weights, tmp_path):
     found = json.loads(run("evaluate", weights, *data).stdout)
     assert (found["top1_count"], found["top5_count"]) == (1, 2)
     result = run("predict", weights, tmp_path / "p" / "w5" / "a.png", *data[2:])
-    assert json.loads(result.stdout)["pictures"][0]["best"][0]["class"] == "name6"
+    assert json.loads(result.stdout)["images"][0]["best"][0]["class"] == "name6"
 
 
 def test_predictions_worked_out_by_hand(run, weights, tmp_path):
@@ -154,25 +154,25 @@ def test_predictions_worked_out_by_hand(run, weights, tmp_path):
     second = gray(tmp_path / "b.png", 0.0, (9, 7))
     result = run("predict", weights, first, second, "--json")
     found = json.loads(result.stdout)
-    assert [row["image"] for row in found["pictures"]] == [str(first), str(second)]
+    assert [row["image"] for row in found["images"]] == [str(first), str(second)]
     # White: i (2 - i / 6) + 20.
-    assert [row["index"] for row in found["pictures"][0]["best"]] == [6, 5, 4, 3, 2]
-    scores = [row["score"] for row in found["pictures"][0]["best"]]
+    assert [row["index"] for row in found["images"][0]["best"]] == [6, 5, 4, 3, 2]
+    scores = [row["score"] for row in found["images"][0]["best"]]
     np.testing.assert_allclose(scores, [26, 20 + 35 / 6, 20 + 16 / 3, 24.5, 20 + 10 / 3], rtol=1e-6)
-    assert found["pictures"][1]["best"][0] == {
+    assert found["images"][1]["best"][0] == {
         "index": 0,
         "id": "n0",
         "class": "dark",
         "score": 20.0,
     }
     lines = run("predict", weights, first).stdout.splitlines()
-    assert lines[0].split() == ["score", "index", "id", "class", "picture"]
+    assert lines[0].split() == ["score", "index", "id", "class", "image"]
     assert lines[1].split() == ["26.00", "6", "n6", "light", str(first)]
     assert lines[2].split() == ["25.83", "5", "n5", "light"]
     assert len(lines) == 6
 
 
-def test_broken_pictures_are_told_after_the_others(run, weights, tmp_path):
+def test_broken_images_are_told_after_the_others(run, weights, tmp_path):
     good = gray(tmp_path / "a.png", 1.0)
     (tmp_path / "b.png").write_bytes(b"text")
     result = run("predict", weights, "gone.png", good, tmp_path / "b.png")
@@ -191,13 +191,13 @@ def test_upright_turns_what_the_rule_passes_over(run, tmp_path):
     weights = saved(tmp_path / "w.safetensors", rule=rule)
     exif = Exif()
     exif[0x0112] = 6
-    picture = np.zeros((4, 8), np.uint8)
-    picture[:, 2:6] = 255
-    Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
+    image = np.zeros((4, 8), np.uint8)
+    image[:, 2:6] = 255
+    Image.fromarray(image).save(tmp_path / "a.png", exif=exif)
     lying = json.loads(run("predict", weights, tmp_path / "a.png", "--json").stdout)
     turned = json.loads(run("predict", weights, tmp_path / "a.png", "--upright", "--json").stdout)
-    assert lying["pictures"][0]["best"][0]["index"] == 6
-    assert turned["pictures"][0]["best"][0]["index"] == 3
+    assert lying["images"][0]["best"][0]["index"] == 6
+    assert turned["images"][0]["best"][0]["index"] == 3
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 from safetensors.numpy import load_file
 
 from dse.architecture import PRESETS, build
-from dse.compression import PUBLISHED_SHA256
 from dse.networks import load_network
-from dse.preprocessing import PREPROCESSINGS
-from tests.compression.encoder import random_file
+from dse.weights.deep_compression import PUBLISHED_SHA256
+from dse.weights.preprocessing import PREPROCESSINGS
+from tests.weights.encoder import random_file
 
 PRESET = PRESETS["squeezenet_v1.0"]
 ARCHITECTURE = build(PRESET.candidate, PRESET.input_shape, PRESET.classes_count)

@@ -10,7 +10,7 @@ import typer
 from dse import __version__
 from dse.cli.main import COMMANDS, app
 from dse.errors import DataError, StudyError, UsageError
-from tests.architecture.test_weights_header import write
+from tests.weights.test_header import write
 
 HEAVY = ("jax", "flax", "optax", "optuna", "pandas", "numpy", "matplotlib", "sklearn", "PIL")
 HEAVY += ("rich", "ruamel")

@@ -25,7 +25,7 @@ def _two_studies(toy_keys):
         (["--paper", "--out", "y.png"], ["y.png"]),
     ],
 )
-def test_paths_written_are_printed_and_hold_pictures(run, args, paths):
+def test_paths_written_are_printed_and_hold_figures(run, args, paths):
     result = run("plot", *args)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.splitlines() == paths

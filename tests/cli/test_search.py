@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from dse.architecture import build, cost, make_candidate
-from dse.report import read_trials
-from dse.report.answers import read_answer
-from dse.report.search_plots import SearchPictures
+from dse.report.search_plots import SearchFigures
+from dse.study.answer import read_answer
+from dse.study.table import read_trials
 
 RATIOS = [k / 8 for k in range(1, 9)]
 SPACE = f"""\
@@ -35,23 +35,23 @@ def params_count(ratio: float) -> int:
 @pytest.fixture(autouse=True)
 def _space(tmp_path, monkeypatch):
     monkeypatch.setenv("DSE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("DSE_FAKE_PICTURES", "359,359")
+    monkeypatch.setenv("DSE_FAKE_IMAGES", "359,359")
     Path("toy.yaml").write_text(SPACE)
 
 
 @pytest.fixture
-def pictures() -> None:
-    """Named by tests whose searches draw their pictures, which takes a second."""
+def images() -> None:
+    """Named by tests whose searches draw their images, which takes a second."""
 
 
 @pytest.fixture
 def search(run, fake_worker, fast_records, monkeypatch, request):
     """`dse search toy.yaml` with one worker and a small budget against a number.
 
-    Pictures are drawn for tests that name `pictures` alone.
+    Images are drawn for tests that name `images` alone.
     """
-    if "pictures" not in request.fixturenames:
-        drawn = SearchPictures((), ())
+    if "images" not in request.fixturenames:
+        drawn = SearchFigures((), ())
         monkeypatch.setattr("dse.report.search_plots.plot_search", lambda *_, **__: drawn)
 
     def search_it(*args, budget: str = "8trials", reference: str = "0.7"):
@@ -68,7 +68,7 @@ def jobs(monkeypatch) -> Path:
     return path
 
 
-def test_it_ends_with_the_answer_and_its_uncertainty(search, pictures):
+def test_it_ends_with_the_answer_and_its_uncertainty(search, images):
     result = search()
     assert result.exit_code == 0, result.output
     document = json.loads((FOLDER / "answer.json").read_text())
@@ -112,7 +112,7 @@ def test_progress_in_plain_lines(search):
     )
 
 
-def test_json_is_the_only_thing_on_stdout(search, pictures):
+def test_json_is_the_only_thing_on_stdout(search, images):
     document = json.loads(search("--json").stdout)
     plots = document.pop("plots")
     assert document == json.loads((FOLDER / "answer.json").read_text())
@@ -252,7 +252,7 @@ def test_a_dry_run_says_what_is_in_the_record(run, search):
     assert (FOLDER / "study.db").read_bytes() == before
 
 
-def test_nothing_qualifies_and_the_nearest_is_shown(search, pictures):
+def test_nothing_qualifies_and_the_nearest_is_shown(search, images):
     result = search(reference="0.95")
     assert result.exit_code == 0, result.output
     said = " ".join(result.stdout.split())

@@ -136,7 +136,7 @@ def test_plot_of_a_search_draws_all_of_it(run):
     )
 
 
-def test_plot_of_a_search_beside_another_or_beside_the_paper_is_one_picture(run):
+def test_plot_of_a_search_beside_another_or_beside_the_paper_is_one_image(run):
     shutil.copytree(write_search("found", answer()), "results/other")
     both, published = run("plot", "found", "other"), run("plot", "found", "--published")
     assert both.stdout.splitlines() == ["plots/found+other.png", "plots/found+other.svg"]

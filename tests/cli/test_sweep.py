@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dse.architecture import build, cost, make_candidate
-from dse.report import read_trials
+from dse.study.table import read_trials
 
 SPACE = """\
 schema: 1

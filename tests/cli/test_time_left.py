@@ -6,8 +6,8 @@ import pytest
 
 from dse.architecture import make_candidate
 from dse.cli.time_left import TimeLeft
-from dse.search.jobs import Job
-from dse.training import Measurement
+from dse.execution.job import Job
+from dse.study.measurement import Measurement
 
 A, B, C = (make_candidate("squeezenet", {"base_e": 8 * k}) for k in (1, 2, 3))
 EXPECTED_S = {A: 10.0, B: 20.0, C: 40.0}

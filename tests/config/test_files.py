@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from dse.config import (
     dump_yaml,
     load_space,
-    load_yaml_plain,
+    load_yaml_dict,
     shipped_spaces,
-    space_from_plain,
-    space_to_plain,
+    space_from_dict,
+    space_to_dict,
     yaml_text,
 )
 from dse.config.document import parse_document, plain_scalar
@@ -53,8 +53,8 @@ def test_plain_data_comes_back_as_it_was(data):
 
 @given(finite_spaces())
 def test_a_space_comes_back_as_it_was(space):
-    plain = parse_document(yaml_text(space_to_plain(space)), "text").data
-    back = space_from_plain(plain)
+    plain = parse_document(yaml_text(space_to_dict(space)), "text").data
+    back = space_from_dict(plain)
     assert back == space
     assert list(back.domains) == list(space.domains)
     assert back.key == space.key
@@ -63,13 +63,13 @@ def test_a_space_comes_back_as_it_was(space):
 @pytest.mark.parametrize("name", [name for name, _ in shipped_spaces()])
 def test_a_resolved_shipped_space_comes_back(name):
     space = load_space(dict(shipped_spaces())[name])
-    assert space_from_plain(space_to_plain(space)) == space
+    assert space_from_dict(space_to_dict(space)) == space
 
 
 def test_a_space_as_plain_data():
     domains = {"base_e": IntRange(8, 16, 8), "dropout": FloatRange(0.1, 0.4, log=True)}
     space = SearchSpace("s", "squeezenet", {**domains, "pools": Fixed(("conv1",))})
-    assert yaml_text(space_to_plain(space)) == (
+    assert yaml_text(space_to_dict(space)) == (
         "schema: 1\nname: s\nfamily: squeezenet\nmetaparameters:\n"
         "  base_e:\n    range: [8, 16]\n    step: 8\n"
         "  dropout:\n    range: [0.1, 0.4]\n    log: true\n"
@@ -79,13 +79,13 @@ def test_a_space_as_plain_data():
 
 def test_a_damaged_record_says_what_is_wrong():
     with pytest.raises(ConfigError) as caught:
-        space_from_plain({"schema": 1, "name": 3, "family": "squeezenet", "metaparameters": []})
+        space_from_dict({"schema": 1, "name": 3, "family": "squeezenet", "metaparameters": []})
     assert caught.value.problems == (
         "study.yaml: name is 3, but must be text",
         "study.yaml: metaparameters is [], but must be a mapping (lines of key: value)",
     )
     with pytest.raises(ConfigError, match=r"results/a/study\.yaml: the file is empty"):
-        space_from_plain(None, source="results/a/study.yaml")
+        space_from_dict(None, source="results/a/study.yaml")
 
 
 def test_numbers_of_yaml_1_2():
@@ -118,7 +118,7 @@ def test_a_written_file_reads_back_and_leaves_nothing_beside_it(tmp_path):
     path = tmp_path / "study.yaml"
     dump_yaml({"a": 1}, path)
     dump_yaml({"a": [0.1, (1, 2)], "b": {"text": "no"}}, path)
-    assert load_yaml_plain(path) == {"a": [0.1, [1, 2]], "b": {"text": "no"}}
+    assert load_yaml_dict(path) == {"a": [0.1, [1, 2]], "b": {"text": "no"}}
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -133,7 +133,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         dump_yaml({"a": 2}, path)
     assert str(caught.value) == f"{path}: cannot be written: No space left on device"
-    assert load_yaml_plain(path) == {"a": 1}
+    assert load_yaml_dict(path) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -148,7 +148,7 @@ def test_reading_a_bad_file_names_the_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text("a: 1\na: 2\nb: !x 3\n")
     with pytest.raises(ConfigError) as caught:
-        load_yaml_plain(Path("s.yaml"))
+        load_yaml_dict(Path("s.yaml"))
     assert caught.value.problems == (
         "s.yaml:2: a is there twice: on line 1 and on line 2; keep one",
         "s.yaml:3: the tag !x is not supported; only plain values are",
@@ -158,4 +158,4 @@ def test_reading_a_bad_file_names_the_line(tmp_path, monkeypatch):
 def test_windows_files_are_read(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_bytes(b"\xef\xbb\xbfa: 1\r\nb: [x,\r\n  y]\r\n")
-    assert load_yaml_plain(path) == {"a": 1, "b": ["x", "y"]}
+    assert load_yaml_dict(path) == {"a": 1, "b": ["x", "y"]}

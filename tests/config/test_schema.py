@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from dse.architecture import FAMILIES
-from dse.config import json_schema, load_yaml_plain, shipped_spaces, space_to_plain
+from dse.config import json_schema, load_yaml_dict, shipped_spaces, space_to_dict
 from tests.strategies import finite_spaces
 
 SCHEMA = json_schema()
@@ -88,12 +88,12 @@ def _bounds(schema: dict[str, Any], data: float) -> bool:
 
 @pytest.mark.parametrize("name", [name for name, _ in shipped_spaces()])
 def test_it_accepts_every_shipped_space(name):
-    assert valid(SCHEMA, load_yaml_plain(dict(shipped_spaces())[name]))
+    assert valid(SCHEMA, load_yaml_dict(dict(shipped_spaces())[name]))
 
 
 @given(finite_spaces())
 def test_it_accepts_what_a_space_is_written_as(space):
-    plain = json.loads(json.dumps(space_to_plain(space)))
+    plain = json.loads(json.dumps(space_to_dict(space)))
     del plain["name"]  # of the record, not of a file
     assert valid(SCHEMA, plain)
 

@@ -1,4 +1,4 @@
-"""Every shipped space loads, and holds candidates for pictures of every size."""
+"""Every shipped space loads, and holds candidates for images of every size."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ RNG = np.random.default_rng(0)
 def pictures(
     count: int, shape: tuple[int, int, int] = (7, 9, 3), dtype: type = np.uint8
 ) -> np.ndarray:
-    # Every value is there once in a picture of at most 256 values, so a window names its place.
+    # Every value is there once in a image of at most 256 values, so a window names its place.
     values = np.stack([RNG.permutation(np.prod(shape)) for _ in range(count)])
     return values.reshape(count, *shape).astype(dtype)
 
@@ -121,7 +121,7 @@ def test_inside_a_compiled_scan_it_is_the_same() -> None:
 
 def test_out_of_bounds() -> None:
     images = pictures(1)
-    with pytest.raises(DataError, match=r"crop is 7 pixels, but must be in \[0, 7\) for pictures"):
+    with pytest.raises(DataError, match=r"crop is 7 pixels, but must be in \[0, 7\) for images"):
         augment(images, jax.random.key(0), crop=7, flip=False, cutout=0)
     with pytest.raises(DataError, match=r"cutout is -1 pixels, but must be at least 0"):
         augment(images, jax.random.key(0), crop=0, flip=False, cutout=-1)

@@ -117,7 +117,7 @@ def test_a_copy_elsewhere_has_the_same_fingerprint(root: Path, cache: Path, tmp_
     assert here.fingerprint == there.fingerprint
 
 
-def test_a_changed_picture_a_new_one_or_another_class_name_are_other_data(
+def test_a_changed_image_a_new_one_or_another_class_name_are_other_data(
     root: Path, cache: Path
 ) -> None:
     fingerprints = [start(root, cache)[0].fingerprint]

@@ -22,7 +22,7 @@ from tests.data.trees import Labelled, cifar_files, small_archive, write_archive
 
 @dataclass(frozen=True)
 class Case:
-    """A source, what it holds, and how many pictures of each class go where."""
+    """A source, what it holds, and how many images of each class go where."""
 
     text: str
     held: Labelled

@@ -11,8 +11,8 @@ from PIL.Image import Exif
 from dse.data.decode import Rule, choose_rule, decode, decode_preprocessed, extensions
 from dse.data.source import silent
 from dse.errors import DataError
-from dse.preprocessing import Preprocessing, trained_preprocessing
-from tests.data.trees import random_picture, write_picture
+from dse.weights.preprocessing import Preprocessing, trained_preprocessing
+from tests.data.trees import random_image, write_image
 
 RNG = np.random.default_rng(0)
 
@@ -45,18 +45,18 @@ def slow_resize_and_crop(picture: np.ndarray, size: int) -> np.ndarray:
 def test_resize_and_crop_agree_with_the_slow_version(
     shape: tuple[int, ...], tmp_path: Path
 ) -> None:
-    picture = random_picture(RNG, shape)
-    write_picture(tmp_path / "a.png", picture)
+    picture = random_image(RNG, shape)
+    write_image(tmp_path / "a.png", picture)
     found = decode(tmp_path / "a.png", Rule((8, 8, shape[2]), resized=True))
     # Pillow rounds after each of the two passes.
     assert np.abs(found - slow_resize_and_crop(picture, 8)).max() <= 1.01
 
 
 def test_a_large_jpeg_is_shrunk_as_a_png_is(tmp_path: Path) -> None:
-    # A smooth picture: what remains is the difference of decoding at a smaller scale.
+    # A smooth image: what remains is the difference of decoding at a smaller scale.
     rows, columns = np.mgrid[0:300, 0:400]
     picture = np.stack([rows * 255 / 299, columns * 255 / 399, rows * 0 + 99], -1).astype(np.uint8)
-    write_picture(tmp_path / "a.png", picture)
+    write_image(tmp_path / "a.png", picture)
     Image.fromarray(picture).save(tmp_path / "a.jpg", quality=95)
     rule = Rule((32, 32, 3), resized=True)
     difference = decode(tmp_path / "a.png", rule).astype(int) - decode(tmp_path / "a.jpg", rule)
@@ -65,7 +65,7 @@ def test_a_large_jpeg_is_shrunk_as_a_png_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extension", ["png", "bmp", "tif", "ppm", "webp"])
 def test_lossless_formats_come_back_exactly(extension: str, tmp_path: Path) -> None:
-    picture = random_picture(RNG, (6, 4, 3))
+    picture = random_image(RNG, (6, 4, 3))
     Image.fromarray(picture).save(tmp_path / f"a.{extension}", lossless=True)
     found = decode(tmp_path / f"a.{extension}", Rule((6, 4, 3), resized=False))
     np.testing.assert_array_equal(found, picture)
@@ -73,7 +73,7 @@ def test_lossless_formats_come_back_exactly(extension: str, tmp_path: Path) -> N
 
 
 def test_the_exif_orientation_turns_the_picture(tmp_path: Path) -> None:
-    picture = random_picture(RNG, (2, 3, 3))
+    picture = random_image(RNG, (2, 3, 3))
     exif = Exif()
     exif[0x0112] = 6  # to be turned a quarter clockwise
     Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
@@ -83,7 +83,7 @@ def test_the_exif_orientation_turns_the_picture(tmp_path: Path) -> None:
 
 
 def test_a_turned_picture_is_cropped_in_its_middle(tmp_path: Path) -> None:
-    picture = random_picture(RNG, (8, 20, 3))
+    picture = random_image(RNG, (8, 20, 3))
     exif = Exif()
     exif[0x0112] = 8  # a quarter counterclockwise
     Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
@@ -131,7 +131,7 @@ def rule_of(
     tmp_path: Path, shapes: list[tuple[int, ...]], image_size: int | None = None
 ) -> tuple[Rule, tuple[str, ...]]:
     for index, shape in enumerate(shapes):
-        write_picture(tmp_path / f"{index}.png", random_picture(RNG, shape))
+        write_image(tmp_path / f"{index}.png", random_image(RNG, shape))
     paths = [str(tmp_path / f"{index}.png") for index in range(len(shapes))]
     return choose_rule(paths, image_size, silent)
 
@@ -150,7 +150,7 @@ def test_sizes_that_differ_are_resized_with_a_warning(tmp_path: Path) -> None:
     rule, warnings = rule_of(tmp_path, [(9, 7, 3)] * 300 + [(9, 8, 3)])
     assert rule == Rule((64, 64, 3), resized=True)
     assert warnings == (
-        "pictures differ in size (7x9 and 8x9): the shorter side is resized to 64 pixels and "
+        "images differ in size (7x9 and 8x9): the shorter side is resized to 64 pixels and "
         "the middle cropped; --image-size sets another size",
     )
 
@@ -159,7 +159,7 @@ def test_large_pictures_are_resized_with_a_warning(tmp_path: Path) -> None:
     assert rule_of(tmp_path, [(256, 256, 1)])[0] == Rule((256, 256, 1), resized=False)
     rule, warnings = rule_of(tmp_path, [(257, 40, 1)])
     assert rule == Rule((64, 64, 1), resized=True)
-    assert warnings[0].startswith("pictures are large (40x257): ")
+    assert warnings[0].startswith("images are large (40x257): ")
 
 
 def test_a_size_that_was_asked_for_needs_no_warning(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_size_that_was_asked_for_needs_no_warning(tmp_path: Path) -> None:
 
 def test_nothing_that_opens(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"text")
-    with pytest.raises(DataError, match=r"none of 1 pictures can be opened; the first is .*a\.png"):
+    with pytest.raises(DataError, match=r"none of 1 images can be opened; the first is .*a\.png"):
         choose_rule([str(tmp_path / "a.png")], None, silent)
 
 
@@ -190,8 +190,8 @@ CAFFE_LIKE = Preprocessing(
 
 
 def test_an_exact_resize_does_not_keep_the_aspect(tmp_path: Path) -> None:
-    picture = random_picture(RNG, (20, 13, 3))
-    write_picture(tmp_path / "a.png", picture)
+    picture = random_image(RNG, (20, 13, 3))
+    write_image(tmp_path / "a.png", picture)
     found = decode_preprocessed(tmp_path / "a.png", CAFFE_LIKE)
     resized = triangle(picture.astype(float), 8)
     resized = triangle(resized.swapaxes(0, 1), 10).swapaxes(0, 1)
@@ -203,8 +203,8 @@ def test_an_exact_resize_does_not_keep_the_aspect(tmp_path: Path) -> None:
 def test_a_resize_covers_what_is_no_square(
     shape: tuple[int, int], resized: tuple[int, int], tmp_path: Path
 ) -> None:
-    picture = random_picture(RNG, (*shape, 3))
-    write_picture(tmp_path / "a.png", picture)
+    picture = random_image(RNG, (*shape, 3))
+    write_image(tmp_path / "a.png", picture)
     rule = trained_preprocessing((8, 6, 3), [0] * 3, [1] * 3)
     found = decode_preprocessed(tmp_path / "a.png", rule)
     wanted = triangle(picture.astype(float), resized[0])
@@ -220,7 +220,7 @@ def test_ones_own_rule_gives_the_pixels_that_were_trained_on(
     path = tmp_path / "a.jpg"
     exif = Exif()
     exif[0x0112] = 6
-    Image.fromarray(random_picture(RNG, shape).squeeze()).save(path, exif=exif)
+    Image.fromarray(random_image(RNG, shape).squeeze()).save(path, exif=exif)
     for channels in (1, 3):
         rule = trained_preprocessing((8, 8, channels), [0] * channels, [1] * channels)
         np.testing.assert_array_equal(
@@ -234,7 +234,7 @@ def test_ones_own_rule_gives_the_pixels_that_were_trained_on(
 
 
 def test_published_rules_pass_over_the_orientation(tmp_path: Path) -> None:
-    picture = random_picture(RNG, (8, 10, 3))
+    picture = random_image(RNG, (8, 10, 3))
     exif = Exif()
     exif[0x0112] = 3  # upside down
     Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)

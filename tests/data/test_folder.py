@@ -37,16 +37,16 @@ def test_a_file_instead_of_a_folder(root: Path, cache: Path) -> None:
         prepared(root / "cat.png", cache)
 
 
-def test_no_pictures(root: Path, cache: Path) -> None:
+def test_no_images(root: Path, cache: Path) -> None:
     (root / "cat").mkdir()
     (root / "cat" / "notes.txt").write_text("none here")
-    with pytest.raises(DataError, match=r"pets holds no pictures in class folders; expected PATH/"):
+    with pytest.raises(DataError, match=r"pets holds no images in class folders; expected PATH/"):
         prepared(root, cache)
 
 
 def test_one_class(root: Path, cache: Path) -> None:
     write_classes(root, {"cat": 3})
-    with pytest.raises(DataError, match=r"pictures of one class only \(cat\); two class folders"):
+    with pytest.raises(DataError, match=r"images of one class only \(cat\); two class folders"):
         prepared(root, cache)
 
 
@@ -66,7 +66,7 @@ def test_a_class_that_is_tested_but_not_trained(root: Path, cache: Path) -> None
 def test_a_class_that_is_trained_but_not_tested_is_a_warning(root: Path, cache: Path) -> None:
     write_classes(root / "train", {"cat": 3, "dog": 3})
     write_classes(root / "test", {"cat": 3})
-    assert prepared(root, cache).warnings == (f"{root}/test has no pictures of dog",)
+    assert prepared(root, cache).warnings == (f"{root}/test has no images of dog",)
 
 
 def test_train_without_test(root: Path, cache: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_class_may_be_called_train(root: Path, cache: Path) -> None:
     assert prepared(root, cache).classes == ("test", "train", "tram")
 
 
-def test_too_few_pictures(root: Path, cache: Path) -> None:
+def test_too_few_images(root: Path, cache: Path) -> None:
     write_classes(root, {"cat": 9, "dog": 2})
     with pytest.raises(DataError, match=r"in each of train, test, validation: dog \(2\); every"):
         prepared(root, cache)
@@ -105,10 +105,10 @@ def test_hidden_and_other_files_are_passed_over(root: Path, cache: Path) -> None
     (root / "dog" / "labels.csv").write_text("")
     dataset = prepared(root, cache)
     assert dataset.classes == ("cat", "dog")
-    assert dataset.warnings == (f"{root}: 1 files are not pictures and are ignored",)
+    assert dataset.warnings == (f"{root}: 1 files are not images and are ignored",)
 
 
-def test_pictures_below_their_class(root: Path, cache: Path) -> None:
+def test_images_below_their_class(root: Path, cache: Path) -> None:
     held = write_classes(root, {"cat/black": 3, "cat/white": 4, "dog": 5}, extension="PNG")
     dataset = prepared(root, cache)
     assert dataset.classes == ("cat", "dog")
@@ -132,23 +132,23 @@ def test_names_that_are_not_text(root: Path, cache: Path) -> None:
     assert dataset.classes == ("c\ufffdat", "dog")
 
 
-def break_pictures(root: Path, count: int) -> None:
+def break_images(root: Path, count: int) -> None:
     for index in range(count):
         path = root / "cat" / f"{index:04d}.png"
         path.write_bytes(path.read_bytes()[:50])
 
 
-def test_a_few_broken_pictures_are_left_out_and_named(root: Path, cache: Path) -> None:
+def test_a_few_broken_images_are_left_out_and_named(root: Path, cache: Path) -> None:
     write_classes(root, {"cat": 150, "dog": 50}, shape=(2, 2, 3))
-    break_pictures(root, 2)
+    break_images(root, 2)
     dataset = prepared(root, cache)
     assert len(dataset.train) + len(dataset.validation) + len(dataset.test) == 198
     (warning,) = dataset.warnings
-    assert warning.startswith("2 of 200 pictures cannot be decoded: cat/000")
+    assert warning.startswith("2 of 200 images cannot be decoded: cat/000")
     assert "cat/0001.png (" in warning
     assert "cat/0000.png (" in warning
     assert warning.endswith("left out")
-    # What is left is what it would be without them; the labels have moved with the pictures.
+    # What is left is what it would be without them; the labels have moved with the images.
     for index in range(2):
         (root / "cat" / f"{index:04d}.png").unlink()
     clean = prepared(root, cache)
@@ -158,13 +158,13 @@ def test_a_few_broken_pictures_are_left_out_and_named(root: Path, cache: Path) -
     }
 
 
-def test_more_broken_pictures_than_the_share_are_an_error(root: Path, cache: Path) -> None:
+def test_more_broken_images_than_the_share_are_an_error(root: Path, cache: Path) -> None:
     write_classes(root, {"cat": 150, "dog": 50}, shape=(2, 2, 3))
-    break_pictures(root, 7)
+    break_images(root, 7)
     with pytest.raises(DataError) as caught:
         prepared(root, cache)
     message = str(caught.value)
-    assert message.startswith("7 of 200 pictures cannot be decoded: cat/")
+    assert message.startswith("7 of 200 images cannot be decoded: cat/")
     assert message.count(".png (") == 5
     assert message.endswith("and 2 more; up to 1% are left out, but not more: mend or remove them")
     assert list(cache.glob("pets-*")) == []
@@ -172,31 +172,31 @@ def test_more_broken_pictures_than_the_share_are_an_error(root: Path, cache: Pat
 
 def test_a_hopeless_folder_is_not_read_to_its_end(root: Path, cache: Path) -> None:
     write_classes(root, {"cat": 400, "dog": 200}, shape=(2, 2, 3))
-    break_pictures(root, 400)
-    with pytest.raises(DataError, match=r"^at least 1\d\d of 600 pictures cannot be decoded"):
+    break_images(root, 400)
+    with pytest.raises(DataError, match=r"^at least 1\d\d of 600 images cannot be decoded"):
         prepared(root, cache)
 
 
 def test_an_empty_file_and_one_of_another_kind_are_broken(root: Path, cache: Path) -> None:
     write_classes(root, {"cat": 5, "dog": 5})
     (root / "cat" / "empty.png").write_bytes(b"")
-    (root / "dog" / "text.jpg").write_text("not a picture")
-    with pytest.raises(DataError, match=r"2 of 12 pictures .*empty\.png \(cannot identify image"):
+    (root / "dog" / "text.jpg").write_text("not a image")
+    with pytest.raises(DataError, match=r"2 of 12 images .*empty\.png \(cannot identify image"):
         prepared(root, cache)
 
 
-def test_a_link_that_leads_nowhere_is_broken_and_a_pipe_is_no_picture(
+def test_a_link_that_leads_nowhere_is_broken_and_a_pipe_is_no_image(
     root: Path, cache: Path
 ) -> None:
     write_classes(root, {"cat": 5, "dog": 5})
     os.mkfifo(root / "cat" / "pipe.png")
-    assert prepared(root, cache).warnings == (f"{root}: 1 files are not pictures and are ignored",)
+    assert prepared(root, cache).warnings == (f"{root}: 1 files are not images and are ignored",)
     (root / "dog" / "gone.png").symlink_to(root / "nowhere.png")
-    with pytest.raises(DataError, match=r"1 of 11 pictures .*dog/gone\.png \(.*No such file"):
+    with pytest.raises(DataError, match=r"1 of 11 images .*dog/gone\.png \(.*No such file"):
         prepared(root, cache)
 
 
-def test_large_pictures_are_decoded_in_small_blocks(root: Path, cache: Path) -> None:
+def test_large_images_are_decoded_in_small_blocks(root: Path, cache: Path) -> None:
     held = write_classes(root, {"cat": 4, "dog": 4}, shape=(40, 40, 1))
     steps: list[int] = []
     dataset = prepare_data(
@@ -205,12 +205,12 @@ def test_large_pictures_are_decoded_in_small_blocks(root: Path, cache: Path) -> 
         progress=lambda stage, done, total: steps.append(done) if stage == "decoding" else None,
     )
     assert dataset.train.images.shape == (4, 1800, 1800, 1)
-    # 3.24 MB each: two to a block of 8 MiB; 4 + 2 + 2 pictures.
+    # 3.24 MB each: two to a block of 8 MiB; 4 + 2 + 2 images.
     assert steps == [2, 4, 6, 8]
     assert len(held) == 8
 
 
-def test_a_limit_does_not_change_the_size_of_pictures(root: Path, cache: Path) -> None:
+def test_a_limit_does_not_change_the_size_of_images(root: Path, cache: Path) -> None:
     write_classes(root, {"cat": 20, "dog": 20})
     write_classes(root, {"dog/large": 1}, shape=(9, 9, 3))
     assert prepared(root, cache).input_shape == (64, 64, 3)

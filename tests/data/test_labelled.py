@@ -14,13 +14,13 @@ PETS = ClassNames(("cat", "cow", "dog", "test", "train"), (), "pets.csv")
 
 def names(root: Path) -> list[tuple[str, int]]:
     tree = open_labelled(root, PETS)
-    return [(os.path.relpath(path, root), label) for path, label in tree.pictures()]
+    return [(os.path.relpath(path, root), label) for path, label in tree.images()]
 
 
 def test_one_level_of_folders(tmp_path: Path) -> None:
     write_classes(tmp_path, {"dog": 2, "cat/black": 1})
-    (tmp_path / "dog" / "notes.txt").write_text("no picture")
-    (tmp_path / "empty").mkdir()  # a folder without pictures need not be a class
+    (tmp_path / "dog" / "notes.txt").write_text("no image")
+    (tmp_path / "empty").mkdir()  # a folder without images need not be a class
     assert names(tmp_path) == [("cat/black/0000.png", 0), ("dog/0000.png", 2), ("dog/0001.png", 2)]
     tree = open_labelled(tmp_path, PETS)
     assert (tree.directory, tree.images_count, tree.ignored_count) == (tmp_path, 3, 1)
@@ -62,7 +62,7 @@ def test_what_is_no_tree(tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"cat\.png is a file; folder:PATH needs"):
         open_labelled(tmp_path / "cat.png", PETS)
-    with pytest.raises(DataError, match=r"holds no pictures in class folders; expected PATH/<cl"):
+    with pytest.raises(DataError, match=r"holds no images in class folders; expected PATH/<cl"):
         open_labelled(tmp_path, PETS)
 
 
@@ -77,4 +77,4 @@ def test_a_folder_whose_name_is_not_text(tmp_path: Path) -> None:
     os.rename(tmp_path / "cat", os.fsencode(tmp_path) + b"/c\xffat")
     classes = ClassNames(("c\ufffdat",), (), "x")
     tree = open_labelled(tmp_path, classes)
-    assert [(os.path.exists(path), label) for path, label in tree.pictures()] == [(True, 0)]
+    assert [(os.path.exists(path), label) for path, label in tree.images()] == [(True, 0)]

@@ -1,4 +1,4 @@
-"""Real pictures, where they lie beside the repository."""
+"""Real images, where they lie beside the repository."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ pytestmark = pytest.mark.data
 
 
 @pytest.mark.skipif(not IMAGENET.is_dir(), reason=f"needs {IMAGENET}")
-def test_imagenet_pictures_of_all_sizes_become_one(tmp_path: Path) -> None:
+def test_imagenet_images_of_all_sizes_become_one(tmp_path: Path) -> None:
     paths = sorted(IMAGENET.glob("*/*.JPEG"))
     for index, path in enumerate(paths):
-        folder = tmp_path / "pictures" / ("even" if index % 2 == 0 else "odd")
+        folder = tmp_path / "images" / ("even" if index % 2 == 0 else "odd")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / path.name).symlink_to(path)
     dataset = prepare_data(
-        parse_data(f"folder:{tmp_path / 'pictures'}"), cache_directory=tmp_path / "cache"
+        parse_data(f"folder:{tmp_path / 'images'}"), cache_directory=tmp_path / "cache"
     )
     assert dataset.input_shape == (64, 64, 3)
-    assert dataset.warnings[0].startswith("pictures differ in size (")
+    assert dataset.warnings[0].startswith("images differ in size (")
     # Of 50 in a class, 20% are tested on and 10% validated on.
     assert [len(s) for s in (dataset.train, dataset.validation, dataset.test)] == [70, 10, 20]
 
 
 @pytest.mark.skipif(not IMAGENET.is_dir(), reason=f"needs {IMAGENET}")
-def test_decoding_at_a_smaller_scale_hardly_changes_real_pictures() -> None:
+def test_decoding_at_a_smaller_scale_hardly_changes_real_images() -> None:
     rule = Rule((64, 64, 3), resized=True)
     differences = []
     for path in sorted(IMAGENET.glob("*/*.JPEG"))[:20]:
@@ -72,5 +72,5 @@ def test_a_part_of_cifar10_as_jpeg(tmp_path: Path) -> None:
     assert dataset.warnings == ()
     assert np.bincount(dataset.train.labels).tolist() == [18] * 10
     assert np.bincount(dataset.test.labels).tolist() == [20] * 10
-    # The means of all 50,000 are 0.4914, 0.4822, 0.4465; 180 pictures come near.
+    # The means of all 50,000 are 0.4914, 0.4822, 0.4465; 180 images come near.
     np.testing.assert_allclose(dataset.mean, [0.4914, 0.4822, 0.4465], atol=0.04)

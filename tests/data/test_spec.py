@@ -52,7 +52,7 @@ def test_a_path_is_made_absolute_and_may_hold_a_colon(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/somebody")
     assert parse_data("folder:a:b").path == tmp_path / "a:b"
-    assert parse_data("folder:~/pictures").path == Path("/home/somebody/pictures")
+    assert parse_data("folder:~/images").path == Path("/home/somebody/images")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_bare_folder_is_recognised(tmp_path: Path) -> None:
 def test_numbers_out_of_bounds_are_refused() -> None:
     with pytest.raises(DataError, match=r"image size is 0, but must be at least 1 pixel"):
         parse_data("folder:x", image_size=0)
-    with pytest.raises(DataError, match=r"training limit is 0, but must be at least 1 picture"):
+    with pytest.raises(DataError, match=r"training limit is 0, but must be at least 1 image"):
         parse_data("digits", train_limit=0)
     with pytest.raises(DataError, match=r"digits has one size; an image size \(16\) is for folder"):
         parse_data("digits", image_size=16)

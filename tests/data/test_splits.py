@@ -44,12 +44,12 @@ def test_counts_follow_the_rule_and_nothing_is_twice(counts: list[int], seed: in
             assert (labels[split[key]] == label).sum() == expected
 
 
-def test_a_new_picture_leaves_the_others_in_their_order() -> None:
+def test_a_new_image_leaves_the_others_in_their_order() -> None:
     labels, names, _ = named([30, 30])
     before = split_by_share(labels, names, SHARES, classes=CLASSES, seed=0)
     more = split_by_share(np.append(labels, 0), [*names, "0/new"], SHARES, classes=CLASSES, seed=0)
     moved = set(before["train"].tolist()) & set(more["test"].tolist())
-    assert moved == set()  # 31 pictures still give 6 to the test split: none comes from train
+    assert moved == set()  # 31 images still give 6 to the test split: none comes from train
     assert len(set(before["test"].tolist()) - set(more["test"].tolist())) <= 1
 
 
@@ -67,7 +67,7 @@ def test_a_smaller_limit_keeps_a_part_of_a_larger_one(
     assert set(kept_small.tolist()) <= set(kept_large.tolist())
     shares = np.bincount(labels[kept_small], minlength=len(classes)) / small
     true_shares = np.array(counts) / sum(counts)
-    # Every class is within one picture of every other's proportion.
+    # Every class is within one image of every other's proportion.
     assert np.abs(shares - true_shares).max() <= len(classes) / small
     assert (shares > 0).all()
 
@@ -80,11 +80,11 @@ def test_a_limit_of_a_multiple_of_the_classes_is_balanced() -> None:
 
 def test_a_limit_below_the_classes_is_refused() -> None:
     labels, names, _ = named([5, 5])
-    with pytest.raises(DataError, match=r"limit is 1, but must be at least 2: one picture of each"):
+    with pytest.raises(DataError, match=r"limit is 1, but must be at least 2: one image of each"):
         limit_train(np.arange(10), labels, names, limit=1, seed=0)
 
 
-def test_too_few_pictures_are_named_with_their_class() -> None:
+def test_too_few_images_are_named_with_their_class() -> None:
     labels, names, _ = named([2, 5])
     with pytest.raises(DataError, match=r"train, test, validation: ant \(2\); every class needs 3"):
         split_by_share(labels, names, SHARES, classes=CLASSES, seed=0)

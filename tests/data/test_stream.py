@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dse.data.stream import BLOCK_COUNT, Labelled, stream_batches
-from dse.preprocessing import trained_preprocessing
-from tests.data.trees import random_picture, write_picture
+from dse.weights.preprocessing import trained_preprocessing
+from tests.data.trees import random_image, write_image
 
 RULE = trained_preprocessing((6, 6, 3), [0.5] * 3, [1.0] * 3)
 
@@ -19,8 +19,8 @@ def pictures(tmp_path: Path) -> list[tuple[np.ndarray, Labelled]]:
     held = []
     for index in range(50):
         path = tmp_path / f"{index:02d}.png"
-        picture = random_picture(rng)
-        write_picture(path, picture)
+        picture = random_image(rng)
+        write_image(path, picture)
         held.append((picture, (str(path), index)))
     return held
 

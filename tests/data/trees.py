@@ -13,16 +13,16 @@ from PIL import Image
 
 from dse.data.cifar10 import Archive
 
-Labelled = list[tuple[np.ndarray, str]]  # picture (h, w, c) and class name
+Labelled = list[tuple[np.ndarray, str]]  # image (h, w, c) and class name
 
 
-def random_picture(rng: np.random.Generator, shape: tuple[int, ...] = (6, 6, 3)) -> np.ndarray:
+def random_image(rng: np.random.Generator, shape: tuple[int, ...] = (6, 6, 3)) -> np.ndarray:
     return rng.integers(0, 256, shape, dtype=np.uint8)
 
 
-def write_picture(path: Path, picture: np.ndarray) -> None:
+def write_image(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture.squeeze()).save(path)
+    Image.fromarray(image.squeeze()).save(path)
 
 
 def write_classes(
@@ -33,14 +33,14 @@ def write_classes(
     seed: int = 0,
     extension: str = "png",
 ) -> Labelled:
-    """`counts[name]` random pictures below root/name; returns what was written."""
+    """`counts[name]` random images below root/name; returns what was written."""
     rng = np.random.default_rng(seed)
     written: Labelled = []
     for name, count in counts.items():
         for index in range(count):
-            picture = random_picture(rng, shape)
-            write_picture(root / name / f"{index:04d}.{extension}", picture)
-            written.append((picture, name))
+            image = random_image(rng, shape)
+            write_image(root / name / f"{index:04d}.{extension}", image)
+            written.append((image, name))
     return written
 
 
@@ -55,9 +55,9 @@ def cifar_files(records_count: int, seed: int = 0) -> tuple[dict[str, bytes], La
     for name in names:
         content = b""
         for index in range(records_count):
-            picture = random_picture(rng, (32, 32, 3))
-            content += bytes([index % 10]) + picture.transpose(2, 0, 1).tobytes()
-            held.append((picture, classes[index % 10]))
+            image = random_image(rng, (32, 32, 3))
+            content += bytes([index % 10]) + image.transpose(2, 0, 1).tobytes()
+            held.append((image, classes[index % 10]))
         files[name] = content
     return files, held
 

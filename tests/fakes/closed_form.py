@@ -1,14 +1,14 @@
-"""Training by a formula: which pictures a candidate has right after so many epochs.
+"""Training by a formula: which images a candidate has right after so many epochs.
 
 A candidate's ceiling rises with its squeeze ratio (but every third ratio in sixteenths is bad
 for its size), and its accuracy rises with the epochs: `ceiling * (1 - 2**-epochs / 2)`. Of n
-pictures round(accuracy * n) are right, which ones turns with the replicate. A latency is a
+images round(accuracy * n) are right, which ones turns with the replicate. A latency is a
 millisecond times the squeeze ratio. Knobs are environment variables, so that they reach worker
 processes:
 
 DSE_FAKE_CEILINGS: JSON, ceiling by squeeze ratio ("network" for one without), in place of the
 formula's. DSE_FAKE_FAILS: JSON, by squeeze ratio the epochs at which training fails.
-DSE_FAKE_PICTURES: validation and test pictures, as `200,100`.
+DSE_FAKE_IMAGES: validation and test images, as `200,100`.
 DSE_FAKE_LOG: a file that gets a line of JSON for each job.
 """
 
@@ -20,7 +20,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-PICTURES = (200, 200)
+IMAGES = (200, 200)
 
 
 def name_of(job: dict[str, Any]) -> str:
@@ -41,7 +41,7 @@ def _ceiling(ratio: float) -> float:
 
 
 def right(count: int, share: float, replicate: int) -> list[bool]:
-    """Which of `count` pictures are right."""
+    """Which of `count` images are right."""
     wanted = round(share * count)
     return [(i * 7919 + 13 * replicate) % count < wanted for i in range(count)]
 
@@ -61,7 +61,7 @@ def answer(setup: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
     if log := os.environ.get("DSE_FAKE_LOG"):
         with Path(log).open("a") as file:
             file.write(json.dumps(job) + "\n")
-    validation_count, test_count = pictures()
+    validation_count, test_count = images()
     full, name, replicate = setup["recipe"]["epochs"], name_of(job), job["replicate"]
     epochs = job["epochs"] or full
     fails = json.loads(os.environ.get("DSE_FAKE_FAILS", "{}")).get(name)
@@ -81,13 +81,13 @@ def answer(setup: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
         "train_s": 2.0 * epochs,
         "compile_s": 1.0,
         "images_per_s": 100.0,
-        **({"latency_s": 0.001 * float(name)} if job.get("times_it") else {}),
+        **({"latency_s": 0.001 * float(name)} if job.get("measure_latency") else {}),
         **(of_test if setup["scores_test"] else {}),
     }
 
 
-def pictures() -> tuple[int, int]:
+def images() -> tuple[int, int]:
     """(validation, test)."""
-    text = os.environ.get("DSE_FAKE_PICTURES", "")
-    validation, test = map(int, text.split(",")) if text else PICTURES
+    text = os.environ.get("DSE_FAKE_IMAGES", "")
+    validation, test = map(int, text.split(",")) if text else IMAGES
     return validation, test

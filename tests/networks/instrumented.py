@@ -4,7 +4,7 @@ Every activation buffer comes from a `Memory`, which knows when the last referen
 gone, so that nothing here decides what lives: a buffer that a variable still names is still
 held. The conventions are those of docs/decisions/0004: activation, norm, dropout and the
 addition of a bypass write where they read; the expands of a fire module write into one
-buffer. Arithmetic goes picture row by picture row through scratch arrays made beforehand,
+buffer. Arithmetic goes image row by image row through scratch arrays made beforehand,
 so that what numpy allocates besides can be bounded too (`tracemalloc`).
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from dse.architecture import Architecture
-from dse.architecture.layers import (
+from dse.architecture.primitives import (
     Conv,
     Dense,
     Dropout,
@@ -65,7 +65,7 @@ class Run:
     """The most that numpy had allocated at once since the start, views and scratch included."""
 
 
-def run(architecture: Architecture, arrays: Arrays, picture: np.ndarray) -> Run:
+def run(architecture: Architecture, arrays: Arrays, image: np.ndarray) -> Run:
     memory, scratch = Memory(), _scratch(architecture)
     steps: dict[type[Layer], Callable[..., np.ndarray]] = {
         Conv: _conv_layer,
@@ -81,7 +81,7 @@ def run(architecture: Architecture, arrays: Arrays, picture: np.ndarray) -> Run:
         # The only reference to a layer's input is in this list: the step takes it out, so
         # that it can be gone before the layer ends.
         held = [memory.empty(architecture.input_shape)]
-        held[0][...] = picture
+        held[0][...] = image
         for layer in architecture.layers:
             memory.layer = layer.name
             if not isinstance(layer, Dropout):  # nothing at inference, in place

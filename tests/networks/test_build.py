@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dse.architecture.architecture import Architecture, Chain
-from dse.architecture.layers import (
+from dse.architecture.primitives import (
     Bypass,
     Conv,
     Dense,
@@ -21,7 +21,7 @@ from dse.architecture.layers import (
     Norm,
     Shape,
 )
-from dse.networks import build_network, moved_statistics
+from dse.networks import build_network, update_ema
 
 
 def architecture(input_shape: Shape, *layers: tuple[Any, str, dict[str, Any]]) -> Architecture:
@@ -48,7 +48,7 @@ FIRE = {
     },
 }
 # Pixels (x0, x1): (1, 0) (4, 2) / (0, 3) (5, 1): s = 2 1 / 0 4.
-PICTURE = [[[1.0, 0.0], [4.0, 2.0]], [[0.0, 3.0], [5.0, 1.0]]]
+IMAGE = [[[1.0, 0.0], [4.0, 2.0]], [[0.0, 3.0], [5.0, 1.0]]]
 # expand1x1: 2·2-3=1, 2·1-3<0 / <0, 2·4-3=5.
 # expand3x3, pixel (row, column), above 1, left 2, centre 1, right -3, below -1, below right 1:
 #   (0,0): 2 - 3·1 - 0 + 4 + 1 = 4        (0,1): 2·2 + 1 - 4 + 1 = 2
@@ -63,7 +63,7 @@ BYPASSED = [[[12.0, 4.0], [16.0, 0.0]], [[13.0, -3.0], [21.0, 5.0]]]
     ("bypass", "wanted"),
     [
         ("none", np.array(EXPANDED)),
-        ("simple", np.array(EXPANDED) + np.array(PICTURE)),
+        ("simple", np.array(EXPANDED) + np.array(IMAGE)),
         ("complex", np.array(BYPASSED)),
     ],
 )
@@ -71,7 +71,7 @@ def test_fire_by_hand(bypass: Bypass, wanted: np.ndarray) -> None:
     parts = FIRE | ({"bypass": BYPASS} if bypass == "complex" else {})
     params = {"fire2": jax.tree.map(jnp.array, parts, is_leaf=lambda p: isinstance(p, list))}
     network = build_network(one_fire(bypass))
-    scores, statistics = network.apply(params, {}, jnp.array([PICTURE]), train=True)
+    scores, statistics = network.apply(params, {}, jnp.array([IMAGE]), train=True)
     assert scores.reshape(2, 2, 2).tolist() == wanted.tolist()
     assert statistics == {}
 
@@ -87,7 +87,7 @@ SMALL = architecture(
 )
 
 
-def pictures(count: int) -> jax.Array:
+def images(count: int) -> jax.Array:
     rng = np.random.default_rng(0)
     return jnp.asarray(rng.standard_normal((count, *SMALL.input_shape), np.float32))
 
@@ -95,10 +95,10 @@ def pictures(count: int) -> jax.Array:
 def test_statistics_move_by_a_tenth_towards_the_batch() -> None:
     network = build_network(SMALL)
     params, statistics = network.init(jax.random.key(3))
-    x = pictures(4)
+    x = images(4)
     apply = jax.jit(network.apply, static_argnames="train")
     _, batch = apply(params, statistics, x, train=True, dropout_key=jax.random.key(0))
-    after = moved_statistics(statistics, batch)
+    after = update_ema(statistics, batch)
     first = jax.lax.conv_general_dilated(
         x, params["conv1"]["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
@@ -166,7 +166,7 @@ def test_dropout_keeps_the_expected_value_and_needs_a_key() -> None:
         network.apply({}, {}, x, train=True)
 
 
-def test_pictures_of_another_shape_are_refused() -> None:
+def test_images_of_another_shape_are_refused() -> None:
     network = build_network(SMALL)
     params, statistics = network.init(jax.random.key(0))
     with pytest.raises(ValueError, match=r"must be \(batch, 8, 8, 3\), but got \(2, 9, 8, 3\)"):
@@ -191,5 +191,5 @@ def test_a_second_step_does_not_trace_again() -> None:
         return jax.tree.map(lambda p, g: p - g, params, gradient), after
 
     for _ in range(2):
-        params, statistics = step(params, statistics, pictures(4))
+        params, statistics = step(params, statistics, images(4))
     assert len(traces) == 1

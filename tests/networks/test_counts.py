@@ -49,7 +49,7 @@ def test_presets_count_as_their_networks(name: str) -> None:
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(squeezenet_candidates_with_input())
-def test_pictures_go_through_the_arrays(drawn: tuple[Candidate, Shape]) -> None:
+def test_images_go_through_the_arrays(drawn: tuple[Candidate, Shape]) -> None:
     candidate, input_shape = drawn
     network = build_network(build(candidate, input_shape, 7))
     images = jax.ShapeDtypeStruct((2, *input_shape), jnp.float32)

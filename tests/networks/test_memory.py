@@ -18,7 +18,7 @@ PUBLISHED = {
     "AlexNet": ("alexnet", {}),
 }
 # numpy's buffers for strided operands (8,192 values each, three of them) and Python's own
-# objects, however large the picture is.
+# objects, however large the image is.
 OVERHEAD_BYTES = 128 * 1024
 
 
@@ -38,10 +38,10 @@ def test_the_stated_peak_is_what_a_layer_by_layer_execution_holds(name: str) -> 
     params, statistics = network.init(jax.random.key(0))
     # Means off zero; variances about those that first kernels give, a sixth of He's.
     statistics = jax.tree.map(lambda value: value / 6 + 0.02, statistics)
-    picture = np.random.default_rng(0).normal(size=architecture.input_shape).astype(np.float32)
+    image = np.random.default_rng(0).normal(size=architecture.input_shape).astype(np.float32)
     arrays = instrumented.flat(params) | instrumented.flat(statistics)
 
-    found = instrumented.run(architecture, arrays, picture)
+    found = instrumented.run(architecture, arrays, image)
 
     stated = cost(architecture)
     assert found.peak_bytes <= stated.peak_activation_bytes <= 1.1 * found.peak_bytes
@@ -51,7 +51,7 @@ def test_the_stated_peak_is_what_a_layer_by_layer_execution_holds(name: str) -> 
     # And it is the network: the same scores, which are not all zero.
     assert np.ptp(found.scores) > 1e-3
     scores = jax.jit(lambda p, s, x: network.apply(p, s, x, train=False)[0])(
-        params, statistics, jnp.asarray(picture)[None]
+        params, statistics, jnp.asarray(image)[None]
     )
     np.testing.assert_allclose(
         found.scores, scores[0], rtol=1e-3, atol=1e-4 * float(jnp.abs(scores).max())

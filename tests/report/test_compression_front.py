@@ -1,4 +1,4 @@
-"""The table of a compression's front, and its picture."""
+"""The table of a compression's front, and its image."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_the_table_says_what_was_tried(write) -> None:
     assert (table.given, table.max_loss) == (0.95, 0.01)
 
 
-def test_the_picture_says_what_it_shows(write) -> None:
+def test_the_image_says_what_it_shows(write) -> None:
     text = "\n".join(words(write(DOCUMENT)))
     # 7,999 / 1,000 is never rounded up.
     assert "1,000 bytes\n7.9× smaller than float32\n800× smaller than AlexNet" in text

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from dse.report import StudyTable, read_trials
+from dse.report import StudyTable
 from dse.report.hypervolume import hypervolume_curve
+from dse.study.table import read_trials
 from tests.report.searches import SEARCH_HEADER, search_row, small_search
 
 INFO = {"data": {"name": "digits", "classes": list("0123456789")}}

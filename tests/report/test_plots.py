@@ -9,7 +9,7 @@ import pytest
 from matplotlib.text import Text
 
 from dse.errors import ObjectiveError, StudyError
-from dse.report import StudyTable, plot_accuracy_against_size, read_trials
+from dse.report import StudyTable, plot_accuracy_against_size
 from dse.report.canvas import style
 from dse.report.captions import captions, title
 from dse.report.labels import draw_labels
@@ -17,6 +17,7 @@ from dse.report.marks import front_corners
 from dse.report.plots import accuracy_figure
 from dse.report.published import published_beside
 from dse.report.series import make_series
+from dse.study.table import read_trials
 from tests.report.rows import row
 
 INFO = {

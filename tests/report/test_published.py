@@ -19,8 +19,8 @@ from dse.report.published import (
     read_published,
 )
 from dse.report.tables import StudyTable
-from dse.report.trials import read_trials
 from dse.space import survey
+from dse.study.table import read_trials
 from tests.report.rows import row
 
 SQUEEZE_RATIO = {

@@ -10,8 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 from dse.errors import ObjectiveError, StudyError
-from dse.report import StudyTable, front_table, plot_accuracy_against_size, read_trials, summarise
-from dse.report.answers import read_answer
+from dse.report import StudyTable, front_table, plot_accuracy_against_size, summarise
 from dse.report.canvas import style
 from dse.report.captions import captions
 from dse.report.formats import times_text
@@ -22,6 +21,8 @@ from dse.report.parallel import parallel_figure
 from dse.report.search_front import search_front_figure, stopped_trials
 from dse.report.search_plots import plot_search, plot_search_front
 from dse.report.series import make_series
+from dse.study.answer import read_answer
+from dse.study.table import read_trials
 from tests.report.searches import (
     SEARCH_HEADER,
     answer,
@@ -78,7 +79,7 @@ def words_of(figure):
     return " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
 
 
-def test_stopped_trials_enter_no_table_and_no_picture_of_finished_ones(study):
+def test_stopped_trials_enter_no_table_and_no_figure_of_finished_ones(study):
     small = study(small_search())
     summary = summarise(small.trials).set_index("candidate")
     assert summary["seeds_count"].tolist() == [2, 0, 1, 0, 1]
@@ -119,7 +120,7 @@ def test_the_front_by_its_artists(study, as_answer):
     assert "Fewest parameters at alexnet level: digits, 9 epochs, 1 to 2 seeds" in words
     assert "1,000 parameters 128× fewer than alexnet" in words
     assert "alexnet, 128,500 parameters: 71.00% (band: 95% of the mean, 70.20 to 71.80%" in words
-    assert "stopped after 1 to 3 epochs; 2 of them below the picture" in words
+    assert "stopped after 1 to 3 epochs; 2 of them below the figure" in words
     assert "less the margin" not in words
 
 
@@ -291,13 +292,13 @@ def test_no_text_is_clipped_and_no_two_texts_overlap(study, as_answer, size):
                 assert apart, (table.name, first, second)
 
 
-def test_a_search_gets_its_pictures_or_the_reason(study, as_answer, tmp_path):
-    pictures = plot_search(study(big_search(), "big"), as_answer(answer()), tmp_path / "p")
+def test_a_search_gets_its_figures_or_the_reason(study, as_answer, tmp_path):
+    figures = plot_search(study(big_search(), "big"), as_answer(answer()), tmp_path / "p")
     stems = ("big", "big-hypervolume", "big-importance", "big-parallel")
-    assert [path.name for path in pictures.paths] == [
+    assert [path.name for path in figures.paths] == [
         f"{stem}{suffix}" for stem in stems for suffix in (".png", ".svg")
     ]
-    assert pictures.notes == ()
+    assert figures.notes == ()
     small = plot_search(study(small_search()), None, tmp_path, size="macs")
     assert [path.name for path in small.paths][::2] == [
         *("small-macs.png", "small-macs-hypervolume.png", "small-macs-parallel.png")

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from dse.errors import ObjectiveError
-from dse.report import front_table, metaparameters, read_trials, summarise, varying
+from dse.report import front_table, metaparameters, summarise, varying
+from dse.study.table import read_trials
 from tests.report.rows import row
 
 

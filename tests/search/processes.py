@@ -53,7 +53,7 @@ def workers_of(pid: int) -> list[int]:
     """Child processes of `pid` that are workers."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     lines = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
-    return [child for child, line in lines.items() if b"dse.search.worker" in line]
+    return [child for child, line in lines.items() if b"dse.execution.worker" in line]
 
 
 def alive(pid: int) -> bool:

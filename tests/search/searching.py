@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 
 from dse.data import Dataset, Split
+from dse.execution.job import Ended, EpochDone, Started
 from dse.search.budget import parse_budget
-from dse.search.jobs import Ended, EpochDone, Started
 from dse.search.reference import Reference
 from dse.search.rungs import Ladder
 from dse.search.search import Search, run_search
 from dse.space import Categorical, Fixed, SearchSpace
 from dse.space.pool import make_pool
-from dse.training import Measurement, Recipe
-from tests.fakes.closed_form import PICTURES, answer
+from dse.study.measurement import Measurement
+from dse.training import Recipe
+from tests.fakes.closed_form import IMAGES, answer
 
 RATIOS = tuple(k / 16 for k in range(1, 17))
 RECIPE = Recipe(epochs=9, batch_size=10, crop_px=0, flip=False)
@@ -43,10 +44,10 @@ def search(budget: str = "8trials", **changes: Any) -> Search:
 
 
 def dataset(tmp_path: Path, **changes: Any) -> Dataset:
-    """Ten classes of 8x8x1, with as many pictures as the closed form has."""
+    """Ten classes of 8x8x1, with as many images as the closed form has."""
     validation, test = (
         Split(np.zeros((count, 8, 8, 1), np.uint8), (np.arange(count) % 10).astype(np.int32))
-        for count in PICTURES
+        for count in IMAGES
     )
     values: dict[str, Any] = {
         "name": "blank",
@@ -98,7 +99,7 @@ class InProcess:
                 return
             yield Started(job, 0)
             yield EpochDone(job, 0, 1, 0.5)
-            plain = answer(self.setup.to_plain(), job.to_plain())
+            plain = answer(self.setup.to_dict(), job.to_dict())
             yield Ended(job, 0, Measurement(**plain))
 
 

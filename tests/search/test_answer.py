@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from dse.architecture import build, make_candidate
+from dse.compress.compress import CompressionPlan, compress_network
+from dse.compress.tuner import NoImages
 from dse.errors import StudyError
-from dse.metadata import WeightsMetadata
-from dse.networks import save_weights
-from dse.preprocessing import trained_preprocessing
-from dse.report.answers import read_answer
+from dse.execution.job import Job
 from dse.report.search_front import callout
-from dse.report.trials import read_trials
 from dse.search.answer import compressed_bytes
-from dse.search.jobs import Job
 from dse.search.reference import Reference, Replicate
-from dse.training import unpack_bits
-from dse.training.compress import CompressionPlan, compress_network
-from dse.training.tuner import NoPictures
+from dse.study.answer import read_answer
+from dse.study.measurement import unpack_bits
+from dse.study.table import read_trials
+from dse.weights.metadata import WeightsMetadata
+from dse.weights.preprocessing import trained_preprocessing
+from dse.weights.safetensors import save_weights
 from tests.fakes.closed_form import accuracy, right
 from tests.search.searching import document, ended, pool, run, search
 
@@ -80,18 +80,18 @@ def test_the_smallest_that_is_clearly_level_is_the_answer(tmp_path, in_process, 
     assert found["cost"]["trials"] == len(frame)
 
 
-def test_the_difference_is_that_of_the_judging_half(tmp_path, in_process, ceilings):
+def test_the_difference_is_that_of_the_confirmation_half(tmp_path, in_process, ceilings):
     ceilings({0.25: 0.9})
     result, _ = run(search("16trials"), tmp_path, network(0.7))
     found = document(result)
-    from dse.search.halves import judging_half
+    from dse.search.halves import confirmation_half
 
-    mask = judging_half(200)
+    mask = confirmation_half(200)
     share = accuracy("0.25", 9)
     ours = np.mean([np.array(right(200, share, r))[mask].mean() for r in (1, 2, 3)])
     theirs = np.mean([np.array(right(200, 0.7, r))[mask].mean() for r in (0, 1, 2)])
     assert found["answer"]["difference"] == pytest.approx(ours - theirs)
-    assert found["judging_pictures"] == 100
+    assert found["confirmation_images"] == 100
     assert found["answer"]["times_fewer"] == 10**6 / found["answer"]["params_count"]
     assert found["reference"]["validation_accuracy"] == pytest.approx(0.7)
     assert found["reference"]["seeds"] == pytest.approx([0.7] * 3)
@@ -106,7 +106,7 @@ def test_nothing_qualifies(tmp_path, in_process, ceilings):
     assert found["nearest"]["metaparameters"]["squeeze_ratio"] == 0.5
     assert found["nearest"]["test_accuracy"] is None
     assert found["nearest"]["difference"] < 0
-    assert scored(events) == [], "the test pictures are looked at for an answer alone"
+    assert scored(events) == [], "the test images are looked at for an answer alone"
     answer = read_answer(result.answer_path)
     assert (answer.found, answer.answer) == (False, None)
     assert answer.nearest.seeds_count == found["nearest"]["seeds_count"] > 0
@@ -121,7 +121,7 @@ def test_a_margin_and_the_claim_may_change_without_new_training(tmp_path, in_pro
     assert {replicate for _, replicate, _, _ in ended(events)} <= {1, 2, 3}
 
 
-def test_the_test_pictures_are_scored_once(tmp_path, in_process, ceilings):
+def test_the_test_images_are_scored_once(tmp_path, in_process, ceilings):
     ceilings({0.25: 0.9, 0.5: 0.95})
     first, events = run(search("16trials"), tmp_path)
     assert len(scored(events)) == 3
@@ -215,10 +215,10 @@ def test_every_candidate_fails(tmp_path, in_process, monkeypatch):
     assert read_trials(path)["status"].tolist() == ["failed"] * 4
 
 
-def test_right_pictures_of_the_test_are_kept(tmp_path, in_process, ceilings):
+def test_right_images_of_the_test_are_kept(tmp_path, in_process, ceilings):
     import optuna
 
-    from dse.search.trials import TESTED
+    from dse.study.record import TESTED
 
     ceilings({0.25: 0.9})
     result, _ = run(search("16trials"), tmp_path)
@@ -254,5 +254,5 @@ def test_the_bytes_are_those_that_dse_compress_would_write(tmp_path):
     assert compressed_bytes(known, trials) is None
     save_weights(tmp_path / "weights" / Job(candidate, 2).weights_name, arrays, {}, metadata)
     plan = CompressionPlan(bits=6)
-    content = compress_network(arrays, metadata, plan, NoPictures()).content
+    content = compress_network(arrays, metadata, plan, NoImages()).content
     assert compressed_bytes(known, trials) == len(content)

@@ -4,7 +4,7 @@ import numpy as np
 
 from dse.search.columns import Columns
 from dse.search.rungs import Ladder
-from tests.search.test_record import FAILED, add, ask, fill, opened
+from tests.study.test_record import FAILED, add, ask, fill, opened
 
 LADDER, OBJECTIVES = Ladder((1, 3, 9)), ("params_count", "macs")
 

@@ -7,7 +7,7 @@ from dse.search.rungs import Ladder
 from dse.training import Recipe
 
 RECIPE = Recipe(epochs=10)
-PER_EPOCH = 1 / TRAIN_S_PER_IMAGE  # so many pictures take a second an epoch, without MACs: 6,667
+PER_EPOCH = 1 / TRAIN_S_PER_IMAGE  # so many images take a second an epoch, without MACs: 6,667
 
 
 def test_a_rung_goes_where_it_takes_more_than_two_fifths_of_all_with_compilation():

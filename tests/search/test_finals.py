@@ -12,7 +12,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from dse.comparison import compare
 from dse.errors import ObjectiveError
 from dse.search.finals import (
     Finalist,
@@ -20,21 +19,22 @@ from dse.search.finals import (
     decide,
     next_seeds,
     order_of_tests,
-    steering_noise,
+    selection_noise,
 )
+from dse.stats.comparison import compare
 
 NAN = math.nan
-PICTURES = 400
+IMAGES = 400
 
 
 def replicates(accuracy: float, seeds: int) -> np.ndarray:
-    """Right on the first pictures, one more or less from seed to seed."""
-    right = [round(accuracy * PICTURES) + change for change in (0, 1, -1, 2, -2)[:seeds]]
-    return np.arange(PICTURES) < np.array(right, dtype=int).reshape(-1, 1)
+    """Right on the first images, one more or less from seed to seed."""
+    right = [round(accuracy * IMAGES) + change for change in (0, 1, -1, 2, -2)[:seeds]]
+    return np.arange(IMAGES) < np.array(right, dtype=int).reshape(-1, 1)
 
 
-def finalist(key: str, size: float, steering: float, judged: float, seeds: int) -> Finalist:
-    return Finalist(key, (size,), steering, replicates(judged, seeds))
+def finalist(key: str, size: float, selection: float, judged: float, seeds: int) -> Finalist:
+    return Finalist(key, (size,), selection, replicates(judged, seeds))
 
 
 REFERENCE = replicates(0.80, 5)
@@ -72,9 +72,9 @@ def test_of_equally_small_candidates_the_second_objective_and_then_accuracy_deci
     assert chosen == [2, 1, 0]
 
 
-def test_steering_noise_is_the_binomial_one_and_never_zero():
-    assert steering_noise(0.8, 2500) == pytest.approx(0.008)
-    assert steering_noise(1.0, 100) == pytest.approx(0.01)
+def test_selection_noise_is_the_binomial_one_and_never_zero():
+    assert selection_noise(0.8, 2500) == pytest.approx(0.008)
+    assert selection_noise(1.0, 100) == pytest.approx(0.01)
 
 
 def test_tests_go_from_the_most_accurate_in_the_search_to_the_least_whatever_is_judged():
@@ -181,7 +181,7 @@ def test_a_number_or_a_single_replicate_is_a_reference(reference):
 
 @pytest.mark.parametrize(("reference", "answer"), [(0.0, 0), (1.0, None)])
 def test_the_extreme_numbers_are_references(reference, answer):
-    perfect = Finalist("a", (10,), 1.0, np.ones((5, PICTURES), dtype=bool))
+    perfect = Finalist("a", (10,), 1.0, np.ones((5, IMAGES), dtype=bool))
     assert decide([perfect], reference).answer == answer
     assert next_seeds([replace(perfect, correct=perfect.correct[:1])], reference)
 
@@ -225,7 +225,7 @@ def benchmark() -> ModuleType:
 
 
 def false_claims(benchmark: ModuleType, truth: str, repetitions: int, **settings) -> int:
-    scenario = benchmark.Scenario("test", truth, **{"pictures_count": 135, **settings})
+    scenario = benchmark.Scenario("test", truth, **{"images_count": 135, **settings})
     count = 0
     for repetition in range(repetitions):
         search = benchmark.simulate(scenario, np.random.default_rng([11, repetition]))
@@ -250,17 +250,17 @@ def test_false_claims_stay_rare_with_a_margin_and_against_a_number(benchmark):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("truth", ["at", "below", "slow"])
-def test_false_claims_over_1000_searches_with_as_many_pictures_as_cifar(benchmark, truth):
-    assert false_claims(benchmark, truth, 1000, pictures_count=2500) <= 50
+def test_false_claims_over_1000_searches_with_as_many_images_as_cifar(benchmark, truth):
+    assert false_claims(benchmark, truth, 1000, images_count=2500) <= 50
 
 
-def test_judging_by_the_pictures_that_chose_would_claim_too_much(benchmark):
+def test_confirmation_by_the_images_that_chose_would_claim_too_much(benchmark):
     """What the two halves and the fresh replicates are for."""
     scenario = benchmark.Scenario("test", "at", 135)
     claims = 0
     for repetition in range(300):
         search = benchmark.simulate(scenario, np.random.default_rng([13, repetition]))
-        claims += benchmark.with_all_seeds(search, 0.0)["same pictures"] is not None
+        claims += benchmark.with_all_seeds(search, 0.0)["same images"] is not None
     assert claims > 30
 
 
@@ -275,4 +275,4 @@ def test_a_search_that_goes_on_never_loses_its_answer_nor_takes_a_larger_one(ben
         assert (np.diff(known) <= 0).all()
         anew = np.isnan(np.array(answers["anew"])[:, 0])
         lost += bool((~anew[:-1] & anew[1:]).any())
-    assert lost, "which is what judging anew did"
+    assert lost, "which is what confirmation anew did"

@@ -9,8 +9,8 @@ import pytest
 
 from dse.architecture import PRESETS, build, cost, make_candidate
 from dse.errors import ConfigError, StudyError
-from dse.search.halves import judging_half
-from dse.search.jobs import Ended
+from dse.execution.job import Ended
+from dse.search.halves import confirmation_half
 from dse.search.reference import (
     Reference,
     ReferencePlan,
@@ -27,7 +27,7 @@ ALEXNET = make_candidate("alexnet", {})
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     """Thirty-two pixels a side, which AlexNet fits."""
     return dataset(tmp_path, input_shape=(32, 32, 3))
 
@@ -36,10 +36,10 @@ def plan(**changes) -> ReferencePlan:
     return ReferencePlan("alexnet", ALEXNET, RECIPE, **changes)
 
 
-def measure(wanted: ReferencePlan, pictures, tmp_path: Path):
+def measure(wanted: ReferencePlan, images, tmp_path: Path):
     events = []
     reference = measure_reference(
-        wanted, pictures, results=tmp_path / "results", workers_count=1, on_event=events.append
+        wanted, images, results=tmp_path / "results", workers_count=1, on_event=events.append
     )
     replicates = [event.job.replicate for event in events if isinstance(event, Ended)]
     return reference, replicates
@@ -68,24 +68,24 @@ def test_a_name_that_nothing_has_is_refused(text, hint):
     assert hint in str(error.value)
 
 
-def test_it_is_measured_once(tmp_path, pictures, fake_worker, monkeypatch):
-    assert held_reference(plan(), pictures, tmp_path / "results") is None
-    reference, trained = measure(plan(), pictures, tmp_path)
+def test_it_is_measured_once(tmp_path, images, fake_worker, monkeypatch):
+    assert held_reference(plan(), images, tmp_path / "results") is None
+    reference, trained = measure(plan(), images, tmp_path)
     assert trained == [0, 1, 2]
-    # The closed form: 0.8 * (1 - 2**-9 / 2) of 200 pictures are 160.
+    # The closed form: 0.8 * (1 - 2**-9 / 2) of 200 images are 160.
     assert reference.validation_accuracy == pytest.approx(0.8)
     assert reference.test_accuracy == pytest.approx(0.8)
     counted = cost(build(ALEXNET, (32, 32, 3), 10))
     assert reference.costs["params_count"] == counted.params_count
     for replicate in reference.replicates:
         assert replicate.validation.tolist() == right(200, 0.8, replicate.replicate)
-    mask = judging_half(200)
+    mask = confirmation_half(200)
     assert reference.on(mask).shape == (3, 100)
     assert reference.on(mask)[1].tolist() == np.array(right(200, 0.8, 1))[mask].tolist()
     assert reference.on_test().shape == (3, 200)
 
     monkeypatch.setenv("DSE_FAKE_SILENT", "1")  # no worker could start
-    held = held_reference(plan(), pictures, tmp_path / "results")
+    held = held_reference(plan(), images, tmp_path / "results")
     same = ("name", "candidate", "costs", "recipe", "path")
     assert [getattr(held, n) for n in same] == [getattr(reference, n) for n in same]
     for one, other in zip(held.replicates, reference.replicates, strict=True):
@@ -96,28 +96,28 @@ def test_it_is_measured_once(tmp_path, pictures, fake_worker, monkeypatch):
         )
         assert (one.validation == other.validation).all()
         assert (one.test == other.test).all()
-    again, trained = measure(plan(), pictures, tmp_path)
+    again, trained = measure(plan(), images, tmp_path)
     assert trained == []
     assert again.validation_accuracy == reference.validation_accuracy
 
 
-def test_fewer_seeds_take_the_first_and_more_go_on(tmp_path, pictures, fake_worker):
-    whole, _ = measure(plan(), pictures, tmp_path)
+def test_fewer_seeds_take_the_first_and_more_go_on(tmp_path, images, fake_worker):
+    whole, _ = measure(plan(), images, tmp_path)
     results = tmp_path / "results"
     # So that another search's seeds do not change what this one is held against.
-    (first,) = held_reference(plan(seeds=1), pictures, results).replicates
+    (first,) = held_reference(plan(seeds=1), images, results).replicates
     assert first.replicate == 0
     assert (first.validation == whole.replicates[0].validation).all()
-    assert held_reference(plan(seeds=5), pictures, results) is None
-    more, trained = measure(plan(seeds=5), pictures, tmp_path)
+    assert held_reference(plan(seeds=5), images, results) is None
+    more, trained = measure(plan(seeds=5), images, tmp_path)
     assert trained == [3, 4]
     assert [r.replicate for r in more.replicates] == [0, 1, 2, 3, 4]
     # The file alone is enough: somebody else may have measured the first ones.
     for name in ("study.db", "trials.csv"):
         (more.path.parent / name).unlink()
-    most, trained = measure(plan(seeds=6), pictures, tmp_path)
+    most, trained = measure(plan(seeds=6), images, tmp_path)
     assert trained == [5]
-    assert len(held_reference(plan(seeds=6), pictures, results).replicates) == 6
+    assert len(held_reference(plan(seeds=6), images, results).replicates) == 6
     assert most.validation_accuracy == pytest.approx(0.8)
 
 
@@ -131,23 +131,23 @@ def test_fewer_seeds_take_the_first_and_more_go_on(tmp_path, pictures, fake_work
         ({}, {"name": "other"}),
     ],
 )
-def test_another_recipe_seed_or_other_pictures_give_another_reference(
-    tmp_path, pictures, fake_worker, changes, data
+def test_another_recipe_seed_or_other_images_give_another_reference(
+    tmp_path, images, fake_worker, changes, data
 ):
-    first, _ = measure(plan(seeds=1), pictures, tmp_path)
+    first, _ = measure(plan(seeds=1), images, tmp_path)
     before = first.path.read_bytes()
-    other_plan, other_pictures = replace(plan(seeds=1), **changes), replace(pictures, **data)
-    assert held_reference(other_plan, other_pictures, tmp_path / "results") is None
-    other, trained = measure(other_plan, other_pictures, tmp_path)
+    other_plan, other_images = replace(plan(seeds=1), **changes), replace(images, **data)
+    assert held_reference(other_plan, other_images, tmp_path / "results") is None
+    other, trained = measure(other_plan, other_images, tmp_path)
     assert trained == [0]
     assert other.path != first.path
     assert first.path.read_bytes() == before
 
 
-def test_one_that_fails_is_refused(tmp_path, pictures, fake_worker, monkeypatch):
+def test_one_that_fails_is_refused(tmp_path, images, fake_worker, monkeypatch):
     monkeypatch.setenv("DSE_FAKE_FAILS", json.dumps({"network": 5}))
     with pytest.raises(StudyError) as error:
-        measure(plan(), pictures, tmp_path)
+        measure(plan(), images, tmp_path)
     assert str(error.value) == (
         "the reference alexnet does not train (seed 0): the loss became nan at step 7; without it "
         "there is nothing to compare with: change its recipe with --reference-recipe KEY=VALUE, or "
@@ -157,24 +157,24 @@ def test_one_that_fails_is_refused(tmp_path, pictures, fake_worker, monkeypatch)
     # It stays refused, and at once: nothing is trained again.
     monkeypatch.setenv("DSE_FAKE_SILENT", "1")
     with pytest.raises(StudyError, match="does not train"):
-        measure(plan(), pictures, tmp_path)
+        measure(plan(), images, tmp_path)
 
 
-def test_one_that_stays_at_chance_is_refused(tmp_path, pictures, fake_worker, monkeypatch):
+def test_one_that_stays_at_chance_is_refused(tmp_path, images, fake_worker, monkeypatch):
     monkeypatch.setenv("DSE_FAKE_CEILINGS", json.dumps({"network": 0.12}))
     with pytest.raises(StudyError) as error:
-        measure(plan(), pictures, tmp_path)
+        measure(plan(), images, tmp_path)
     assert (
         "the reference alexnet does not train: seed 0 is right on 12.00% of the validation "
-        "pictures, and always naming the most frequent class on 10.00%"
+        "images, and always naming the most frequent class on 10.00%"
     ) in str(error.value)
     assert not list(tmp_path.rglob("reference.json"))
 
 
-def test_one_that_does_not_fit_the_pictures_is_refused(tmp_path, fake_worker):
+def test_one_that_does_not_fit_the_images_is_refused(tmp_path, fake_worker):
     name = "alexnet_torchvision"
     big = ReferencePlan(name, PRESETS[name].candidate, RECIPE)
-    with pytest.raises(ConfigError, match=f"--reference {name} does not fit the pictures"):
+    with pytest.raises(ConfigError, match=f"--reference {name} does not fit the images"):
         measure(big, dataset(tmp_path), tmp_path)
 
 
@@ -195,25 +195,25 @@ def test_one_that_does_not_fit_the_pictures_is_refused(tmp_path, fake_worker):
         lambda plain: json.dumps({**plain, "data": None}),
     ],
 )
-def test_a_damaged_file_is_refused(tmp_path, pictures, fake_worker, damage):
-    reference, _ = measure(plan(seeds=1), pictures, tmp_path)
+def test_a_damaged_file_is_refused(tmp_path, images, fake_worker, damage):
+    reference, _ = measure(plan(seeds=1), images, tmp_path)
     reference.path.write_text(damage(json.loads(reference.path.read_text())))
     for ask in (held_reference, lambda p, d, r: measure(p, d, tmp_path)):
         with pytest.raises(StudyError, match=r"reference\.json is damaged .*remove it to measure"):
-            ask(plan(seeds=1), pictures, tmp_path / "results")
+            ask(plan(seeds=1), images, tmp_path / "results")
 
 
-def test_a_file_of_a_later_version_is_refused(tmp_path, pictures, fake_worker):
-    reference, _ = measure(plan(seeds=1), pictures, tmp_path)
+def test_a_file_of_a_later_version_is_refused(tmp_path, images, fake_worker):
+    reference, _ = measure(plan(seeds=1), images, tmp_path)
     plain = json.loads(reference.path.read_text())
     reference.path.write_text(json.dumps({**plain, "schema": 2}))
     with pytest.raises(StudyError, match="schema 2, but this dse reads 1"):
-        held_reference(plan(seeds=1), pictures, tmp_path / "results")
+        held_reference(plan(seeds=1), images, tmp_path / "results")
 
 
-def test_a_number_is_a_reference_without_pictures():
+def test_a_number_is_a_reference_without_images():
     number = Reference("0.8", accuracy=0.8)
-    assert number.validation_accuracy == number.on(judging_half(10)) == 0.8
+    assert number.validation_accuracy == number.on(confirmation_half(10)) == 0.8
     assert (number.test_accuracy, number.on_test(), number.costs) == (None, None, None)
 
 

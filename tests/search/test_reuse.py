@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from dse.errors import StudyError, StudyMismatchError
-from dse.report.trials import read_trials
-from dse.search.jobs import Ended
+from dse.execution.job import Ended
 from dse.search.search import Opened, run_search
 from dse.search.sweep import Sweep, run_sweep
 from dse.space import Categorical, Fixed, SearchSpace, survey
 from dse.space.pool import make_pool
+from dse.study.table import read_trials
 from tests.search.searching import (
     NUMBER,
     RATIOS,
@@ -41,8 +41,8 @@ def sweep(tmp_path, fake_worker, monkeypatch):
         space = space_of(ratios)
         recipe = dataclasses.replace(RECIPE, **changes)
         swept = Sweep("swept", space, survey(space, (8, 8, 1), 10), recipe, seeds, study_seed)
-        pictures = data or dataset(tmp_path)
-        result = run_sweep(swept, pictures, results=tmp_path / "results", workers_count=1)
+        images = data or dataset(tmp_path)
+        result = run_sweep(swept, images, results=tmp_path / "results", workers_count=1)
         return result.directory
 
     return run_it
@@ -99,7 +99,7 @@ def test_more_seeds_of_a_sweep_are_fresh_ones(tmp_path, sweep, fake_worker):
     assert found["cost"]["epochs"] == 0
 
 
-def test_weights_come_along_and_are_scored_on_the_test_pictures(tmp_path, sweep, fake_worker):
+def test_weights_come_along_and_are_scored_on_the_test_images(tmp_path, sweep, fake_worker):
     swept = sweep(RATIOS, seeds=4)
     for path in swept.glob("trials.csv"):
         for candidate, seed in zip(*read_trials(path)[["candidate", "seed"]].T.values, strict=True):
@@ -152,9 +152,9 @@ def test_what_was_trained_differently_is_refused(tmp_path, sweep, changes, diffe
     assert lines[1:-1] == [f"  {difference}"]
 
 
-def test_other_pictures_are_refused_but_not_another_name_of_theirs(tmp_path, sweep):
-    pictures = dataclasses.replace(dataset(tmp_path), name="moved")
-    swept = sweep((0.5,), data=pictures)
+def test_other_images_are_refused_but_not_another_name_of_theirs(tmp_path, sweep):
+    images = dataclasses.replace(dataset(tmp_path), name="moved")
+    swept = sweep((0.5,), data=images)
     _, events = run(search("1trials"), tmp_path, reuse=[swept])
     assert opened(events).reused_count == 1
     other = dataclasses.replace(dataset(tmp_path), fingerprint="e" * 32)
@@ -170,20 +170,18 @@ def test_what_is_outside_the_space_is_left_out_and_told(tmp_path, sweep):
     assert opened(events).left_out == (f"{swept}: 3 finished trials are outside this space",)
 
 
-def test_trials_that_do_not_say_which_pictures_were_right_are_left_out(
-    tmp_path, sweep, monkeypatch
-):
-    from dse.search import study
+def test_trials_that_do_not_say_which_images_were_right_are_left_out(tmp_path, sweep, monkeypatch):
+    from dse.study import storage as study
 
     # As an older version of dse recorded them.
     monkeypatch.setattr(study, "correct_of", lambda _: {"validation": "", "test": ""})
     swept = sweep()
     monkeypatch.undo()
-    monkeypatch.setattr("dse.search.executor.WORKER_COMMAND", _worker())
+    monkeypatch.setattr("dse.execution.local.WORKER_COMMAND", _worker())
     _, events = run(search("1trials"), tmp_path, reuse=[swept])
     assert opened(events).reused_count == 0
     (line,) = opened(events).left_out
-    assert line.startswith(f"{swept}: 4 finished trials do not say which pictures were right")
+    assert line.startswith(f"{swept}: 4 finished trials do not say which images were right")
 
 
 def _worker():

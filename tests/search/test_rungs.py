@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dse.errors import LadderError, ObjectiveError
-from dse.pareto import dominates, hypervolume
 from dse.search.rungs import (
     LARGEST_SIZE,
     Ladder,
@@ -18,6 +17,7 @@ from dse.search.rungs import (
     stop_reason,
     top_up,
 )
+from dse.stats.pareto import dominates, hypervolume
 
 NAN = float("nan")
 LADDER = Ladder((1, 3, 9))

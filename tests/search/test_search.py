@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from dse.errors import StudyError
-from dse.report.trials import parse_curve, read_trials
-from dse.search.jobs import Ended, EpochDone, Started
+from dse.execution.job import Ended, EpochDone, Started
 from dse.search.search import Opened, StageBegun
+from dse.study.table import parse_curve, read_trials
 from tests.search.searching import InProcess, document, ended, run, search
 
 TIMES = {"train_s", "compile_s", "images_per_s", "ended_s"}
@@ -250,7 +250,9 @@ def test_a_latency_is_measured_once_and_counts_as_a_size(tmp_path, in_process, m
     monkeypatch.setenv("DSE_FAKE_FAILS", json.dumps({"0.5": 1}))
     wanted = search("8trials", objectives=("latency_s", "params_count"), finalists=2)
     result, events = run(wanted, tmp_path)
-    timed = [event.job for event in events if isinstance(event, Ended) and event.job.times_it]
+    timed = [
+        event.job for event in events if isinstance(event, Ended) and event.job.measure_latency
+    ]
     assert len({job.key for job in timed}) == len(timed) == 8
     assert {job.epochs for job in timed} == {1}
     frame = read_trials(result.trials_path)

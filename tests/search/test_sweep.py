@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dse.config import load_yaml_plain, space_from_plain
+from dse.config import load_yaml_dict, space_from_dict
 from dse.data import Dataset, Split
 from dse.errors import StudyError, StudyMismatchError, TrainingError
-from dse.report import read_trials
-from dse.search.jobs import Ended
+from dse.execution.job import Ended
 from dse.search.sweep import Begun, Sweep, run_sweep
 from dse.space import Categorical, Fixed, FloatRange, IntRange, SearchSpace, survey
+from dse.study.table import read_trials
 from dse.training import Recipe
 
 
@@ -89,10 +89,10 @@ def test_the_description_holds_the_resolved_space_and_the_fingerprint(
     sweep, dataset, tmp_path, fake_worker
 ):
     result, _ = run(sweep, dataset, tmp_path, command="dse sweep ratios.yaml")
-    plain = load_yaml_plain(result.directory / "study.yaml")
-    assert space_from_plain(plain["space"]).key == sweep.space.key
+    plain = load_yaml_dict(result.directory / "study.yaml")
+    assert space_from_dict(plain["space"]).key == sweep.space.key
     assert plain["data"]["fingerprint"] == "f" * 32
-    assert plain["recipe"] == sweep.recipe.to_plain()
+    assert plain["recipe"] == sweep.recipe.to_dict()
     assert plain["seeds"] == 2
     assert plain["command"] == "dse sweep ratios.yaml"
     assert {"dse", "jax", "optuna", "python"} <= set(plain["versions"])
@@ -129,16 +129,16 @@ def test_a_space_may_be_described_in_other_words(sweep, dataset, tmp_path, fake_
     assert result.trained_count == 0
 
 
-def test_a_recipe_that_does_not_fit_the_pictures_is_refused_before_anything_is_made(
+def test_a_recipe_that_does_not_fit_the_images_is_refused_before_anything_is_made(
     sweep, dataset, tmp_path, fake_worker
 ):
     recipe = Recipe(batch_size=11, crop_px=8)
     with pytest.raises(TrainingError) as error:
         run(dataclasses.replace(sweep, recipe=recipe), dataset, tmp_path)
     assert str(error.value) == (
-        "blank has 10 training pictures, fewer than one batch of 11; a smaller one would help: "
+        "blank has 10 training images, fewer than one batch of 11; a smaller one would help: "
         "--recipe batch_size=…\n"
-        "crop_px is 8, but must be less than the side of a picture, and those of blank are 8x8: "
+        "crop_px is 8, but must be less than the side of a image, and those of blank are 8x8: "
         "--recipe crop_px=…"
     )
     assert not (tmp_path / "results").exists()
@@ -242,7 +242,7 @@ def test_a_study_that_holds_something_else_is_refused(
     assert {p: p.read_bytes() for p in result.directory.glob("*.[cy]*")} == before
 
 
-def test_other_pictures_or_another_space_are_refused(sweep, dataset, tmp_path, fake_worker):
+def test_other_images_or_another_space_are_refused(sweep, dataset, tmp_path, fake_worker):
     run(sweep, dataset, tmp_path)
     with pytest.raises(StudyMismatchError, match=r"data\.fingerprint: e+ asked for, f+ in"):
         run(sweep, dataclasses.replace(dataset, fingerprint="e" * 32), tmp_path)

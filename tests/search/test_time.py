@@ -11,11 +11,11 @@ from typing import ClassVar
 import pytest
 
 from dse.errors import StudyError
-from dse.report.trials import read_trials
+from dse.execution.job import Ended, Started
 from dse.search.estimate import COMPILE_S, train_s
-from dse.search.jobs import Ended, Started
 from dse.search.search import StageBegun
-from dse.training import Measurement
+from dse.study.measurement import Measurement
+from dse.study.table import read_trials
 from tests.fakes.closed_form import answer
 from tests.search.searching import RECIPE, InProcess, document, ended, pool, run, search
 
@@ -61,7 +61,7 @@ def world(monkeypatch) -> World:
                     if source.is_over():
                         return  # the worker is ended
                     self.trained[job.key] = until
-                plain = answer(self.setup.to_plain(), job.to_plain())
+                plain = answer(self.setup.to_dict(), job.to_dict())
                 if job.task == "train":
                     plain["train_s"] = world.train_s(job, until)
                 yield Ended(job, 0, Measurement(**plain))

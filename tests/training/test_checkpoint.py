@@ -12,8 +12,8 @@ from safetensors.numpy import load_file, save_file
 from dse.architecture import build, make_candidate
 from dse.training import Recipe
 from dse.training.checkpoint import load_run, save_run
-from dse.training.loop import Run, Seed, Trainer
 from dse.training.step import TrainState
+from dse.training.trainer import Run, Seed, Trainer
 
 ABOUT = {"candidate": "c", "recipe": "r", "seed": "0,1"}
 SEED = Seed(3, 1)

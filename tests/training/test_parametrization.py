@@ -5,9 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dse.architecture import build, make_candidate
-from dse.compression import SharedWeights
 from dse.networks import build_network
-from dse.networks.weights import flat
 from dse.training.parametrization import (
     AllParameters,
     MaskedKernels,
@@ -16,6 +14,8 @@ from dse.training.parametrization import (
     masks_of,
     shared_of,
 )
+from dse.weights.dsz import SharedWeights
+from dse.weights.safetensors import flat
 
 KERNEL = np.array([[0.5, -1.0, 0.0], [2.0, 0.5, -1.0]], np.float32)
 BIAS = np.array([1.0, 2.0, 3.0], np.float32)

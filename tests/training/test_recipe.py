@@ -5,7 +5,7 @@ import math
 import pytest
 
 from dse.errors import ConfigError
-from dse.training import Recipe, default_recipe, recipe_from_plain, recipe_from_texts
+from dse.training import Recipe, default_recipe, recipe_from_dict, recipe_from_texts
 from dse.training.step import learning_rates
 
 
@@ -66,7 +66,7 @@ def test_bad_texts_are_named_at_once_with_the_nearest_name():
 
 def test_plain_round_trip():
     recipe = Recipe(optimizer="adamw", epochs=7, flip=False)
-    assert recipe_from_plain(recipe.to_plain()) == recipe
+    assert recipe_from_dict(recipe.to_dict()) == recipe
 
 
 def test_key_follows_every_value():

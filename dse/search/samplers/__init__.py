@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dse.architecture import nearest
 from dse.errors import SamplerError
 from dse.search.samplers.gp import GpSampler, domains_problem
 from dse.search.samplers.nsga2 import Nsga2Sampler
 from dse.search.samplers.sampler import History, PoolLike, Sampler
 from dse.search.samplers.tpe import TpeSampler
 from dse.search.samplers.uniform import UniformSampler
+from dse.text import nearest
 
 __all__ = [
     "DEFAULT_SAMPLER",

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dse.architecture import OBJECTIVES, build, cost, make_candidate
-from dse.pareto import hypervolume
 from dse.search.samplers import History, Sampler
 from dse.search.samplers.sampler import Floats, Ints
 from dse.space import Categorical, Domain, FloatRange, IntRange, SearchSpace
+from dse.stats.pareto import hypervolume
 
 SHAPE, CLASSES_COUNT = (32, 32, 3), 10
 NOISE = 0.005

@@ -1,0 +1,302 @@
+"""The SqueezeNet family: metaparameters to layers.
+
+Source: Iandola et al. 2016 (arXiv 1602.07360), section 5: fire module i (from 0) has
+e_i = base_e + incr_e · floor(i / freq) expand filters, of which pct_3x3 · e_i are 3x3,
+and squeeze_ratio · e_i squeeze filters.
+
+Three rules are ours:
+
+* Widths are rounded to the nearest whole number, halves up, from the decimal value as
+  written; the 1x1 part of an expand is what the 3x3 part leaves.
+* `stem_*: auto`, by the shorter side of the images: 7x7/2 from 128 pixels, 3x3/2 from
+  48, else 3x3/1; 0.75 · base_e filters (v1.0: 96 at base_e 128). From 128 pixels the stem
+  is not padded, as published; below, half the kernel is.
+* `pools: auto` (the same as `late`) and `early` place up to three pools, as many as leave
+  a map of at least 4 pixels; where fewer fit, the first places are given up (the paper's
+  strategy 3: downsample late). A list of layer names is taken as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+from dse.architecture.architecture import Architecture, Chain, Value
+from dse.architecture.metaparameters import AUTO, Metaparameter
+from dse.architecture.primitives import (
+    Conv,
+    Dropout,
+    Fire,
+    GlobalAveragePool,
+    MaxPool,
+    Shape,
+)
+from dse.errors import ArchitectureError
+
+POOL_WINDOW, POOL_STRIDE = 3, 2
+SMALLEST_MAP_PX = 4
+
+METAPARAMETERS: tuple[Metaparameter, ...] = (
+    Metaparameter(
+        "base_e",
+        "int",
+        128,
+        "expand filters of the first fire module",
+        low=1,
+        example="SqueezeNet v1.0 uses 128",
+    ),
+    Metaparameter(
+        "incr_e",
+        "int",
+        128,
+        "expand filters added every `freq` fire modules",
+        low=0,
+        example="SqueezeNet v1.0 uses 128",
+    ),
+    Metaparameter(
+        "freq",
+        "int",
+        2,
+        "fire modules between two increments",
+        low=1,
+        example="SqueezeNet v1.0 uses 2",
+    ),
+    Metaparameter(
+        "pct_3x3",
+        "float",
+        0.5,
+        "share of the expand filters that are 3x3",
+        low=0,
+        high=1,
+        open_low=True,
+        open_high=True,
+        example="SqueezeNet v1.0 uses 0.5",
+    ),
+    Metaparameter(
+        "squeeze_ratio",
+        "float",
+        0.125,
+        "squeeze filters per expand filter",
+        low=0,
+        high=1,
+        open_low=True,
+        example="SqueezeNet v1.0 uses 0.125",
+    ),
+    Metaparameter(
+        "fire_modules",
+        "int",
+        8,
+        "number of fire modules",
+        low=1,
+        high=64,
+        example="SqueezeNet v1.0 has 8",
+    ),
+    Metaparameter(
+        "stem_filters",
+        "int",
+        AUTO,
+        "filters of conv1",
+        low=1,
+        choices=(AUTO,),
+        example="SqueezeNet v1.0 uses 96",
+    ),
+    Metaparameter(
+        "stem_kernel",
+        "int",
+        AUTO,
+        "kernel of conv1, pixels",
+        low=1,
+        high=15,
+        choices=(AUTO,),
+        example="SqueezeNet v1.0 uses 7",
+    ),
+    Metaparameter(
+        "stem_stride",
+        "int",
+        AUTO,
+        "stride of conv1, pixels",
+        low=1,
+        high=8,
+        choices=(AUTO,),
+        example="SqueezeNet v1.0 uses 2",
+    ),
+    Metaparameter(
+        "pools",
+        "layers",
+        AUTO,
+        "behind which layers a 3x3/2 max pool stands",
+        choices=(AUTO, "late", "early"),
+        example="SqueezeNet v1.0 uses [conv1, fire4, fire8]",
+    ),
+    Metaparameter(
+        "bypass",
+        "choice",
+        "none",
+        "connections around fire modules",
+        choices=("none", "simple", "complex"),
+    ),
+    Metaparameter(
+        "norm",
+        "choice",
+        "none",
+        "normalisation behind every convolution but the last",
+        choices=("none", "batch"),
+    ),
+    Metaparameter(
+        "dropout",
+        "float",
+        0.0,
+        "share of values dropped before the last convolution",
+        low=0,
+        high=1,
+        open_high=True,
+        example="SqueezeNet v1.0 uses 0.5",
+    ),
+    Metaparameter(
+        "final_activation",
+        "choice",
+        "none",
+        "activation of the last convolution (the published weights have a ReLU there)",
+        choices=("none", "relu"),
+    ),
+)
+
+
+def round_half_up(share: Any, of: Any) -> Any:
+    """`share` · `of` to the nearest whole number, halves up, without binary rounding.
+
+    Args:
+        share: a float, which stands for the decimal as it is written, or an exact fraction;
+            or a batch of fractions.
+        of: a whole number, or a batch of them.
+
+    >>> round_half_up(0.35, 10), round_half_up(0.125, 12), round_half_up(0.01, 32)
+    (4, 2, 0)
+    """
+    exact = _as_written(share) if isinstance(share, float) else share
+    return (2 * exact.numerator * of + exact.denominator) // (2 * exact.denominator)
+
+
+@lru_cache(maxsize=2**16)  # exact fractions are slow, and the candidates of a space share them
+def _as_written(share: float) -> Fraction:
+    return Fraction(repr(share))
+
+
+def build(
+    metaparameters: Mapping[str, Value], input_shape: Shape, classes_count: int
+) -> Architecture:
+    """Turn a complete set of metaparameters into layers.
+
+    Args:
+        metaparameters: one valid value for each of `METAPARAMETERS`.
+        input_shape: (height, width, channels) of one image.
+        classes_count: number of classes.
+
+    Raises:
+        ArchitectureError: rounding leaves a part empty, a layer does not fit the
+            images, or `pools` names a layer that is not there.
+    """
+    m: dict[str, Any] = dict(metaparameters)
+    chain = Chain(input_shape)
+    _add_stem(chain, m, min(input_shape[:2]))
+    names = ["conv1"] + [f"fire{i + 2}" for i in range(m["fire_modules"])]
+    pools = _pool_places(m, names, min(chain.shape[:2]))
+    for name in names:
+        if name != "conv1":
+            _add_fire(chain, m, name, int(name.removeprefix("fire")) - 2)
+        if name in pools:
+            number = name.removeprefix("conv").removeprefix("fire")
+            chain.add(
+                MaxPool, f"pool{number}", window=POOL_WINDOW, stride=POOL_STRIDE, rounding="ceil"
+            )
+    last = len(names) + 1
+    if m["dropout"] > 0:
+        chain.add(Dropout, f"drop{last - 1}", rate=m["dropout"])
+    chain.add(
+        Conv,
+        f"conv{last}",
+        filters=classes_count,
+        kernel_size=1,
+        activation=m["final_activation"],
+    )
+    chain.add(GlobalAveragePool, f"pool{last}")
+    return Architecture(
+        "squeezenet",
+        tuple(metaparameters.items()),
+        input_shape,
+        classes_count,
+        tuple(chain.layers),
+    )
+
+
+def _add_stem(chain: Chain, m: Mapping[str, Any], side: int) -> None:
+    kernel, stride = (7, 2) if side >= 128 else (3, 2) if side >= 48 else (3, 1)
+    filters = max(1, round_half_up(0.75, m["base_e"]))
+    kernel = kernel if m["stem_kernel"] == AUTO else m["stem_kernel"]
+    chain.add(
+        Conv,
+        "conv1",
+        filters=filters if m["stem_filters"] == AUTO else m["stem_filters"],
+        kernel_size=kernel,
+        stride=stride if m["stem_stride"] == AUTO else m["stem_stride"],
+        padding=0 if side >= 128 else kernel // 2,
+        norm=m["norm"],
+    )
+
+
+def _pool_places(m: Mapping[str, Any], names: list[str], side: int) -> tuple[str, ...]:
+    """The layers behind which a pool stands, given the shorter side of the stem's output."""
+    pools = m["pools"]
+    if not isinstance(pools, str):
+        for name in pools:
+            if name not in names:
+                raise ArchitectureError(
+                    f"pools names {name}, but a pool can stand behind conv1 and fire2 to "
+                    f"{names[-1]} only"
+                )
+        return tuple(pools)
+    count = m["fire_modules"]
+    # v1.0 (late): behind fire modules 3 and 7 of 8; v1.1 (early): behind 2 and 4 of 8.
+    eighths = (2, 4) if pools == "early" else (3, 7)
+    places = ["conv1"] + [names[max(1, round_half_up(n / 8, count))] for n in eighths]
+    places = list(dict.fromkeys(places))
+    fitting = 0
+    while fitting < len(places):
+        side = -(-(side - POOL_WINDOW) // POOL_STRIDE) + 1
+        if side < SMALLEST_MAP_PX:
+            break
+        fitting += 1
+    return tuple(places[len(places) - fitting :])
+
+
+def _add_fire(chain: Chain, m: Mapping[str, Any], name: str, index: int) -> None:
+    expand = m["base_e"] + m["incr_e"] * (index // m["freq"])
+    squeeze = round_half_up(m["squeeze_ratio"], expand)
+    expand3x3 = round_half_up(m["pct_3x3"], expand)
+    parts = {
+        "squeeze": (squeeze, f"squeeze_ratio {m['squeeze_ratio']:g}"),
+        "expand3x3": (expand3x3, f"pct_3x3 {m['pct_3x3']:g}"),
+        "expand1x1": (expand - expand3x3, f"1 - pct_3x3 {1 - m['pct_3x3']:g}"),
+    }
+    for part, (filters, share) in parts.items():
+        if filters < 1:
+            raise ArchitectureError(
+                f"{name}: {share} of {expand} expand filters rounds to an empty {part}; "
+                "a larger base_e or a share nearer the middle would help"
+            )
+    bypass = m["bypass"]
+    if bypass != "none" and chain.shape[2] == expand:
+        bypass = "simple"
+    elif bypass == "simple":
+        bypass = "none"
+    chain.add(
+        Fire,
+        name,
+        squeeze=squeeze,
+        expand1x1=expand - expand3x3,
+        expand3x3=expand3x3,
+        bypass=bypass,
+        norm=m["norm"],
+    )

@@ -1,0 +1,1 @@
+"""Compression: pruning, quantization, fine-tuning between them, the front of size and accuracy."""

@@ -1,0 +1,223 @@
+"""The stages of compression, measured: fewer weights, shared values, coded.
+
+Either a plan names densities and values, or a loss of accuracy is named and the stages go
+as far as it allows.
+
+Source: Han, Mao and Dally 2016 (arXiv 1510.00149).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from dse.compress.compressor import Compressor, Stage
+from dse.compress.pipeline import (
+    check_finite,
+    density_of,
+    kernels_of,
+    share_by_bits,
+    share_by_price,
+    share_to_fit,
+)
+from dse.compress.tuner import Arrays, Tuner
+from dse.errors import WeightsError
+from dse.weights.dsz.floats import FloatBits
+from dse.weights.dsz.streams import CoderName
+from dse.weights.metadata import WeightsMetadata
+
+DENSITIES = (0.7, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.07, 0.05)
+"""Shares of all weights that are tried in turn where a loss of accuracy decides."""
+
+FIT_ATTEMPTS = 3
+
+PRICES = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
+"""What a bit costs, in squared weights of a kernel over the number of all weights; in turn."""
+
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with (stage, steps done, steps at most)."""
+
+
+@dataclass(frozen=True)
+class CompressionPlan:
+    """What is to be done to the weights.
+
+    Attributes:
+        lossless: nothing is changed; the others below do not count.
+        density: share of all kernels' weights to keep; None keeps those that are there.
+        densities: of single kernels, by path, in place of what follows from `density`.
+        bits: each kernel gets 2^bits values; None where one of the next two decides.
+        target_bytes: most that the file may take.
+        max_loss: most validation accuracy that may be lost; decides over density too.
+        float_bits: 32 or 16, of codebooks, biases and norms.
+        coder: how numbers become bits.
+    """
+
+    lossless: bool = False
+    density: float | None = None
+    densities: Mapping[str, float] = field(default_factory=dict)
+    bits: float | None = 6.0
+    target_bytes: int | None = None
+    max_loss: float | None = None
+    float_bits: FloatBits = 16
+    coder: CoderName = "ans"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {**self.__dict__, "densities": dict(self.densities)}
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """The result: the stages, and the content of the file."""
+
+    stages: tuple[Stage, ...]
+    content: bytes
+
+
+def compress_network(
+    arrays: Arrays,
+    metadata: WeightsMetadata,
+    plan: CompressionPlan,
+    tuner: Tuner,
+    *,
+    on_stage: Callable[[Stage], None] = lambda stage: None,
+    on_progress: OnProgress = lambda stage, done, total: None,
+) -> Compressed:
+    """Take a network through the stages of a plan.
+
+    Args:
+        arrays: its weights, by path.
+        metadata: what its weights file says of it.
+        plan: what is to be done.
+        tuner: what stands between the stages.
+        on_stage: told of each stage that is done.
+        on_progress: told how far the search for values that fit a target is.
+
+    Raises:
+        WeightsError: the target cannot be reached.
+        DivergenceError: training failed.
+    """
+    return _Compression(metadata, plan, tuner, on_stage, on_progress).run(arrays)
+
+
+class _Compression:
+    def __init__(
+        self,
+        metadata: WeightsMetadata,
+        plan: CompressionPlan,
+        tuner: Tuner,
+        on_stage: Callable[[Stage], None],
+        on_progress: OnProgress,
+    ) -> None:
+        self._metadata, self._plan, self._tuner = metadata, plan, tuner
+        self._compressor = Compressor(metadata, tuner, plan.float_bits, plan.coder)
+        self._on_stage, self._on_progress = on_stage, on_progress
+        self._stages: list[Stage] = []
+
+    def run(self, arrays: Arrays) -> Compressed:
+        plan = self._plan
+        content = self._compressor.lossless(arrays)
+        first = self._compressor.tested(self._compressor.scored("given", content), content)
+        self._keep(first)
+        if plan.lossless or (plan.target_bytes or 0) >= len(content):
+            return Compressed(tuple(self._stages), content)
+        check_finite(arrays)
+        if plan.max_loss is not None:
+            content = self._within(arrays, first.validation_accuracy or 0.0, plan.max_loss)
+        else:
+            content = self._as_planned(arrays)
+        self._test_last(content)
+        return Compressed(tuple(self._stages), content)
+
+    def _as_planned(self, arrays: Arrays) -> bytes:
+        plan = self._plan
+        densities = dict(plan.densities)
+        if plan.density is not None:
+            densities = self._tuner.densities(arrays, plan.density) | densities
+        if densities:
+            arrays = self._tuner.sparse("sparse", arrays, densities)
+            name = f"density {density_of(arrays):.3g}"
+            self._keep(self._compressor.scored(name, self._compressor.unshared(arrays)))
+        if plan.target_bytes is not None:
+            return self._to_fit(arrays, plan.target_bytes)
+        assert plan.bits is not None
+        mixed = share_by_bits(arrays, plan.bits)
+        content = self._compressor.tuned("shared", arrays, mixed)
+        self._keep(self._compressor.scored(f"{max(round(2**plan.bits), 1)} values", content))
+        return content
+
+    def _to_fit(self, arrays: Arrays, target_bytes: int) -> bytes:
+        """Training changes values, and with them the bytes: what they grew by is taken off."""
+        name, aim = f"at most {target_bytes:,} bytes", target_bytes
+        for attempt in range(FIT_ATTEMPTS):
+            packed, _ = share_to_fit(
+                arrays, aim, self._compressor.packed, on_step=partial(self._on_progress, name)
+            )
+            mixed = dict(packed.arrays)
+            content = self._compressor.tuned(f"target {attempt}", arrays, mixed)
+            if len(content) <= target_bytes:
+                self._keep(self._compressor.scored(name, content))
+                return content
+            aim -= 2 * (len(content) - target_bytes)
+        raise WeightsError(
+            f"a target of {target_bytes:,} bytes was missed {FIT_ATTEMPTS} times: training the "
+            f"shared values makes the file larger ({len(content):,} bytes at last); try a larger "
+            "target, or go without --data"
+        )
+
+    def _within(self, arrays: Arrays, accuracy: float, max_loss: float) -> bytes:
+        """First as few weights as half of the loss allows, then as few bits as all of it does."""
+        best, sparse = self._compressor.unshared(arrays), arrays
+
+        def prune_to(density: float) -> bool:
+            nonlocal best, sparse
+            name = f"density {density:.3g}"
+            found = self._tuner.sparse(name, sparse, self._tuner.densities(sparse, density))
+            content = self._compressor.unshared(found)
+            stage = self._compressor.scored(name, content)
+            if not self._keep(stage, at_least=accuracy - max_loss / 2):
+                return False
+            best, sparse = content, found
+            return True
+
+        def share_at(price: float) -> bool:
+            nonlocal best
+            name = f"price {price:.3g}"
+            mixed = share_by_price(sparse, price / weights_count)
+            content = self._compressor.tuned(name, sparse, mixed)
+            if not self._keep(self._compressor.scored(name, content), at_least=accuracy - max_loss):
+                return False
+            best = content
+            return True
+
+        weights_count = sum(kernel.size for kernel in kernels_of(arrays).values())
+        present = density_of(arrays)
+        _descend([d for d in DENSITIES if d < 0.9 * present], present, prune_to)
+        _descend(PRICES, PRICES[0] / 4, share_at)
+        return best
+
+    def _keep(self, stage: Stage, *, at_least: float = 0.0) -> bool:
+        kept = (stage.validation_accuracy or 0.0) >= at_least
+        self._stages.append(replace(stage, kept=kept))
+        self._on_stage(self._stages[-1])
+        return kept
+
+    def _test_last(self, content: bytes) -> None:
+        """Score the test images with the result: the last stage that was kept."""
+        last = max(index for index, stage in enumerate(self._stages) if stage.kept)
+        self._stages[last] = self._compressor.tested(self._stages[last], content)
+
+
+def _descend(ladder: Sequence[float], start: float, step: Callable[[float], bool]) -> None:
+    """Take steps until one fails, then one more, half as far on a logarithmic scale."""
+    last = start
+    for value in ladder:
+        if not step(value):
+            step(math.sqrt(last * value))
+            return
+        last = value

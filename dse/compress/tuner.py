@@ -1,0 +1,173 @@
+"""What stands between the stages of compression: training on images, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from dse.architecture import Architecture
+from dse.compress.finetune import (
+    make_sparse_trainer,
+    pruning_recipe,
+    retrain_shared,
+    retrain_sparse,
+    sharing_recipe,
+)
+from dse.compress.pipeline import Mixed, kernels_of, prune
+from dse.compress.prune import relative_densities, shared_out_densities
+from dse.data import Dataset, Split
+from dse.networks import build_network
+from dse.training.recipe import Recipe
+from dse.training.score import SplitScorer
+from dse.training.trainer import Seed, Trainer
+from dse.weights.dsz import SharedWeights
+from dse.weights.safetensors import flat, nested
+
+SENSITIVITY_COUNT = 2048
+"""Training images on which sensitivity is measured."""
+
+SENSITIVITY_STEPS = (0.8, 0.6, 0.4, 0.2)
+"""Shares of a kernel's present weights that are tried."""
+
+Arrays = Mapping[str, np.ndarray]
+"""Float32 arrays by parameter path."""
+
+OnEpoch = Callable[[str, int, int, float], None]
+"""Called with (stage, epochs completed, epochs in all, mean loss of the last one)."""
+
+
+class Tuner(Protocol):
+    """Takes weights away and values together, and makes the best of what is left."""
+
+    def densities(self, arrays: Arrays, density: float) -> dict[str, float]:
+        """What each kernel should keep, that all together keep this share of their weights."""
+        ...
+
+    def sparse(self, stage: str, arrays: Arrays, densities: Mapping[str, float]) -> Arrays:
+        """Arrays whose kernels keep these shares of their weights."""
+        ...
+
+    def shared(self, stage: str, arrays: Arrays, mixed: Mixed) -> Mixed:
+        """The arrays, with kernels that share values as in `mixed`."""
+        ...
+
+    def right(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
+        """Which of the validation or test images are right, bool; None without images."""
+        ...
+
+
+class NoImages:
+    """The weights alone: what goes is gone, and nothing is scored."""
+
+    def densities(self, arrays: Arrays, density: float) -> dict[str, float]:
+        """By one threshold on magnitudes, in units of each layer's own."""
+        return relative_densities(kernels_of(arrays), density)
+
+    def sparse(self, stage: str, arrays: Arrays, densities: Mapping[str, float]) -> Arrays:
+        """The smallest magnitudes at zero."""
+        return prune(arrays, densities)
+
+    def shared(self, stage: str, arrays: Arrays, mixed: Mixed) -> Mixed:
+        """As it is."""
+        return mixed
+
+    def right(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
+        """None."""
+        return None
+
+
+class ImageTuner:
+    """Trains between the stages; every run is kept, to be taken up again.
+
+    Args:
+        architecture: of the network.
+        dataset: prepared images.
+        recipe: how the network was trained.
+        epochs: of training in each stage.
+        seed: of all random draws.
+        directory: where runs are kept; None keeps none.
+        on_epoch: told of each completed epoch.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        dataset: Dataset,
+        recipe: Recipe,
+        *,
+        epochs: int,
+        seed: int = 0,
+        directory: Path | None = None,
+        on_epoch: OnEpoch = lambda stage, epochs, total, loss: None,
+    ) -> None:
+        self._architecture, self._dataset, self._recipe = architecture, dataset, recipe
+        self._epochs, self._seed = epochs, Seed(seed)
+        self._directory, self._on_epoch = directory, on_epoch
+        self._scorer = SplitScorer(build_network(architecture), dataset)
+        picked = np.random.default_rng(seed).permutation(len(dataset.train))[:SENSITIVITY_COUNT]
+        self._probe = Split(dataset.train.images[picked], dataset.train.labels[picked])
+
+    def densities(self, arrays: Arrays, density: float) -> dict[str, float]:
+        """By sensitivity: each kernel alone is pruned to some shares, and what is lost measured.
+
+        On training images, which keeps the others out of this choice.
+        """
+        kernels = kernels_of(arrays)
+        before = self._probe_score(arrays)
+        losses: dict[str, list[tuple[float, float]]] = {}
+        for path, kernel in kernels.items():
+            present = np.count_nonzero(kernel) / kernel.size
+            losses[path] = [(present, 0.0)]
+            for step in SENSITIVITY_STEPS:
+                pruned = prune(arrays, {path: step * present})
+                losses[path].append((step * present, before - self._probe_score(pruned)))
+        sizes = {path: kernel.size for path, kernel in kernels.items()}
+        return shared_out_densities(sizes, losses, density)
+
+    def _probe_score(self, arrays: Arrays) -> float:
+        return float(self._scorer.correct(*nested(arrays), self._probe).mean())
+
+    def sparse(self, stage: str, arrays: Arrays, densities: Mapping[str, float]) -> Arrays:
+        """Pruned gradually, then trained on with the weights that are left."""
+        trainer = self._sparse_trainer
+        run = retrain_sparse(trainer, nested(arrays), densities, **self._options(stage))
+        found = flat(trainer.params_of(run), trainer.statistics_of(run))
+        return {path: np.asarray(array) for path, array in found.items()}
+
+    def shared(self, stage: str, arrays: Arrays, mixed: Mixed) -> Mixed:
+        """With its values, biases and norms trained; which weight has which value stays."""
+        kernels = {path: array for path, array in mixed.items() if isinstance(array, SharedWeights)}
+        trainer, run, trained = retrain_shared(
+            self._architecture,
+            self._dataset,
+            sharing_recipe(self._recipe, self._epochs),
+            nested(arrays),
+            kernels,
+            **self._options(stage),
+        )
+        others = flat(trainer.trained_of(run), trainer.statistics_of(run))
+        return {p: np.asarray(a) for p, a in others.items() if p not in trained} | trained
+
+    @cached_property
+    def _sparse_trainer(self) -> Trainer:
+        """One program for all densities: the masks are among what it is given."""
+        recipe = pruning_recipe(self._recipe, self._epochs)
+        return make_sparse_trainer(self._architecture, self._dataset, recipe)
+
+    def right(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
+        """Which images are right."""
+        split = self._dataset.test if test else self._dataset.validation
+        return self._scorer.correct(*nested(arrays), split)
+
+    def _options(self, stage: str) -> dict[str, Any]:
+        """Where a stage's run is kept, and what all of them share."""
+        file = f"{stage.replace(',', '').replace(' ', '-')}.safetensors"
+        return {
+            "seed": self._seed,
+            "checkpoint": self._directory / file if self._directory else None,
+            "on_epoch": lambda epochs, loss: self._on_epoch(stage, epochs, self._epochs, loss),
+        }

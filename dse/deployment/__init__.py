@@ -1,0 +1,1 @@
+"""What a network takes on a device and over a link, from its exact costs."""

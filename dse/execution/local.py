@@ -1,0 +1,328 @@
+"""Worker processes: who trains what, and what happens when one dies.
+
+On a CPU one single-thread process per core beats one process over all cores (less
+synchronisation, no idle cores between operators), so that is the default; on GPUs there
+is one process for each device. Workers know nothing but their job.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from dse.errors import StudyError
+from dse.execution.job import Ended, EpochDone, Event, Job, Setup, Started, WorkerLost
+from dse.study.measurement import Measurement
+from dse.training.xla.threads import cores_count, one_thread
+
+WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "dse.execution.worker")
+"""What starts a worker; the tests put a program here that trains nothing."""
+
+ATTEMPTS = 3
+"""How often a job is handed out before a dying worker counts as the job's fault."""
+
+STARTS_WITHOUT_READY = 3
+"""How often a worker may die before it ever answers."""
+
+TICK_S = 0.5
+"""While workers train, a source is asked this often whether it is over."""
+
+# Scratch memory straight from and back to the system costs up to a third of a training step in
+# page faults; glibc reads these at the start of the process only. Buffers of 32 MiB and more (an
+# epoch's images, a program's temporary memory) do go back: kept in the heap, where smaller ones
+# settle between them, they made a worker grow without end and a step take 1.6 times as long. The
+# large thread caches are for the compiler.
+_MALLOC = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432"
+    ":glibc.malloc.trim_threshold=20000000000:glibc.malloc.top_pad=67108864"
+    ":glibc.malloc.arena_max=1:glibc.malloc.tcache_count=2000"
+)
+
+
+def gpu_count() -> int:
+    """NVIDIA devices that JAX would use here, found without importing it.
+
+    0 where JAX is installed for CPUs only, as it is by default, whatever devices there are.
+    """
+    if os.environ.get("JAX_PLATFORMS", "").split(",")[0] == "cpu" or not _jax_has_plugins():
+        return 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def _jax_has_plugins() -> bool:
+    return importlib.util.find_spec("jax_plugins") is not None
+
+
+def default_workers() -> int:
+    """One worker for each GPU, or for each core that this process may run on."""
+    if gpus := gpu_count():
+        return gpus
+    return cores_count()
+
+
+def worker_environment(worker: int) -> dict[str, str]:
+    """The environment in which a worker starts: one thread and calm malloc, or one GPU."""
+    environment = dict(os.environ, PYTHONUNBUFFERED="1", JAX_ENABLE_X64="0")
+    if gpus := gpu_count():
+        devices = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus))))
+        environment["CUDA_VISIBLE_DEVICES"] = devices.split(",")[worker % gpus]
+        return environment
+    return one_thread(environment) | {"GLIBC_TUNABLES": _MALLOC}
+
+
+class JobSource(Protocol):
+    """Where an executor gets its jobs from."""
+
+    def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
+        """What to do next; None where there is nothing now.
+
+        Args:
+            compiled: key of the candidate that the worker trained last.
+            elsewhere: keys of those that other workers trained last or are training.
+        """
+
+    def is_over(self) -> bool:
+        """Whether to stop now, whatever is being trained."""
+
+
+class _JobList:
+    """Jobs that are known from the start."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._waiting = deque(jobs)
+
+    def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
+        """The first of the candidate that the worker has compiled, or that nobody has."""
+
+        def preference(job: Job) -> int:
+            key = job.candidate.key
+            return 0 if key == compiled else 2 if key in elsewhere else 1
+
+        if not self._waiting:
+            return None
+        job = min(self._waiting, key=preference)  # the first of the most preferred
+        self._waiting.remove(job)
+        return job
+
+    def is_over(self) -> bool:
+        """Never: the list ends by itself."""
+        return False
+
+
+@dataclass
+class _Worker:
+    number: int
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+    log_start_bytes: int  # what stands before is of earlier workers
+    ready: bool = False
+    job: Job | None = None
+    candidate_key: str = ""
+    pending_bytes: bytes = b""
+
+
+@dataclass
+class Executor:
+    """Runs jobs on worker processes; use it as a context manager.
+
+    Args:
+        setup: what all jobs share.
+        workers_count: number of processes.
+        log_directory: where each worker's standard error goes (`worker-0.log`, …).
+    """
+
+    setup: Setup
+    workers_count: int
+    log_directory: Path
+    _workers: dict[int, _Worker] = field(default_factory=dict)
+    _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
+    _failed_starts: int = 0
+
+    def __enter__(self) -> Executor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End every worker; what they were doing is lost, what is recorded stays."""
+        for worker in self._workers.values():
+            worker.process.kill()
+        for worker in self._workers.values():
+            self._close(worker)
+        self._workers.clear()
+        self._selector.close()
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
+        """Hand out the jobs and give every event as it comes; ends when each job has ended.
+
+        Raises:
+            StudyError: workers die before they can take a job, or one meets what would
+                hit every job (a full disk, say).
+        """
+        yield from self.serve(_JobList(jobs), most_workers=len(jobs))
+
+    def serve(self, source: JobSource, *, most_workers: int | None = None) -> Iterator[Event]:
+        """Ask the source for a job whenever a worker is idle; give every event as it comes.
+
+        Ends when no worker has a job and the source has none, or when the source is over:
+        then what workers are doing is given up.
+
+        Args:
+            source: of jobs; it may decide by the events that were given so far.
+            most_workers: workers that can ever be of use, where that is known.
+
+        Raises:
+            StudyError: as in `run`.
+        """
+        first = None if source.is_over() else source.next_job("", frozenset())
+        if first is None:  # no worker is started for nothing
+            return
+        waiting = deque([first])  # for the first that is idle, as are jobs of those that died
+        attempts: Counter[Job] = Counter()
+        count = (
+            self.workers_count if most_workers is None else min(self.workers_count, most_workers)
+        )
+        for number in range(count):
+            if number not in self._workers:
+                self._start(number)
+        while True:
+            if source.is_over():
+                self._give_up()
+                return
+            idle = [w for w in self._workers.values() if w.ready and w.job is None]
+            for worker in idle:
+                job = self._next_job(worker, waiting, source)
+                if job is not None:
+                    worker.job, worker.candidate_key = job, job.candidate.key
+                    self._write(worker, job.to_dict())
+                    yield Started(job, worker.number)
+            is_busy = any(worker.job for worker in self._workers.values())
+            if idle and not is_busy:
+                return
+            for key, _ in self._selector.select(timeout=TICK_S):
+                for event in self._read(key.data):
+                    yield event
+                    if isinstance(event, WorkerLost) and event.job:
+                        attempts[event.job] += 1
+                        if (tries := attempts[event.job]) >= ATTEMPTS:
+                            yield Ended(event.job, event.worker, _lost(event, tries))
+                        else:
+                            waiting.append(event.job)
+
+    def _give_up(self) -> None:
+        """End the workers that are training; `serve` starts others when it is called again."""
+        for worker in [w for w in self._workers.values() if w.job is not None]:
+            worker.process.kill()
+            self._selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
+            self._close(worker)
+            del self._workers[worker.number]
+
+    def _next_job(self, worker: _Worker, waiting: deque[Job], source: JobSource) -> Job | None:
+        if waiting:
+            return waiting.popleft()
+        elsewhere = {w.candidate_key for w in self._workers.values() if w is not worker}
+        return source.next_job(worker.candidate_key, elsewhere)
+
+    def _start(self, number: int) -> None:
+        try:
+            self.log_directory.mkdir(parents=True, exist_ok=True)
+            log = (self.log_directory / f"worker-{number}.log").open("ab")
+            log_start_bytes = log.tell()
+            process = subprocess.Popen(
+                WORKER_COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=worker_environment(number),
+                start_new_session=True,  # Ctrl-C is the driver's to handle
+            )
+        except OSError as error:
+            raise StudyError(f"worker {number} cannot be started: {error}") from error
+        worker = _Worker(number, process, log, log_start_bytes)
+        self._workers[number] = worker
+        assert process.stdout is not None
+        self._selector.register(process.stdout, selectors.EVENT_READ, worker)
+        self._write(worker, self.setup.to_dict())
+
+    def _write(self, worker: _Worker, message: dict[str, Any]) -> None:
+        assert worker.process.stdin is not None
+        try:
+            worker.process.stdin.write(json.dumps(message).encode() + b"\n")
+            worker.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # its death is noticed where its answers are read
+
+    def _read(self, worker: _Worker) -> Iterator[Event]:
+        assert worker.process.stdout is not None
+        data = os.read(worker.process.stdout.fileno(), 1 << 16)
+        if not data:
+            yield self._replace(worker)
+            return
+        *lines, worker.pending_bytes = (worker.pending_bytes + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if message["type"] == "ready":
+                worker.ready, self._failed_starts = True, 0
+                continue
+            if message["type"] == "fatal":
+                raise StudyError(f"worker {worker.number}: {message['message']}")
+            assert worker.job is not None
+            if message["type"] == "epoch":
+                yield EpochDone(worker.job, worker.number, message["epochs"], message["loss"])
+            else:
+                job, worker.job = worker.job, None
+                yield Ended(job, worker.number, Measurement(**message["measurement"]))
+
+    def _replace(self, worker: _Worker) -> WorkerLost:
+        """Start another in place of a worker that died."""
+        self._selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
+        self._close(worker)
+        status = _status(worker.process.returncode)
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= STARTS_WITHOUT_READY:
+                log = self.log_directory / f"worker-{worker.number}.log"
+                said = log.read_bytes()[worker.log_start_bytes :].decode(errors="replace")
+                raise StudyError(
+                    f"workers die at their start ({status}); the last lines of {log}:\n"
+                    + "\n".join(said.splitlines()[-5:])
+                )
+        self._start(worker.number)
+        return WorkerLost(worker.job, worker.number, status)
+
+    @staticmethod
+    def _close(worker: _Worker) -> None:
+        worker.process.wait()
+        for stream in (worker.process.stdin, worker.process.stdout, worker.log):
+            try:
+                if stream:
+                    stream.close()
+            except BrokenPipeError:
+                pass
+
+
+def _status(returncode: int) -> str:
+    if returncode < 0:
+        known = -returncode in set(signal.Signals)
+        return f"signal {signal.Signals(-returncode).name if known else -returncode}"
+    return f"exit status {returncode}"
+
+
+def _lost(event: WorkerLost, tries: int) -> Measurement:
+    hint = "; it may need more memory than there is" if "SIGKILL" in event.status else ""
+    return Measurement(
+        status="failed",
+        reason=f"the worker died {tries} times ({event.status}){hint}; see logs/worker-"
+        f"{event.worker}.log",
+    )

@@ -1,0 +1,210 @@
+"""A worker process: reads jobs from standard input, answers on standard output.
+
+Started by the executor as `python -m dse.execution.worker`. The first line in is the setup;
+every later line is a job. Lines out: `ready`, `epoch`, `ended`, and `fatal` for what would
+hit every job. When the input ends (the driver is gone, however it went) the process ends
+at once.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dse.architecture import build
+from dse.errors import DivergenceError, DseError
+from dse.execution.job import Job, Setup, job_from_dict, setup_from_dict
+from dse.study.measurement import Measurement, pack_bits
+from dse.training.latency import measure_latency
+from dse.weights.preprocessing import trained_preprocessing
+
+Send = Callable[[dict[str, Any]], None]
+
+
+CHECKPOINT_EVERY_S = 20.0
+"""Seconds of training after which a run is kept, besides the ends of jobs."""
+
+COMPILED_COUNT = 4
+"""Candidates whose compiled programs a worker keeps."""
+
+
+class Evaluator:
+    """Measures jobs of one study; keeps the compiled programs of the last few candidates."""
+
+    def __init__(self, setup: Setup) -> None:
+        from dse.data import open_dataset
+
+        self.setup = setup
+        self.dataset = open_dataset(setup.dataset_directory)
+        self._trainers: dict[str, Any] = {}
+
+    def evaluate(self, job: Job, on_epoch: Callable[[int, float], None]) -> Measurement:
+        """Train the job's candidate as far as it says and tell what was measured.
+
+        A candidate that cannot be built or diverges gives a failed measurement.
+        """
+        try:
+            trainer, compile_s = self._trainer_of(job)
+            if job.task == "test":
+                return self._test(job, trainer)
+            measurement = self._train(job, trainer, on_epoch)
+            if job.measure_latency:
+                measurement = replace(measurement, latency_s=self._latency_s(job))
+        except DivergenceError as error:
+            return Measurement(
+                status="failed", reason=str(error), epochs=error.epochs, train_s=error.train_s
+            )
+        except DseError as error:
+            return Measurement(status="failed", reason=str(error))
+        return measurement.with_compile_s(compile_s)
+
+    def _trainer_of(self, job: Job) -> tuple[Any, float]:
+        from dse.training.trainer import Trainer
+
+        key = job.candidate.key
+        if key in self._trainers:
+            self._trainers[key] = self._trainers.pop(key)  # the latest is the last
+            return self._trainers[key], 0.0
+        shape, classes = self.dataset.input_shape, len(self.dataset.classes)
+        trainer = Trainer(build(job.candidate, shape, classes), self.dataset, self.setup.recipe)
+        self._trainers[key] = trainer
+        while len(self._trainers) > COMPILED_COUNT:
+            del self._trainers[next(iter(self._trainers))]
+        return trainer, trainer.compile_s
+
+    def _train(self, job: Job, trainer: Any, on_epoch: Callable[[int, float], None]) -> Measurement:
+        from dse.training.checkpoint import load_run, save_run
+        from dse.training.trainer import Seed
+
+        seed, recipe = Seed(self.setup.study_seed, job.replicate), self.setup.recipe
+        until = recipe.epochs if job.epochs is None else job.epochs
+        path, about = self._checkpoint(job)
+        run = load_run(path, trainer.state_shape, about) if path else None
+        if run is None or run.epochs > until:
+            run = trainer.begin(seed)
+        kept_epochs, kept_s = run.epochs, run.train_s
+        for grown in trainer.epochs(run, seed, until):
+            run = grown
+            on_epoch(run.epochs, run.loss)
+            if path and run.train_s - kept_s > CHECKPOINT_EVERY_S:
+                save_run(path, run, about)
+                kept_epochs, kept_s = run.epochs, run.train_s
+        if until == recipe.epochs:
+            self._keep(job, trainer, run)
+        elif path and run.epochs > kept_epochs:
+            save_run(path, run, about)
+        measurement: Measurement = trainer.measure(run, scores_test=self.setup.scores_test)
+        return measurement
+
+    def _test(self, job: Job, trainer: Any) -> Measurement:
+        from dse.weights.safetensors import load_weights
+
+        assert self.setup.weights_directory is not None
+        path = self.setup.weights_directory / job.weights_name
+        params, statistics, _ = load_weights(path, trainer.architecture)
+        correct = trainer.correct(params, statistics, self.dataset.test)
+        return Measurement(
+            status="finished", test_accuracy=float(correct.mean()), test_correct=pack_bits(correct)
+        )
+
+    def _latency_s(self, job: Job) -> float:
+        shape, classes = self.dataset.input_shape, self.dataset.classes
+        return measure_latency(job.candidate, shape, len(classes)).median_s
+
+    def _checkpoint(self, job: Job) -> tuple[Path | None, dict[str, str]]:
+        """Where the job's run is kept, and what it is of."""
+        if self.setup.checkpoints_directory is None:
+            return None, {}
+        return self.setup.checkpoints_directory / job.weights_name, {
+            "candidate": job.candidate.key,
+            **self._training(job),
+        }
+
+    def _training(self, job: Job) -> dict[str, str]:
+        return {
+            "data_fingerprint": self.dataset.fingerprint,
+            "recipe": json.dumps(self.setup.recipe.to_dict()),
+            "seed": f"{self.setup.study_seed},{job.replicate}",
+        }
+
+    def _keep(self, job: Job, trainer: Any, run: Any) -> None:
+        from dse.weights.metadata import WeightsMetadata
+        from dse.weights.safetensors import save_weights
+
+        if self.setup.weights_directory is None:
+            return
+        metadata = WeightsMetadata(
+            family=job.candidate.family,
+            metaparameters=job.candidate.metaparameters,
+            input_shape=self.dataset.input_shape,
+            classes=self.dataset.classes,
+            preprocessing=trained_preprocessing(
+                self.dataset.input_shape, self.dataset.mean, self.dataset.std
+            ),
+            extra=self._training(job),
+        )
+        path = self.setup.weights_directory / job.weights_name
+        save_weights(path, trainer.params_of(run), trainer.statistics_of(run), metadata)
+
+
+def serve(setup: Setup, jobs: queue.Queue[Job], send: Send) -> None:
+    """Answer jobs until the process is ended."""
+    from dse.training.xla.compile_cache import use_compile_cache
+
+    if setup.compile_cache:
+        use_compile_cache(setup.compile_cache)
+
+    def on_epoch(epochs: int, loss: float) -> None:
+        send({"type": "epoch", "epochs": epochs, "loss": loss})
+
+    try:
+        evaluator = Evaluator(setup)
+        import dse.training.trainer  # noqa: F401  what every job needs: imported, then set apart
+
+        gc.freeze()  # the collector would walk through all of it several times a tracing
+        send({"type": "ready"})
+        while True:
+            measurement = evaluator.evaluate(jobs.get(), on_epoch)
+            send({"type": "ended", "measurement": measurement.to_dict()})
+    except (OSError, DseError) as error:  # a full disk, images that are gone: no job's fault
+        send({"type": "fatal", "message": str(error)})
+
+
+def _read_jobs(jobs: queue.Queue[Job]) -> None:
+    try:
+        for line in sys.stdin:
+            jobs.put(job_from_dict(json.loads(line)))
+        os._exit(0)
+    except BaseException:  # nobody would read on: a worker that waits for ever helps no one
+        traceback.print_exc()
+        os._exit(1)
+
+
+def main() -> None:
+    """Serve the driver at the other end of standard input and output."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a library prints goes to the log
+
+    def send(message: dict[str, Any]) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    line = sys.stdin.readline()
+    if not line:
+        return
+    jobs: queue.Queue[Job] = queue.Queue()
+    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
+    serve(setup_from_dict(json.loads(line)), jobs, send)
+
+
+if __name__ == "__main__":
+    main()

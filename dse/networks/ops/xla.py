@@ -1,0 +1,238 @@
+"""Operations of the networks on (batch, height, width, channels) arrays of float32.
+
+Every operation has one meaning and up to two forms: XLA's own, and one that is fast on a
+CPU (`cpu_forms.py`). `use_cpu_forms` is the one place that chooses.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from dse.architecture.primitives import Activation
+from dse.networks.ops import cpu as cpu_forms
+from dse.networks.ops.cpu import Rounding
+
+
+def use_cpu_forms() -> bool:
+    """Whether convolution and pooling take their CPU forms: on a CPU, and nowhere else."""
+    return jax.default_backend() == "cpu"
+
+
+def conv2d(
+    x: Array,
+    kernel: Array,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    groups: int = 1,
+    cpu_form: bool | None = None,
+) -> Array:
+    """Convolution (cross-correlation), rounded down at the far edge.
+
+    Args:
+        x: (batch, height, width, in).
+        kernel: (kernel height, kernel width, in / groups, out).
+        stride: step in pixels, both ways.
+        padding: zero pixels on each side.
+        groups: the g-th share of the filters sees the g-th share of the input channels.
+        cpu_form: force (True) or forbid (False) the CPU form; None asks `use_cpu_forms`.
+
+    Returns:
+        (batch, height, width, out).
+    """
+    if not (use_cpu_forms() if cpu_form is None else cpu_form):
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            (stride, stride),
+            [(padding, padding)] * 2,
+            dimension_numbers=cpu_forms.LAYOUT,
+            feature_group_count=groups,
+        )
+    if groups == 1:
+        return cpu_forms.conv2d(x, kernel, stride, padding)
+    pairs = zip(jnp.split(x, groups, 3), jnp.split(kernel, groups, 3), strict=True)
+    return jnp.concatenate([cpu_forms.conv2d(a, k, stride, padding) for a, k in pairs], 3)
+
+
+def max_pool(
+    x: Array,
+    *,
+    window: int,
+    stride: int,
+    rounding: Rounding = "ceil",
+    cpu_form: bool | None = None,
+) -> Array:
+    """Max pooling without padding; among equal maxima the first in row order gets the gradient.
+
+    Args:
+        x: (batch, height, width, channels), at least `window` high and wide.
+        window: pixels, both ways; at least `stride`.
+        stride: step in pixels, both ways.
+        rounding: `ceil` (Caffe's) lets the last window hang over the far edge, where it
+            takes the real pixels only; `floor` leaves out what follows the last whole window.
+        cpu_form: force (True) or forbid (False) the CPU form; None asks `use_cpu_forms`.
+
+    Returns:
+        (batch, height, width, channels).
+
+    Raises:
+        ValueError: a window with gaps between (`stride` > `window`), or above 15 pixels.
+    """
+    if not stride <= window <= 15:
+        raise ValueError(
+            f"stride <= window <= 15 must hold, but got window={window}, stride={stride}"
+        )
+    if use_cpu_forms() if cpu_form is None else cpu_form:
+        return cpu_forms.max_pool(x, window, stride, rounding)
+    pads = []
+    for size in x.shape[1:3]:
+        count = cpu_forms.windows_count(size, window, stride, rounding)
+        pads.append((0, max((count - 1) * stride + window - size, 0)))
+    return lax.reduce_window(
+        x,
+        -math.inf,
+        lax.max,
+        (1, window, window, 1),
+        (1, stride, stride, 1),
+        ((0, 0), *pads, (0, 0)),
+    )
+
+
+def global_average_pool(x: Array) -> Array:
+    """The mean over all pixels: (batch, height, width, channels) to (batch, 1, 1, channels)."""
+    return jnp.mean(x, (1, 2), keepdims=True)
+
+
+def dense(x: Array, kernel: Array, bias: Array) -> Array:
+    """The flattened input (height, width, channels order) times `kernel`, plus `bias`.
+
+    Args:
+        x: (batch, height, width, channels).
+        kernel: (height · width · channels, features).
+        bias: (features,).
+
+    Returns:
+        (batch, 1, 1, features).
+    """
+    return (x.reshape(x.shape[0], -1) @ kernel + bias)[:, None, None, :]
+
+
+def local_response_norm(x: Array, *, size: int, alpha: float, beta: float, k: float) -> Array:
+    """Divides by (k + alpha / size · Σ x²)^beta, the sum over `size` channels around each.
+
+    Channels beyond the ends count as zeros; `size` is odd.
+
+    Source: Krizhevsky, Sutskever and Hinton 2012, section 3.3, scaled as in Caffe.
+    """
+    channels, side = x.shape[-1], size // 2
+    squares = jnp.pad(x * x, ((0, 0),) * 3 + ((side, size - 1 - side),))
+    total = sum(squares[..., i : i + channels] for i in range(size))
+    return x * (k + alpha / size * total) ** -beta
+
+
+@jax.custom_vjp
+def relu(x: Array) -> Array:
+    """max(x, 0); the gradient is zero at 0.
+
+    The backward pass reads the result, which the next layer keeps anyway, and not `x`.
+    """
+    return jnp.maximum(x, 0)
+
+
+def _relu_forward(x: Array) -> tuple[Array, Array]:
+    y = relu(x)
+    return y, y
+
+
+def _relu_backward(y: Array, g: Array) -> tuple[Array]:
+    return (jnp.where(y > 0, g, 0),)
+
+
+relu.defvjp(_relu_forward, _relu_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def batch_norm_train(
+    x: Array, scale: Array, bias: Array, epsilon: float, activation: Activation
+) -> tuple[Array, Array, Array]:
+    """Normalises every channel by its own mean and variance over batch and pixels.
+
+    Args:
+        x: (batch, height, width, channels).
+        scale: (channels,), the standard deviation of the result.
+        bias: (channels,), the mean of the result.
+        epsilon: added to the variance.
+        activation: what follows; here, because the backward pass can then do without the
+            values in between.
+
+    Returns:
+        The result, and the mean (channels,) and variance (channels,) of `x`; gradients flow
+        through the result alone.
+
+    Source: Ioffe and Szegedy 2015, algorithm 1.
+    """
+    return _batch_norm_forward(x, scale, bias, epsilon, activation)[0]
+
+
+def _batch_norm_forward(
+    x: Array, scale: Array, bias: Array, epsilon: float, activation: Activation
+) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
+    mean, variance = moments(x, (jnp.sum(x, (0, 1, 2)), jnp.sum(x * x, (0, 1, 2))))
+    inverse = lax.rsqrt(variance + epsilon)
+    factor = scale * inverse
+    shift = bias - mean * factor
+    y = x * factor + shift
+    y = jnp.maximum(y, 0) if activation == "relu" else y
+    return (y, mean, variance), (x, mean, inverse, factor, shift)
+
+
+def moments(x: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Mean and variance (channels,) of `x` from the sums of its values and of their squares."""
+    count = x.size // x.shape[3]
+    mean = sums[0] / count
+    # E[x²] - E[x]², which rounding may take below zero; so one pass over x is enough.
+    return mean, jnp.maximum(sums[1] / count - mean * mean, 0)
+
+
+def _batch_norm_backward(
+    epsilon: float,
+    activation: Activation,
+    residuals: tuple[Array, ...],
+    gradients: tuple[Array, Array, Array],
+) -> tuple[Array, Array, Array]:
+    """Two sums in one pass, then one multiplication of each of `g` and `x` a value."""
+    x, mean, inverse, factor, shift = residuals
+    g = gradients[0]
+    if activation == "relu":
+        g = jnp.where(x * factor + shift > 0, g, 0)
+    count = x.size // x.shape[3]
+    bias_gradient = jnp.sum(g, (0, 1, 2))
+    scale_gradient = inverse * (jnp.sum(g * x, (0, 1, 2)) - mean * bias_gradient)
+    slope = -factor * inverse * scale_gradient / count
+    offset = -factor * bias_gradient / count - slope * mean
+    return g * factor + (x * slope + offset), scale_gradient, bias_gradient
+
+
+batch_norm_train.defvjp(_batch_norm_forward, _batch_norm_backward)
+
+
+def batch_norm(
+    x: Array, scale: Array, bias: Array, mean: Array, variance: Array, epsilon: float
+) -> Array:
+    """Normalises by a given mean and variance: one multiplication and one addition a value."""
+    factor, shift = norm_affine(scale, bias, mean, variance, epsilon)
+    return x * factor + shift
+
+
+def norm_affine(
+    scale: Array, bias: Array, mean: Array, variance: Array, epsilon: float
+) -> tuple[Array, Array]:
+    """What a norm by a given mean and variance multiplies by, and what it then adds."""
+    factor = scale * lax.rsqrt(variance + epsilon)
+    return factor, bias - mean * factor

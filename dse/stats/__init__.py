@@ -1,0 +1,1 @@
+"""Fronts, intervals and comparisons: mathematics that knows nothing of networks."""

@@ -1,0 +1,1 @@
+"""What is particular to XLA: compile cache, microbatching, packing, threads."""

@@ -1,0 +1,1 @@
+"""Weights files and what they say of themselves; no JAX."""

@@ -1,0 +1,202 @@
+"""The front of one network's compressions, with scores that are written down beforehand."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dse.architecture import build, make_candidate
+from dse.compress.compress import CompressionPlan
+from dse.compress.compressor import Stage
+from dse.compress.front import FLOOR, Setting, front_of, search_front
+from dse.compress.pipeline import Packed, density_of, kernels_of, prune, share_losslessly
+from dse.compress.tuner import NoImages
+from dse.errors import WeightsError
+from dse.weights.dsz import pack, unpack
+from dse.weights.metadata import WeightsMetadata
+from dse.weights.preprocessing import trained_preprocessing
+
+CANDIDATE = make_candidate("squeezenet", {"base_e": 32, "incr_e": 16, "fire_modules": 2})
+SHAPE = (8, 8, 1)
+METADATA = WeightsMetadata(
+    family=CANDIDATE.family,
+    metaparameters=CANDIDATE.metaparameters,
+    input_shape=SHAPE,
+    classes=("a", "b", "c"),
+    preprocessing=trained_preprocessing(SHAPE, (0.5,), (0.2,)),
+)
+GIVEN = 0.9
+IMAGES = 100_000
+
+
+@pytest.fixture
+def arrays() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    parameters = build(CANDIDATE, SHAPE, 3).parameters
+    return {p.path: rng.normal(0, 0.1, p.shape).astype(np.float32) for p in parameters}
+
+
+class Scripted:
+    """Scores by the share of weights and the number of values that are left.
+
+    Training the values of a setting gives back `gain`, which shows as one weight of the first
+    bias that is set to 7 (kept exactly by float16).
+    """
+
+    def __init__(self, accuracy_of, gain: float = 0.0) -> None:
+        self.accuracy_of, self.gain = accuracy_of, gain
+        self.pruned, self.trained, self.tests_count = [], [], 0
+
+    def densities(self, arrays, density: float):
+        return NoImages().densities(arrays, density)
+
+    def sparse(self, stage: str, arrays, densities):
+        self.pruned.append((stage, density_of(arrays)))
+        return prune(arrays, densities)
+
+    def shared(self, stage: str, arrays, mixed):
+        self.trained.append(stage)
+        marked = np.array(mixed["conv1/bias"])
+        marked[0] = 7.0
+        return {**mixed, "conv1/bias": marked}
+
+    def right(self, arrays, *, test: bool = False) -> np.ndarray:
+        self.tests_count += test
+        return np.arange(IMAGES) < round(IMAGES * self.score(arrays))
+
+    def score(self, arrays) -> float:
+        kernels = kernels_of(arrays).values()
+        values = np.mean([len(np.unique(kernel)) for kernel in kernels])
+        trained = self.gain if arrays["conv1/bias"][0] == 7.0 else 0.0
+        return self.accuracy_of(density_of(arrays), values) + trained
+
+
+def smooth(density: float, values: float) -> float:
+    """Falls with fewer weights and with fewer values, slowly at first."""
+    return GIVEN - 0.02 * (1 - density) ** 2 - 0.1 / values
+
+
+def found(arrays, tuner, **options):
+    values = {"max_loss": 0.01, "trainings": 3} | options
+    return search_front(arrays, METADATA, CompressionPlan(), tuner, **values)
+
+
+def test_densities_follow_each_other_and_the_sizes_are_those_of_files(arrays) -> None:
+    tuner = Scripted(smooth)
+    result = found(arrays, tuner, trainings=0)
+    assert [stage for stage, _ in tuner.pruned] == [
+        "density 0.7", "density 0.5", "density 0.35", "density 0.25", "density 0.18",
+        "density 0.12",
+    ]  # fmt: skip
+    # Each is made from the one before it.
+    assert [round(before, 2) for _, before in tuner.pruned] == [1, 0.7, 0.5, 0.35, 0.25, 0.18]
+    for setting in result.settings:
+        assert setting.stage.file_bytes == len(setting.content)
+        _, values = unpack(setting.content)
+        assert density_of(values) <= setting.density  # sharing may set more of them to zero
+        assert setting.accuracy == pytest.approx(tuner.score(values), abs=1e-5)
+
+
+def test_a_higher_price_makes_a_smaller_file(arrays) -> None:
+    settings = found(arrays, Scripted(smooth), trainings=0).settings
+    for _, group in itertools.groupby(settings, key=lambda s: s.density):
+        sizes = [setting.stage.file_bytes for setting in group]
+        assert sizes == sorted(sizes, reverse=True)
+
+
+def test_the_chosen_file_is_the_smallest_within_the_loss_and_alone_is_tested(arrays) -> None:
+    tuner = Scripted(smooth)
+    result = found(arrays, tuner)
+    able = [s for s in result.settings if s.difference_low >= -0.01]
+    measured = [s for s in result.settings if s.accuracy >= result.given.validation_accuracy - 0.01]
+    assert 0 < len(able) < len(measured)  # some are only luckily within it
+    chosen = result.settings[result.chosen]
+    assert chosen.stage.file_bytes == min(s.stage.file_bytes for s in able)
+    assert tuner.tests_count == 2  # the network as it came, and the chosen one
+    assert [s.stage.test_accuracy is not None for s in result.settings].count(True) == 1
+    assert chosen.stage.test_accuracy is not None
+
+
+def test_training_goes_to_the_front_and_no_setting_gets_it_twice(arrays) -> None:
+    tuner = Scripted(smooth, gain=0.005)
+    result = found(arrays, tuner, trainings=4)
+    untrained = [s for s in result.settings if not s.is_trained]
+    on_front = {(untrained[i].density, untrained[i].price) for i in front_of(untrained)}
+    trained = [s for s in result.settings if s.is_trained]
+    assert len(tuner.trained) == len(set(tuner.trained)) == len(trained) == 4
+    assert {(s.density, s.price) for s in trained} <= on_front
+    for setting in trained:
+        (before,) = [
+            s for s in untrained if (s.density, s.price) == (setting.density, setting.price)
+        ]
+        assert setting.accuracy == pytest.approx(before.accuracy + 0.005, abs=2e-5)
+
+
+def test_training_ends_when_the_front_is_trained(arrays) -> None:
+    tuner = Scripted(smooth)
+    result = found(arrays, tuner, trainings=1000)
+    untrained = [s for s in result.settings if not s.is_trained]
+    floor = FLOOR * result.given.validation_accuracy
+    assert len(tuner.trained) == sum(untrained[i].accuracy >= floor for i in front_of(untrained))
+
+
+def test_what_breaks_the_network_is_followed_no_further(arrays) -> None:
+    tuner = Scripted(lambda d, values: GIVEN if d > 0.3 and values > 20 else 0.1)
+    result = found(arrays, tuner, trainings=1000)
+    assert tuner.pruned[-1][0] == "density 0.25"
+    assert all(s.density > 0.3 for s in result.settings)
+    for _, group in itertools.groupby(
+        [s for s in result.settings if not s.is_trained], key=lambda s: s.density
+    ):
+        broken = [s.accuracy < 0.5 for s in group]
+        assert not any(broken[:-1])
+    assert all(s.accuracy > 0.5 for s in result.settings if s.is_trained)
+
+
+def test_nothing_is_chosen_where_all_lose_too_much(arrays) -> None:
+    # Whatever is shared loses five points; the network as it came has all its values.
+    all_of_them = np.mean([kernel.size for kernel in kernels_of(arrays).values()])
+    tuner = Scripted(lambda d, values: GIVEN if values == all_of_them else GIVEN - 0.05)
+    result = found(arrays, tuner, max_loss=0.049)
+    assert result.given.validation_accuracy == pytest.approx(GIVEN)
+    assert result.chosen is None
+    assert tuner.tests_count == 1
+    assert found(arrays, tuner, max_loss=0.052).chosen is not None
+
+
+def test_without_images_there_is_no_front(arrays) -> None:
+    with pytest.raises(WeightsError, match="takes images"):
+        found(arrays, NoImages())
+
+
+def test_weights_that_are_no_numbers_are_refused(arrays) -> None:
+    arrays["conv1/kernel"][0, 0, 0, 0] = np.nan
+    with pytest.raises(WeightsError, match="conv1/kernel has 1 values that are not finite"):
+        found(arrays, Scripted(smooth))
+
+
+def test_the_front_is_that_of_all_pairs(arrays) -> None:
+    rng = np.random.default_rng(1)
+    content = pack(Packed(METADATA, share_losslessly(arrays), 32, "ans"))
+    stage = Stage("any", 0, 0)
+    settings = [
+        Setting(1.0, 0.1, replace(stage, file_bytes=int(size), validation_accuracy=a), 0.0, content)
+        for size, a in zip(rng.integers(1, 40, 60), rng.integers(0, 20, 60) / 20, strict=True)
+    ]
+
+    def beats(a: Setting, b: Setting) -> bool:
+        one, other = (a.stage.file_bytes, -a.accuracy), (b.stage.file_bytes, -b.accuracy)
+        return one != other and one[0] <= other[0] and one[1] <= other[1]
+
+    slow = {
+        (s.stage.file_bytes, s.accuracy)
+        for s in settings
+        if not any(beats(other, s) for other in settings)
+    }
+    rows = front_of(settings)
+    assert {(settings[i].stage.file_bytes, settings[i].accuracy) for i in rows} == slow
+    sizes = [settings[i].stage.file_bytes for i in rows]
+    assert sizes == sorted(sizes)

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from dse.errors import StudyError
+from dse.execution import local as executor_module
+from dse.execution.job import (
+    Ended,
+    EpochDone,
+    Job,
+    Setup,
+    Started,
+    WorkerLost,
+    job_from_dict,
+    setup_from_dict,
+)
+from dse.execution.local import Executor, default_workers, gpu_count, worker_environment
+from dse.training import Recipe
+
+
+def run(sweep, tmp_path: Path, *, workers: int = 2):
+    setup = Setup(tmp_path, sweep.recipe)
+    with Executor(setup, workers, tmp_path / "logs") as executor:
+        return list(executor.run(sweep.jobs))
+
+
+def ended(events) -> dict[tuple[str, int], Ended]:
+    found = [event for event in events if isinstance(event, Ended)]
+    assert len(found) == len({event.job.key for event in found}), "a job ended twice"
+    return {event.job.key: event for event in found}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_every_job_ends_once_with_its_measurement(sweep, tmp_path, fake_worker, workers):
+    events = run(sweep, tmp_path, workers=workers)
+    by_key = ended(events)
+    assert set(by_key) == {job.key for job in sweep.jobs}
+    for job in sweep.jobs:
+        measured = by_key[job.key].measurement
+        ratio = job.candidate.metaparameters["squeeze_ratio"]
+        if ratio == 1.0:
+            assert measured.status == "failed"
+            assert measured.reason == "the loss became nan at step 7"
+        else:
+            assert measured.validation_accuracy == 0.5 + ratio / 4 + job.replicate / 100
+    kinds = Counter(type(event) for event in events)
+    assert kinds == {Started: 6, EpochDone: 6, Ended: 6}
+
+
+def test_one_worker_takes_jobs_in_order(sweep, tmp_path, fake_worker):
+    started = [e.job for e in run(sweep, tmp_path, workers=1) if isinstance(e, Started)]
+    assert started == list(sweep.jobs)
+
+
+def test_two_workers_keep_to_their_candidate_while_it_has_jobs(sweep, tmp_path, fake_worker):
+    events = [e for e in run(sweep, tmp_path, workers=2) if isinstance(e, Started)]
+    first = {}
+    for event in events[:2]:
+        first[event.worker] = event.job.candidate
+    assert len(set(first.values())) == len(first), "both compiled one candidate"
+
+
+def test_the_job_of_a_worker_that_dies_is_repeated(sweep, tmp_path, fake_worker, monkeypatch):
+    deaths = tmp_path / "deaths"
+    deaths.mkdir()
+    (deaths / "0.5-1-a").touch()
+    (deaths / "0.25-0-a").touch()
+    (deaths / "0.25-0-b").touch()
+    monkeypatch.setenv("DSE_FAKE_DEATHS", str(deaths))
+    events = run(sweep, tmp_path)
+    lost = Counter(
+        (e.job.candidate.metaparameters["squeeze_ratio"], e.job.replicate, e.status)
+        for e in events
+        if isinstance(e, WorkerLost)
+    )
+    assert lost == {(0.5, 1, "signal SIGKILL"): 1, (0.25, 0, "signal SIGKILL"): 2}
+    assert Counter(e.measurement.status for e in ended(events).values()) == {
+        "finished": 4,
+        "failed": 2,
+    }
+
+
+def test_a_job_that_kills_three_workers_is_recorded_as_failed(
+    sweep, tmp_path, fake_worker, monkeypatch
+):
+    deaths = tmp_path / "deaths"
+    deaths.mkdir()
+    for name in "abcd":
+        (deaths / f"0.5-0-{name}").touch()
+    monkeypatch.setenv("DSE_FAKE_DEATHS", str(deaths))
+    by_key = ended(run(sweep, tmp_path))
+    assert len(by_key) == 6
+    reasons = [e.measurement.reason for e in by_key.values() if "worker" in e.measurement.reason]
+    assert len(reasons) == 1
+    assert reasons[0].startswith(
+        "the worker died 3 times (signal SIGKILL); it may need more memory"
+    )
+    assert len(list(deaths.iterdir())) == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_dies_behind_its_answer_is_replaced(
+    sweep, tmp_path, fake_worker, monkeypatch, workers
+):
+    monkeypatch.setenv("DSE_FAKE_LAST", "0.25-1")
+    events = run(sweep, tmp_path, workers=workers)
+    assert len(ended(events)) == 6
+    assert [e.status for e in events if isinstance(e, WorkerLost)] == ["signal SIGKILL"]
+
+
+def test_a_worker_that_cannot_read_its_job_ends():
+    code = (
+        "import queue, threading, time; from dse.execution.worker import _read_jobs\n"
+        "threading.Thread(target=_read_jobs, args=(queue.Queue(),), daemon=True).start()\n"
+        "time.sleep(60)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], input="{}\n", capture_output=True, text=True, timeout=50
+    )
+    assert result.returncode == 1
+    assert "KeyError: 'family'" in result.stderr
+
+
+def test_a_signal_without_a_name_has_its_number():
+    assert executor_module._status(-9) == "signal SIGKILL"
+    assert executor_module._status(-40) == "signal 40"
+    assert executor_module._status(3) == "exit status 3"
+
+
+def test_workers_that_cannot_start_end_the_run_with_their_last_words(
+    sweep, tmp_path, fake_worker, monkeypatch
+):
+    monkeypatch.setenv("DSE_FAKE_SILENT", "1")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "worker-0.log").write_text("from last week\n")
+    with pytest.raises(StudyError, match=r"die at their start \(exit status 3\)") as error:
+        run(sweep, tmp_path, workers=1)
+    assert str(error.value).splitlines()[1:] == ["no such device"]
+
+
+def test_a_log_folder_that_cannot_be_made_is_named(sweep, tmp_path, fake_worker):
+    (tmp_path / "logs").write_text("a file, not a folder")
+    with pytest.raises(StudyError, match=r"worker 0 cannot be started: .*logs"):
+        run(sweep, tmp_path)
+
+
+def test_what_would_hit_every_job_ends_the_run(sweep, tmp_path, fake_worker, monkeypatch):
+    monkeypatch.setenv("DSE_FAKE_FATAL", "1")
+    with pytest.raises(StudyError, match="worker 0: the disk is full"):
+        run(sweep, tmp_path, workers=1)
+
+
+def test_workers_are_single_threaded_on_a_cpu(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("XLA_FLAGS", "--mine=1")
+    environment = worker_environment(0)
+    assert environment["XLA_FLAGS"] == "--mine=1 --xla_cpu_multi_thread_eigen=false"
+    assert environment["PJRT_NPROC"] == environment["OMP_NUM_THREADS"] == "1"
+    assert "glibc.malloc.arena_max=1" in environment["GLIBC_TUNABLES"]
+
+
+@pytest.mark.parametrize("platforms", ["", "cuda,cpu"])
+def test_one_worker_and_its_own_device_for_each_gpu(monkeypatch, platforms):
+    monkeypatch.setattr(executor_module, "_jax_has_plugins", lambda: True)
+    monkeypatch.setenv("JAX_PLATFORMS", platforms)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert default_workers() == 2
+    assert worker_environment(1)["CUDA_VISIBLE_DEVICES"] == "5"
+    assert worker_environment(2)["CUDA_VISIBLE_DEVICES"] == "2"
+
+
+def test_devices_that_jax_cannot_use_do_not_count(monkeypatch):
+    monkeypatch.setattr(executor_module, "_jax_has_plugins", lambda: False)
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert gpu_count() == 0
+    assert "--xla_cpu_multi_thread_eigen=false" in worker_environment(0)["XLA_FLAGS"]
+
+
+def test_jobs_and_setup_survive_the_pipe(sweep, tmp_path):
+    for job in sweep.jobs:
+        assert job_from_dict(job.to_dict()) == job
+    setup = Setup(tmp_path, Recipe(epochs=3), 7, tmp_path / "weights", None)
+    assert setup_from_dict(setup.to_dict()) == setup
+    assert Job(sweep.jobs[0].candidate, 1).weights_name.endswith("-seed1.safetensors")
