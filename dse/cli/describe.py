@@ -186,7 +186,8 @@ def _find(name: str, results: Path) -> Preset:
     """The preset, the family at its defaults, the candidate of a study, or a file's network."""
     from dse.architecture import FAMILIES, PRESETS, Preset, make_candidate
     from dse.text import nearest
-    from dse.weights.header import SUFFIX
+    from dse.weights.dsz import SUFFIX as DSZ_SUFFIX
+    from dse.weights.safetensors import SUFFIX, read_network
 
     if name in PRESETS:
         return PRESETS[name]
@@ -195,31 +196,14 @@ def _find(name: str, results: Path) -> Preset:
         return Preset(
             name, FAMILIES[name].description, candidate, FAMILY_INPUT_SHAPE, FAMILY_CLASSES_COUNT
         )
-    if name.lower().endswith(SUFFIX):
-        return _from_weights(name)
-    if name.lower().endswith(".dsz"):
-        return _from_compressed(name)
+    if name.lower().endswith((SUFFIX, DSZ_SUFFIX)):
+        found, _ = read_network(Path(name))
+        return Preset(Path(name).name, "", found.candidate, found.input_shape, len(found.classes))
     study, slash, key = name.rpartition("/")
     if slash:
         return _from_study(study, key, results)
     names = list(dict.fromkeys([*PRESETS, *FAMILIES]))
     raise ConfigError(f"there is no preset or family {name!r}{nearest(name, names)}")
-
-
-def _from_weights(name: str) -> Preset:
-    from dse.architecture import Preset
-    from dse.weights.header import read_weights_header
-
-    header = read_weights_header(Path(name))
-    return Preset(Path(name).name, "", header.candidate, header.input_shape, header.classes_count)
-
-
-def _from_compressed(name: str) -> Preset:
-    from dse.architecture import Preset
-    from dse.weights.dsz import read_dsz_metadata
-
-    found = read_dsz_metadata(Path(name))
-    return Preset(Path(name).name, "", found.candidate, found.input_shape, len(found.classes))
 
 
 def _from_study(study_name: str, key: str, results: Path) -> Preset:

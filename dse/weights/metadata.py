@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import struct
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,15 +85,33 @@ def metadata_from_dict(values: Mapping[str, Any]) -> WeightsMetadata:
     input_shape = tuple(values["input_shape"])
     if not all(type(side) is int for side in input_shape):  # 8.0 equals 8, but is no shape
         raise ValueError(f"input_shape is {input_shape}, but must be whole numbers")
+    classes = values["classes"]
+    if not isinstance(classes, list | tuple | range) or not classes:
+        raise ValueError("classes must be a list of names")
     return WeightsMetadata(
         family=str(values["family"]),
         metaparameters=metaparameters,
         input_shape=input_shape,
-        classes=tuple(map(str, values["classes"])),
+        classes=tuple(map(str, classes)),
         preprocessing=preprocessing_from_dict(values["preprocessing"]),
         class_ids=tuple(map(str, values.get("class_ids", ()))),
         extra={str(key): str(value) for key, value in values["extra"].items()},
     )
+
+
+@contextlib.contextmanager
+def refusing_damage(source: object, part: str) -> Iterator[None]:
+    """Turn what reading damaged metadata raises into one error that names the file's part.
+
+    Raises:
+        WeightsError: in place of it.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
+        raise WeightsError(
+            f"{source}: the {part} is damaged ({type(error).__name__}: {error})"
+        ) from error
 
 
 def described_architecture(path: Path, metadata: WeightsMetadata) -> Architecture:

@@ -22,13 +22,21 @@ from safetensors.numpy import save
 
 from dse.architecture import Architecture
 from dse.errors import WeightsError
-from dse.files import replacing
-from dse.weights.dsz import SUFFIX, read_dsz, read_dsz_metadata
-from dse.weights.metadata import WeightsMetadata, metadata_from_dict
+from dse.weights.dsz import SUFFIX as DSZ_SUFFIX
+from dse.weights.dsz import read_dsz, read_dsz_metadata, write_content
+from dse.weights.metadata import (
+    WeightsMetadata,
+    described_architecture,
+    metadata_from_dict,
+    refusing_damage,
+)
 
+SUFFIX = ".safetensors"
 FORMAT_VERSION = 1
 
 Arrays = dict[str, Any]
+
+_LENGTH_BYTES = 8  # of the header's length, with which a file begins
 
 
 def read_metadata(path: Path) -> WeightsMetadata:
@@ -37,15 +45,28 @@ def read_metadata(path: Path) -> WeightsMetadata:
     Raises:
         WeightsError: no such file, or not a weights file of a format that this `dse` reads.
     """
-    if is_compressed(path):
+    if path.suffix.lower() == DSZ_SUFFIX:
         return read_dsz_metadata(path)
     with _opened(path) as file:
-        return _metadata(path, file.metadata() or {})
+        return _metadata(path, file)
 
 
-def is_compressed(path: Path) -> bool:
-    """Whether a file is a `.dsz`, by its name."""
-    return path.suffix.lower() == SUFFIX
+def read_network(path: Path) -> tuple[WeightsMetadata, Architecture]:
+    """What a weights file says of itself, and its network; the arrays are not read.
+
+    Those that the header of a safetensors file lists have to be the network's, shape by shape.
+
+    Raises:
+        WeightsError: as of `read_metadata`, no network is like that, or other arrays are listed.
+    """
+    metadata = read_metadata(path)
+    architecture = described_architecture(path, metadata)
+    if path.suffix.lower() != DSZ_SUFFIX:
+        with _opened(path) as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            shapes = {name: tuple(array.get_shape()) for name, array in slices.items()}
+        _check_shapes(path, shapes, architecture)
+    return metadata, architecture
 
 
 def save_weights(path: Path, params: Arrays, statistics: Arrays, metadata: WeightsMetadata) -> None:
@@ -64,13 +85,7 @@ def save_weights(path: Path, params: Arrays, statistics: Arrays, metadata: Weigh
     """
     tensors = {name: np.ascontiguousarray(v) for name, v in flat(params, statistics).items()}
     header = metadata.to_dict() | {"format_version": FORMAT_VERSION, "digest": _digest(tensors)}
-    content = save(tensors, {key: json.dumps(value) for key, value in header.items()})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            file.write(content)
-    except OSError as error:
-        raise WeightsError(f"{path}: the weights cannot be written: {error.strerror}") from error
+    write_content(path, save(tensors, {key: json.dumps(value) for key, value in header.items()}))
 
 
 def load_weights(
@@ -89,9 +104,15 @@ def load_weights(
         WeightsError: no such file, not a weights file of this format, truncated or changed
             since it was written, or arrays that are not the architecture's.
     """
-    metadata, tensors = read_dsz(path) if is_compressed(path) else _read_checked(path)
+    if path.suffix.lower() == DSZ_SUFFIX:
+        metadata, tensors = read_dsz(path)
+    else:
+        metadata, tensors = _read(path)
     if architecture is not None:
-        _check_arrays(path, tensors, architecture)
+        _check_shapes(path, {name: array.shape for name, array in tensors.items()}, architecture)
+        for name, array in tensors.items():
+            if array.dtype != np.float32:
+                raise WeightsError(f"{path}: {name} is {array.dtype}, not float32")
     return *nested(tensors), metadata
 
 
@@ -113,17 +134,6 @@ def flat(*trees: Arrays) -> Arrays:
     return {name: value for tree in trees for name, value in _flatten(tree)}
 
 
-def _read_checked(path: Path) -> tuple[WeightsMetadata, dict[str, np.ndarray]]:
-    tensors, header = _read(path)
-    metadata = _metadata(path, header)
-    if json.loads(header.get("digest", "null")) != _digest(tensors):
-        raise WeightsError(
-            f"{path}: the arrays are not those that were written (digest differs): the file is "
-            "corrupt; train again or take another copy"
-        )
-    return metadata, tensors
-
-
 def _flatten(tree: Arrays, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -141,13 +151,19 @@ def _digest(tensors: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _read(path: Path) -> tuple[WeightsMetadata, dict[str, np.ndarray]]:
     with _opened(path) as file:
-        header = file.metadata() or {}
+        metadata, digest = _metadata(path, file), file.metadata().get("digest", "null")
         try:
-            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (TypeError, AttributeError) as error:  # types that numpy has not, such as bfloat16
             raise WeightsError(f"{path}: arrays of a type that is not float32 ({error})") from error
+    if json.loads(digest) != _digest(tensors):
+        raise WeightsError(
+            f"{path}: the arrays are not those that were written (digest differs): the file is "
+            "corrupt; train again or take another copy"
+        )
+    return metadata, tensors
 
 
 @contextlib.contextmanager
@@ -158,17 +174,34 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="numpy") as file:
             yield file
     except SafetensorError as error:
-        raise WeightsError(
-            f"{path}: not a whole safetensors file ({error}); it is truncated or something else"
-        ) from error
+        raise _refused(path, error) from error
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _metadata(path: Path, header: Mapping[str, str]) -> WeightsMetadata:
+def _refused(path: Path, error: SafetensorError) -> WeightsError:
+    """What is wrong with a file that safetensors refuses, with the numbers of bytes."""
+    content_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        header_bytes = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+    arrays_bytes = content_bytes - _LENGTH_BYTES - header_bytes
+    if content_bytes <= _LENGTH_BYTES or arrays_bytes < 0:
+        reason = (
+            f"{content_bytes:,} bytes cannot hold a header of {header_bytes:,}; it is truncated or "
+            "something else"
+        )
+    elif "invalid JSON" in str(error) or "invalid UTF-8" in str(error):
+        reason = f"its header is no JSON object ({error})"
+    else:
+        reason = f"{arrays_bytes:,} bytes of arrays, but the header speaks of others ({error})"
+    return WeightsError(f"{path}: not a whole safetensors file: {reason}")
+
+
+def _metadata(path: Path, file: Any) -> WeightsMetadata:
+    header = file.metadata() or {}
     if "format_version" not in header:
         raise WeightsError(f"{path}: a safetensors file, but not one that dse wrote")
-    try:
+    with refusing_damage(path, "header"):
         values = {name: json.loads(text) for name, text in header.items()}
         version = values["format_version"]
         if version != FORMAT_VERSION:
@@ -177,27 +210,18 @@ def _metadata(path: Path, header: Mapping[str, str]) -> WeightsMetadata:
                 "use the dse that wrote it"
             )
         return metadata_from_dict(values)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise WeightsError(
-            f"{path}: the header is damaged ({type(error).__name__}: {error})"
-        ) from error
 
 
-def _check_arrays(
-    path: Path, tensors: Mapping[str, np.ndarray], architecture: Architecture
+def _check_shapes(
+    path: Path, found: Mapping[str, tuple[int, ...]], architecture: Architecture
 ) -> None:
     wanted = {p.path: p.shape for p in architecture.parameters}
-    problems = [f"{name} is missing" for name in sorted(wanted.keys() - tensors.keys())]
-    problems += [f"{name} is not one of its" for name in sorted(tensors.keys() - wanted.keys())]
+    problems = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
+    problems += [f"{name} is not one of its" for name in sorted(found.keys() - wanted.keys())]
     problems += [
-        f"{name} has shape {tensors[name].shape}, not {shape}"
+        f"{name} has shape {found[name]}, not {shape}"
         for name, shape in wanted.items()
-        if name in tensors and tensors[name].shape != shape
-    ]
-    problems += [
-        f"{name} is {value.dtype}, not float32"
-        for name, value in tensors.items()
-        if name in wanted and value.dtype != np.float32
+        if found.get(name, shape) != shape
     ]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""

@@ -36,7 +36,12 @@ from dse.weights.dsz.kernels import (
 )
 from dse.weights.dsz.shared import SharedWeights
 from dse.weights.dsz.streams import CODERS, CoderName, StreamReader, StreamWriter
-from dse.weights.metadata import WeightsMetadata, described_architecture, metadata_from_dict
+from dse.weights.metadata import (
+    WeightsMetadata,
+    described_architecture,
+    metadata_from_dict,
+    refusing_damage,
+)
 
 SUFFIX = ".dsz"
 MAGIC = b"\x93DSZ"
@@ -154,7 +159,9 @@ def write_content(path: Path, content: bytes) -> None:
         with replacing(path) as file:
             file.write(content)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise WeightsError(
+            f"{path}: the weights cannot be written: {error.strerror or error}"
+        ) from error
 
 
 def read_dsz(path: Path) -> tuple[WeightsMetadata, dict[str, Any]]:
@@ -237,23 +244,15 @@ def _open(content: bytes, source: str) -> tuple[CoderName, FloatBits, bytes, byt
 
 def _metadata(plain: bytes, source: str) -> tuple[WeightsMetadata, bytes]:
     """The metadata, and the bytes that follow it in the head."""
-    try:
+    with refusing_damage(source, "head"):
         (length,) = struct.unpack_from("<I", plain)
         values = json.loads(plain[4 : 4 + length])
-        if isinstance(values["classes"], int):
-            values["classes"] = range(_checked_classes(values["classes"]))
-        metadata = metadata_from_dict(values)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
-        raise WeightsError(
-            f"{source}: the head is damaged ({type(error).__name__}: {error})"
-        ) from error
-    return metadata, plain[4 + length :]
-
-
-def _checked_classes(count: int) -> int:
-    if count > _CLASSES_MAX:
-        raise ValueError(f"{count} classes; at most {_CLASSES_MAX:,}")
-    return count
+        count = values["classes"]
+        if isinstance(count, int):
+            if count > _CLASSES_MAX:
+                raise ValueError(f"{count} classes; at most {_CLASSES_MAX:,}")
+            values["classes"] = range(count)
+        return metadata_from_dict(values), plain[4 + length :]
 
 
 def _plain(metadata: WeightsMetadata) -> dict[str, Any]:

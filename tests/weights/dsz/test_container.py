@@ -341,7 +341,7 @@ def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(WeightsError, match=r"a\.dsz: the bytes are not those that were written"):
         read_dsz(path)
-    with pytest.raises(WeightsError, match=r"b\.dsz: cannot be written: File exists"):
+    with pytest.raises(WeightsError, match=r"b\.dsz: the weights cannot be written: File exists"):
         write_dsz(path / "b.dsz", packed(BIASES))
 
 
