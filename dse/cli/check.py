@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dse.cli.options import DataText, ImageSize, JsonFlag, SettingTexts
-from dse.cli.tables import cell, note, print_facts, print_json, print_table, shape_text
+from dse.cli.tables import note, print_facts, print_json, print_table
+from dse.text import cell, shape_text
 
 if TYPE_CHECKING:
     from dse.data import DataDescription

@@ -17,8 +17,9 @@ import typer
 from dse.cli.compress_options import check_front, check_layers, check_options, make_plan
 from dse.cli.compress_views import alexnet_bytes, show_compressed
 from dse.cli.options import ImageSize, JsonFlag, PlotsDirectory, TrainImages
-from dse.cli.tables import note, percent, print_json
+from dse.cli.tables import note, print_json
 from dse.errors import ConfigError, UsageError, WeightsError
+from dse.text import percent
 
 if TYPE_CHECKING:
     from dse.architecture import Architecture

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dse.cli.compress_views import times_smaller
-from dse.cli.tables import note, percent, print_facts, print_table, size_text
+from dse.cli.tables import note, print_facts, print_table
 from dse.errors import WeightsError
+from dse.text import bytes_text, percent, points
 
 if TYPE_CHECKING:
     from dse.compress.front import CompressionFront
@@ -102,7 +103,7 @@ def show_front(document: dict[str, Any], table_path: Path, figures: list[Path]) 
             row["file_bytes"],
             f"{float32 / row['file_bytes']:.1f}",
             percent(row["validation_accuracy"]),
-            f"{100 * row['difference_low']:+.2f}" + (" *" if row["chosen"] else "  "),
+            points(row["difference_low"]) + (" *" if row["chosen"] else "  "),
         )
         for row in rows
     ]
@@ -126,7 +127,7 @@ def _chosen(row: dict[str, Any], document: dict[str, Any]) -> dict[str, str]:
     given = document["given"]
     lost = given["test_accuracy"] - row["test_accuracy"]
     return {
-        "wrote": f"{document['out']}: {size:,} bytes ({size_text(size)}), marked *",
+        "wrote": f"{document['out']}: {bytes_text(size)}, marked *",
         "accuracy": f"{percent(row['validation_accuracy'])} right in validation, "
         f"{percent(row['test_accuracy'])} in test: {abs(100 * lost):.2f} points "
         + ("lost there" if lost >= 0 else "gained there"),

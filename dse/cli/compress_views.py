@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dse.cli.tables import percent, print_facts, print_table, size_text
+from dse.cli.tables import print_facts, print_table
+from dse.text import bytes_text, percent, size_text
 
 if TYPE_CHECKING:
     from dse.weights.metadata import WeightsMetadata
@@ -60,7 +61,7 @@ def show_compressed(document: dict[str, Any]) -> None:
     print_table(TITLES, cells, right=TITLES[1:])
     print_facts(
         {
-            "wrote": f"{document['out']}: {size:,} bytes ({size_text(size)})",
+            "wrote": f"{document['out']}: {bytes_text(size)}",
             "bits a weight": f"{8 * size / document['params_count']:.2f}",
             "times smaller": times_smaller(size, float32, document["alexnet_bytes"]),
         }

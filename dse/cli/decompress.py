@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from dse.cli.options import JsonFlag
-from dse.cli.tables import print_facts, print_json, size_text
+from dse.cli.tables import print_facts, print_json
 from dse.errors import UsageError
+from dse.text import size_text
 
 EXAMPLES = """
 \b

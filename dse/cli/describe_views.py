@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dse.cli.tables import NOTHING, print_facts, print_json, print_table, shape_text, size_text
+from dse.cli.tables import print_facts, print_json, print_table
+from dse.text import NOTHING, seconds_text, shape_text, size_text
 
 if TYPE_CHECKING:
     from dse.architecture import Architecture, Candidate, Cost
@@ -357,15 +358,6 @@ def _print_devices(described: Sequence[Described]) -> None:
 
 def _widest(fits: dict[str, bool]) -> str:
     return next((precision for precision, fit in fits.items() if fit), NOTHING)
-
-
-def seconds_text(seconds: Fraction | float) -> str:
-    """A time in three figures: 3.41 s, 69.9 ms, 20.1 min, 1.2 h."""
-    value = float(seconds)
-    for unit, factor in (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)):
-        if value >= 0.9995 * factor:
-            return f"{value / factor:.3g} {unit}"
-    return f"{value / 1e-6:.3g} µs"
 
 
 def _latency_text(latency: Latency) -> str:

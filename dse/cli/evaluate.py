@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dse.cli.options import ClassesFile, JsonFlag, PreprocessingName
-from dse.cli.tables import note, percent, print_facts, print_json
+from dse.cli.tables import note, print_facts, print_json
 from dse.errors import DataError, UsageError
+from dse.text import percent, shape_text, some_of
 
 if TYPE_CHECKING:
     from dse.data import ClassNames, DataSpec
@@ -23,8 +24,6 @@ Examples:
   dse evaluate squeezenet.safetensors --data folder:imagenet/val --classes imagenet_classes.csv
   dse evaluate results/digits-sweep/weights/2aff3db7c041-seed0.safetensors --data folder:images
 """
-
-NAMED_COUNT = 5  # broken images that are named; --json names up to 100
 
 
 def command(
@@ -85,11 +84,9 @@ def _on_folders(
             loaded, tree, source=str(weights), batch_count=batch_count, on_progress=progress
         )
     if found.broken_count:
-        named = ", ".join(found.broken[:NAMED_COUNT])
-        more = found.broken_count - NAMED_COUNT
         note(
             f"note: {found.broken_count} of {tree.images_count} images cannot be decoded and are "
-            f"left out: {named}" + (f" and {more} more" if more > 0 else "")
+            f"left out: {some_of(found.broken, count=found.broken_count)}"
         )
     return {"directory": str(tree.directory), "folders_count": len(tree.labels)}, found
 
@@ -112,7 +109,7 @@ def _on_source(
         height, width, channels = description.input_shape
         raise DataError(
             f"{weights} is not for {spec.source}: it takes "
-            f"{'x'.join(map(str, metadata.input_shape))} and has {len(metadata.classes):,} classes "
+            f"{shape_text(metadata.input_shape)} and has {len(metadata.classes):,} classes "
             f"({_few(metadata.classes)}), but {spec.source} has {height}x{width}x{channels} and "
             f"{len(description.classes):,} ({_few(description.classes)})"
         )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dse.cli.options import JsonFlag, ResultsDirectory, SizeAxis
-from dse.cli.tables import note, percent, print_json, print_table
+from dse.cli.tables import note, print_json, print_table
+from dse.text import percent
 
 if TYPE_CHECKING:
     from dse.report.tables import StudyTable

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from dse.cli.options import ClassesFile, JsonFlag
-from dse.cli.tables import note, print_facts, print_json, size_text
+from dse.cli.tables import note, print_facts, print_json
 from dse.errors import UsageError, WeightsError
+from dse.text import bytes_text
 
 if TYPE_CHECKING:
     from dse.architecture import Preset
@@ -125,9 +126,6 @@ def _document(decoded: Decoded, metadata: WeightsMetadata, file: Path, out: Path
 
 
 def _print(document: dict[str, Any]) -> None:
-    def bytes_text(count: int) -> str:
-        return f"{count:,} bytes ({size_text(count)})"
-
     print_facts(
         {
             "network": document["network"],

@@ -5,34 +5,22 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dse.cli.tables import NOTHING, cell, note, percent
+from dse.cli.tables import note
 from dse.cli.time_left import TimeLeft
 from dse.execution.job import Ended, EpochDone, Event, Job, Started, WorkerLost
 from dse.search.sweep import Begun
+from dse.text import duration, percent, values_text
 
 SAY_EVERY_S = 10.0
 """Without a terminal the preparation of images says how far it is this often."""
 
 SAID_COMPILE_S = 0.5
 """A compilation of less, out of the cache, is not worth a word."""
-
-
-def duration(seconds: float) -> str:
-    """A time for people: 42 s, 3 min 10 s, 2 h 05 min; – for none."""
-    if math.isnan(seconds):
-        return NOTHING
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    return f"{minutes // 60} h {minutes % 60:02} min"
 
 
 class SweepProgress:
@@ -142,10 +130,9 @@ class SweepProgress:
         return f"about {duration(max(1.0, seconds))} left"
 
     def _name(self, job: Job) -> str:
-        values: Mapping[str, object] = job.candidate.metaparameters
-        parts = [f"{name} {cell(values[name])}" for name in self._varying]
-        parts = parts or [self._fixed_name or job.candidate.key]
-        return ", ".join(parts + ([f"seed {job.replicate}"] if self._seeds > 1 else []))
+        name = values_text(job.candidate.metaparameters, self._varying)
+        seed = f", seed {job.replicate}" if self._seeds > 1 else ""
+        return (name or self._fixed_name or job.candidate.key) + seed
 
     def _say(self, line: str) -> None:
         if self._display:

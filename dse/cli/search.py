@@ -25,8 +25,9 @@ from dse.cli.options import (
 from dse.cli.search_views import show_answer, show_search_plan
 from dse.cli.sweep import data_recipe, end_like_ctrl_c, study_name
 from dse.cli.sweep_views import check_plots_directory
-from dse.cli.tables import counted, note, percent
+from dse.cli.tables import note
 from dse.errors import UsageError
+from dse.text import counted, percent
 
 if TYPE_CHECKING:
     from dse.architecture import Candidate

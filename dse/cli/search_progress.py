@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dse.cli.progress import duration
-from dse.cli.tables import cell, counted, note, percent
+from dse.cli.tables import note
 from dse.execution.job import Ended, EpochDone, Job, Started, WorkerLost
 from dse.search.search import Opened, SearchEvent, StageBegun
 from dse.search.stages import answer_so_far
 from dse.stats.pareto import hypervolume
 from dse.study.record import LATENCY
+from dse.text import counted, duration, percent, values_text
 
 if TYPE_CHECKING:
     from dse.search.search import Search
@@ -185,7 +185,7 @@ class SearchProgress:
         else:
             text = (
                 f"{percent(measured.validation_accuracy)} right in validation after "
-                f"{measured.epochs} epoch{'s' if measured.epochs > 1 else ''}"
+                f"{counted(measured.epochs, 'epoch')}"
             )
         self._say(f"{self._name(job)}: {text}")
         if self._display:
@@ -207,10 +207,8 @@ class SearchProgress:
             note(self.state())
 
     def _name(self, job: Job) -> str:
-        values = job.candidate.metaparameters
-        parts = [f"{name} {cell(values[name])}" for name in self._varying if name in values]
-        parts = parts or [job.candidate.key]
-        return ", ".join(parts + ([f"seed {job.replicate}"] if job.replicate else []))
+        name = values_text(job.candidate.metaparameters, self._varying) or job.candidate.key
+        return name + (f", seed {job.replicate}" if job.replicate else "")
 
     def _say(self, line: str) -> None:
         if self._display:

@@ -8,16 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dse.cli.tables import (
-    cell,
-    counted,
-    note,
-    percent,
-    print_facts,
-    print_json,
-    print_table,
-    shape_text,
-)
+from dse.cli.tables import note, print_facts, print_json, print_table
+from dse.text import counted, percent, points, shape_text, values_text
 
 if TYPE_CHECKING:
     from dse.data import DataDescription
@@ -34,8 +26,8 @@ def show_search_plan(
     as_json: bool,
 ) -> None:
     """Print space, rungs, recipes, what is recorded and expected time; nothing is trained."""
-    from dse.cli.progress import duration
     from dse.search.estimate import COMPILE_S, train_s
+    from dse.text import duration
 
     pool, count = search.pool, description.train_count
     macs = sorted(int(value) for value in pool.costs["macs"])
@@ -140,8 +132,8 @@ def _print_finalists(search: Search, document: Mapping[str, Any]) -> None:
                 row["candidate"],
                 row["params_count"],
                 row["seeds_count"],
-                _points(row["difference"]),
-                _points(row["difference_low"]),
+                points(row["difference"]),
+                points(row["difference_low"]),
                 row["verdict"].partition(":")[0],
             ]
             for row in finalists
@@ -150,12 +142,8 @@ def _print_finalists(search: Search, document: Mapping[str, Any]) -> None:
     )
 
 
-def _points(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:+.2f}"
-
-
 def _facts(search: Search, document: Mapping[str, Any]) -> dict[str, object]:
-    from dse.cli.progress import duration
+    from dse.text import duration
 
     reference, cost = document["reference"], document["cost"]
     facts: dict[str, object] = {"reference": _reference_text(reference)}
@@ -165,8 +153,8 @@ def _facts(search: Search, document: Mapping[str, Any]) -> dict[str, object]:
         facts["claim"] = (
             f"not below {reference['name']} by more than {percent(document['margin'])} at "
             f"{document['confidence']:.0%} confidence: difference "
-            f"{_points(found['difference'])} points, surely not under "
-            f"{_points(found['difference_low'])} ({_p_text(found['p_value'])}, "
+            f"{points(found['difference'])} points, surely not under "
+            f"{points(found['difference_low'])} ({_p_text(found['p_value'])}, "
             f"{document['confirmation_images']:,} confirmation images, "
             f"{counted(found['seeds_count'], 'seed')})"
         )
@@ -179,9 +167,7 @@ def _facts(search: Search, document: Mapping[str, Any]) -> dict[str, object]:
         if found:
             facts["nearest"] = _found_text(search, found, reference)
     if found:
-        values = found["metaparameters"]
-        names = search.pool.varying
-        facts["network"] = ", ".join(f"{name} {cell(values[name])}" for name in names)
+        facts["network"] = values_text(found["metaparameters"], search.pool.varying)
         facts["validation"] = _with_ends(found, "validation") + ", mean of its seeds"
         if weights := [seed["weights"] for seed in found["seeds"] if seed["weights"]]:
             facts["weights"] = weights[0]
@@ -255,7 +241,7 @@ def _test_text(found: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
     if "test_difference" in found:
         text += (
             f"; {reference['name']} {percent(reference['test_accuracy'])}: difference "
-            f"{_points(found['test_difference'])} points, surely not under "
-            f"{_points(found['test_difference_low'])}"
+            f"{points(found['test_difference'])} points, surely not under "
+            f"{points(found['test_difference_low'])}"
         )
     return text

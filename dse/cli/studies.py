@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dse.cli.options import JsonFlag, ResultsDirectory
-from dse.cli.tables import NOTHING, note, percent, print_json, print_table
+from dse.cli.tables import note, print_json, print_table
+from dse.text import NOTHING, percent
 
 if TYPE_CHECKING:
     from dse.report.listing import Best, StudyEntry
@@ -66,7 +67,7 @@ def _print_entries(entries: list[StudyEntry]) -> None:
 
 def _best(best: Best | None) -> str:
     """`12,345 parameters, 103× fewer`; for a sweep its accuracy."""
-    from dse.report.formats import times_text
+    from dse.text import times_text
 
     if best is None:
         return NOTHING

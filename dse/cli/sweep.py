@@ -24,8 +24,9 @@ from dse.cli.options import (
     WorkersCount,
 )
 from dse.cli.sweep_views import check_plots_directory, note_refused, show_plan, show_result
-from dse.cli.tables import counted, note
+from dse.cli.tables import note
 from dse.errors import UsageError
+from dse.text import counted
 
 if TYPE_CHECKING:
     from dse.architecture import Shape

@@ -8,17 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dse.cli.tables import (
-    cell,
-    counted,
-    note,
-    percent,
-    print_facts,
-    print_json,
-    print_table,
-    shape_text,
-)
+from dse.cli.tables import note, print_facts, print_json, print_table
 from dse.errors import StudyError
+from dse.text import counted, percent, shape_text, values_text
 
 if TYPE_CHECKING:
     from dse.data import DataDescription
@@ -30,14 +22,9 @@ def note_refused(sweep: Sweep) -> None:
     """Say which candidates are left out and why, on standard error."""
     refused = sweep.survey.refused
     for candidate, reason in refused[:5]:
-        note(f"left out: {_name(sweep, candidate)}: {reason}")
+        note(f"left out: {values_text(candidate.metaparameters, sweep.space.varying)}: {reason}")
     if len(refused) > 5:
         note(f"left out: {len(refused) - 5} more; `dse check` lists them all")
-
-
-def _name(sweep: Sweep, candidate: Any) -> str:
-    values = candidate.metaparameters
-    return ", ".join(f"{name} {cell(values[name])}" for name in sweep.space.varying)
 
 
 def show_plan(
@@ -56,8 +43,8 @@ def show_plan(
         workers_count: worker processes.
         as_json: print one document.
     """
-    from dse.cli.progress import duration
     from dse.search.estimate import sweep_s, train_s
+    from dse.text import duration
 
     count = description.train_count
     seconds = sweep_s(

@@ -16,8 +16,9 @@ from typing import Any, TextIO
 
 import typer
 
+from dse.text import cell
+
 GAP = "  "
-NOTHING = "–"
 
 Row = Sequence[object]
 
@@ -77,44 +78,6 @@ def bold(text: str, stream: TextIO) -> str:
     """The text in bold where `stream` is a terminal that wants it (https://no-color.org)."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty()
     return text if plain else typer.style(text, bold=True)
-
-
-def cell(value: object) -> str:
-    """A value for people: 1,248,424; [conv1, fire4]; 0.125; – for nothing."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return NOTHING
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(cell, value))}]"
-    return str(value)
-
-
-def counted(count: int, noun: str) -> str:
-    """A number and its noun: 1 seed, 1,024 seeds."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def percent(fraction: float | None) -> str:
-    """An accuracy for people: 0.9312 is 93.12%."""
-    return NOTHING if fraction is None or math.isnan(fraction) else f"{fraction:.2%}"
-
-
-def size_text(bytes_count: int) -> str:
-    """Bytes in decimal units: 4,993,696 is 4.99 MB (1 MB = 10⁶ bytes)."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if bytes_count >= 0.9995 * factor:  # so that 999,950 bytes are 1 MB, not 1e+03 kB
-            return f"{bytes_count / factor:.3g} {unit}"
-    return f"{bytes_count} bytes"
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    """(227, 227, 3) is 227x227x3, as `--input` takes it."""
-    return "x".join(map(str, shape))
 
 
 def _on_one_line(found: re.Match[str]) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from dse.data.folder import some
 from dse.errors import DataError
+from dse.text import some_of
 
 COLUMNS = ("index", "wnid", "name")
 
@@ -82,8 +82,8 @@ class ClassNames:
         count = len(unknown)
         folders = "no class is called" if count == 1 else f"{count} folders are no classes:"
         return (
-            f"{self.source}: {folders} {some(unknown)}; {hint}the {len(self.names):,} classes are "
-            f"{some([*self._by_name])}"
+            f"{self.source}: {folders} {some_of(unknown)}; {hint}the {len(self.names):,} "
+            f"classes are {some_of([*self._by_name])}"
         )
 
 

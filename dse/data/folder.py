@@ -22,13 +22,13 @@ from dse.data.source import Block, Progress, SourceHandle
 from dse.data.spec import DataSpec
 from dse.data.splits import SplitName, limit_train, split_by_share
 from dse.errors import DataError
+from dse.text import some_of
 
 PART_NAMES: Mapping[SplitName, tuple[str, ...]] = {
     "train": ("train", "training"),
     "validation": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-_NAMED_COUNT = 5
 
 
 class _File(NamedTuple):
@@ -248,7 +248,7 @@ def _classes(root: Path, parts: Mapping[SplitName, _Part]) -> tuple[str, ...]:
         unknown = sorted(set(part.files) - set(classes))
         if unknown:
             raise DataError(
-                f"{part.directory} has classes that {train.directory} lacks: {some(unknown)}; "
+                f"{part.directory} has classes that {train.directory} lacks: {some_of(unknown)}; "
                 f"what is not trained cannot be recognised: add or remove them"
             )
         if not part.files:
@@ -275,10 +275,4 @@ def _tree_warnings(parts: Mapping[SplitName, _Part], classes: tuple[str, ...]) -
             yield f"{part.directory}: {part.ignored_count} files are not images and are ignored"
         absent = [name for name in classes if name not in part.files]
         if absent:
-            yield f"{part.directory} has no images of {some(absent)}"
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = len(names) - _NAMED_COUNT
-    return ", ".join(names[:_NAMED_COUNT]) + (f" and {more} more" if more > 0 else "")
+            yield f"{part.directory} has no images of {some_of(absent)}"

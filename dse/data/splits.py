@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from dse.errors import DataError
+from dse.text import some_of
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -123,8 +124,7 @@ def _ordered(members: np.ndarray, keys: Sequence[bytes]) -> np.ndarray:
 
 
 def _too_few(classes: Sequence[str], splits: Sequence[str]) -> str:
-    shown = ", ".join(classes[:5]) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
     return (
-        f"too few images to have one in each of {', '.join(splits)}: {shown}; "
+        f"too few images to have one in each of {', '.join(splits)}: {some_of(classes)}; "
         f"every class needs {len(splits)} or more"
     )

@@ -20,9 +20,9 @@ from dse.data.source import Progress, Source
 from dse.data.spec import CACHE_VARIABLE, DataSpec
 from dse.data.splits import SplitName
 from dse.errors import DataError
+from dse.text import some_of
 
 BROKEN_SHARE = 0.01  # of all images; more broken ones than that are an error
-_NAMED_COUNT = 5
 _PATIENCE_COUNT = 100  # broken images after which a hopeless folder is not read to its end
 
 
@@ -136,12 +136,10 @@ class Writer:
             )
 
     def _broken_text(self) -> str:
-        named = ", ".join(self._broken[:_NAMED_COUNT])
-        more = len(self._broken) - _NAMED_COUNT
         least = "" if self._seen_count == self._total_count else "at least "
         return (
             f"{least}{len(self._broken)} of {self._total_count} images cannot "
-            f"be decoded: {named}{f' and {more} more' if more > 0 else ''}"
+            f"be decoded: {some_of(self._broken)}"
         )
 
 

@@ -3,7 +3,7 @@
 pandas and matplotlib are imported where they are used, so that importing this is cheap.
 """
 
-from dse.report.formats import markdown, records, short_count, short_value
+from dse.report.formats import markdown, records
 from dse.report.plots import plot_accuracy_against_size
 from dse.report.tables import StudyTable, front_table, metaparameters, summarise, varying
 from dse.study.table import SIZE_COLUMNS, read_trials
@@ -17,8 +17,6 @@ __all__ = [
     "plot_accuracy_against_size",
     "read_trials",
     "records",
-    "short_count",
-    "short_value",
     "summarise",
     "varying",
 ]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.report.formats import short_count
 from dse.report.ticks import minor_ticks, nice_ticks
+from dse.text import short_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

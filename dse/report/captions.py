@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dse.report.tables import StudyTable, varying
 from dse.study.table import is_search
+from dse.text import counted, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,7 @@ PUBLISHED_CAPTION = (
 def title(studies: Sequence[StudyTable], size_name: str) -> str:
     """What the figure shows: "Accuracy against parameters as squeeze_ratio varies"."""
     varied = varying(studies[0].trials) if len(studies) == 1 else ()
-    more = f" as {_listed(varied)} {'varies' if len(varied) == 1 else 'vary'}" if varied else ""
+    more = f" as {listed(varied)} {'varies' if len(varied) == 1 else 'vary'}" if varied else ""
     return f"Accuracy against {size_name}{more}"
 
 
@@ -105,13 +106,3 @@ def _data_facts(data: Mapping[str, object]) -> list[str]:
     elif isinstance(classes, int):
         facts.append(counted(classes, "class"))
     return facts
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 seed`, `3 seeds`, `10 classes`."""
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{count:,} {noun if count == 1 else plural}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -14,7 +14,6 @@ from dse.errors import StudyError
 from dse.report.axes import set_limits, set_ticks
 from dse.report.canvas import save, style
 from dse.report.captions import DOT
-from dse.report.formats import times_text
 from dse.report.labels import draw_callout
 from dse.report.marks import Key, key, step_corners
 from dse.report.plate import new_plate
@@ -26,6 +25,7 @@ from dse.report.search_front import (
     PALE_BLUE,
     REFERENCE_LOOK,
 )
+from dse.text import times_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,39 +1,14 @@
-"""Values and tables as text: for Markdown, JSON and labels."""
+"""Tables as text: Markdown and plain records for JSON."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+from dse.text import cell, percent
+
 if TYPE_CHECKING:
     import pandas as pd
-
-_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-def short_value(value: object) -> str:
-    """A metaparameter's value in as few characters as it takes: 0.25, 32, simple."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def short_count(value: float, unit: str = "") -> str:
-    """A count with a decimal prefix: 950, 12.5 k, 1.2 M, and with unit "B" 12.5 kB.
-
-    Up to six digits, so that close ticks of an axis stay apart; 1 k is 1000, also of bytes.
-    """
-    for scale, prefix in _PREFIXES:
-        if value >= scale * 0.9999995:
-            return f"{value / scale:.6g} {prefix}{unit}"
-    return f"{value:.6g} {unit}".rstrip()
-
-
-def times_text(times: float) -> str:
-    """How many times fewer, never rounded up: a claim of 100× is one of 100 or more.
-
-    >>> times_text(99.97), times_text(1283.6), times_text(3.19)
-    ('99×', '1,283×', '3.1×')
-    """
-    return f"{math.floor(times):,}×" if times >= 10 else f"{math.floor(10 * times) / 10:g}×"
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -61,15 +36,9 @@ def _plain(value: object) -> int | float | str | bool | None:
 
 
 def _cell(name: str, value: int | float | str | bool | None) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if "accuracy" in name:
-        return f"{100 * float(value):.2f}%"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return _escape(short_value(value))
+    if "accuracy" in name and isinstance(value, float):
+        return percent(value)
+    return _escape(cell(value))
 
 
 def _escape(text: str) -> str:

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dse.report.axes import SIZES, quieten, round_values
-from dse.report.captions import counted, search_captions, search_title
+from dse.report.captions import search_captions, search_title
 from dse.report.marks import Key, key
 from dse.report.plate import new_plate
 from dse.report.search_front import ANSWER_LOOK, BLUE, GREY, NEAREST_LOOK, marked
 from dse.report.tables import StudyTable, summarise
 from dse.stats.pareto import hypervolume
 from dse.study.answer import Answer
+from dse.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from dse.config import load_space, shipped_spaces
 from dse.report.canvas import new_figure, save, style
-from dse.report.formats import short_count, short_value
 from dse.report.layout import draw_legend, draw_paragraph, lay_out
 from dse.report.published import NETWORKS, PAPER, PublishedPoint, read_published
 from dse.space import survey
+from dse.text import short_count, short_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,6 @@ import numpy as np
 
 from dse.report.axes import GREY, INK, SIZES, round_values
 from dse.report.captions import search_captions, search_title
-from dse.report.formats import short_count, short_value
 from dse.report.marks import Key, key
 from dse.report.plate import new_plate
 from dse.report.search_front import VERMILLION, marked
@@ -18,6 +17,7 @@ from dse.report.series import Floats, ended_summary
 from dse.report.tables import StudyTable, varying
 from dse.report.ticks import nice_ticks
 from dse.study.answer import Answer
+from dse.text import short_count, short_value
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,13 +8,13 @@ import numpy as np
 
 from dse.report.axes import SIZES, set_limits, set_ticks
 from dse.report.captions import search_captions, search_title
-from dse.report.formats import times_text
 from dse.report.labels import draw_callout
 from dse.report.marks import Key, front_corners, key
 from dse.report.plate import Plate, new_plate
 from dse.report.series import Floats, Series, make_series
 from dse.report.tables import StudyTable
 from dse.study.answer import Answer, Found
+from dse.text import points, times_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,10 +150,10 @@ def callout(found: Found, answer: Answer, size: str) -> str:
 def _shortfall_text(found: Found) -> str:
     if found.difference is None:
         return "no fresh seed was trained"
-    points = f"{100 * found.difference:+.2f} points"
+    difference = f"{points(found.difference)} points"
     if found.difference_low is None:
-        return f"{points}, of one seed"
-    return f"{points}, surely not under {100 * found.difference_low:+.2f}"
+        return f"{difference}, of one seed"
+    return f"{difference}, surely not under {points(found.difference_low)}"
 
 
 def _what(answer: Answer | None, size_name: str) -> str:

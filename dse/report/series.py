@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dse.report.captions import DOT
-from dse.report.formats import short_value
 from dse.report.tables import StudyTable, summarise, varying
+from dse.text import short_value
 
 if TYPE_CHECKING:
     import pandas as pd

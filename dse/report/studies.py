@@ -15,6 +15,7 @@ from dse.architecture import FAMILIES, Candidate, Metaparameter, Shape, Value, m
 from dse.errors import ConfigError, StudyError
 from dse.report.tables import StudyTable, metaparameters
 from dse.study.table import read_trials
+from dse.text import some_of
 
 TRIALS_NAME, DESCRIPTION_NAME = "trials.csv", "study.yaml"
 
@@ -73,7 +74,7 @@ def studied_candidate(study: StudyTable, key: str) -> StudiedCandidate:
         )
     rows = study.trials[study.trials["candidate"] == key]
     if rows.empty:
-        raise StudyError(f"study {study.name} has no candidate {key!r}; {_listed(key, keys)}")
+        raise StudyError(f"study {study.name} has no candidate {key!r}; {_there_are(keys, key)}")
     family, input_shape, classes_count = _subject(study)
     known = FAMILIES[family].metaparameters
     texts = {name: str(rows.iloc[0][name]) for name in metaparameters(study.trials)}
@@ -124,17 +125,16 @@ def study_directory(results: Path, name: str) -> Path:
     names = study_names(results)
     if not names:
         raise StudyError(
-            f"there is no study {name!r}: {results} holds none; `dse sweep` and "
+            f"study {name!r} not found: {results} holds none; `dse sweep` and "
             "`dse search` make one, and --results says where they are"
         )
-    raise StudyError(f"there is no study {name!r} in {results}; {_listed(name, names)}")
+    raise StudyError(f"study {name!r} not found in {results}; {_there_are(names, name)}")
 
 
-def _listed(name: str, names: list[str], most: int = 8) -> str:
+def _there_are(names: list[str], name: str) -> str:
     """`there are a, b, c`, the nearest to `name` first."""
     by_nearness = sorted(names, key=lambda other: -SequenceMatcher(None, name, other).ratio())
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"there {'is' if len(names) == 1 else 'are'} {', '.join(by_nearness[:most])}{more}"
+    return f"there {'is' if len(names) == 1 else 'are'} {some_of(by_nearness, 8)}"
 
 
 def _subject(study: StudyTable) -> tuple[str, Shape, int]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dse.errors import ObjectiveError
-from dse.report.formats import short_value
 from dse.stats.intervals import mean_interval
 from dse.stats.pareto import front
 from dse.study.table import SIZE_COLUMNS
+from dse.text import short_value
 
 if TYPE_CHECKING:  # pandas takes a second and more to import: only who reads a table pays
     import pandas as pd

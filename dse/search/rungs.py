@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from dse.errors import LadderError, ObjectiveError
 from dse.stats.pareto import front
+from dse.text import counted
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -243,9 +244,9 @@ def stop_reason(
         return "no accuracy was measured"
     rung = int(reached[-1])
     epochs = ladder.epochs[rung]
-    at = f"at {epochs} epoch{'s' if epochs > 1 else ''}"
+    at = f"at {counted(epochs, 'epoch')}"
     if rung == len(ladder.epochs) - 1:
-        return f"trained in full: {epochs} epoch{'s' if epochs > 1 else ''}"
+        return f"trained in full: {counted(epochs, 'epoch')}"
     rows = np.flatnonzero(np.isfinite(standings.accuracies[:, rung]))
     accuracies = standings.accuracies[rows, rung]
     own = standings.accuracies[row, rung]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dse.architecture import Architecture, Candidate, Cost, Shape, build, cost
 from dse.errors import ArchitectureError, SpaceError
 from dse.space.space import Limit, SearchSpace
+from dse.text import shape_text
 
 MOST_SURVEYED = 100_000
 """Candidates that `survey` builds at most: half a minute of work on one core."""
@@ -108,7 +109,7 @@ def nothing_left(
         first: why the first of them is refused.
         smallest: the least value of each limited cost; empty where none could be built.
     """
-    shape = "x".join(map(str, input_shape))
+    shape = shape_text(input_shape)
     text = f"{space.name}: none of {whose} is left for images of {shape}; the first: {first}"
     if smallest:
         costs = ", ".join(f"{name} {least:,}" for name, least in smallest.items())

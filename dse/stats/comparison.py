@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dse.errors import ObjectiveError
 from dse.stats.intervals import student_t_probability, student_t_quantile
+from dse.text import points
 
 Correctness = NDArray[np.bool_]
 """Which images each replicate of one network gets right: bool array (seed, image)."""
@@ -71,10 +72,10 @@ class Comparison:
     def in_words(self) -> str:
         """The difference in points, and what is known of it."""
         if not math.isfinite(self.standard_error):
-            return f"{100 * self.difference:+.2f} points, with no second seed of any network"
+            return f"{points(self.difference)} points, with no second seed of any network"
         return (
-            f"{100 * self.difference:+.2f} points, at {self.confidence:.0%} confidence "
-            f"not under {100 * self.lower:+.2f} (p = {self.p_value:.3f})"
+            f"{points(self.difference)} points, at {self.confidence:.0%} confidence "
+            f"not under {points(self.lower)} (p = {self.p_value:.3f})"
         )
 
 

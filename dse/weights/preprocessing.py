@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from dse.text import shape_text
+
 ChannelOrder = Literal["gray", "rgb", "bgr"]
 Resize = Literal["exact", "shorter"]
 Size = tuple[int, int]
@@ -162,7 +164,7 @@ def preprocessing_from_dict(values: Mapping[str, Any]) -> Preprocessing:
 def describe_preprocessing(rule: Preprocessing) -> str:
     """The rule in one line, with its name where it has one."""
     name = next((name for name, preset in PREPROCESSINGS.items() if preset == rule), None)
-    resized, cropped = ("x".join(map(str, size)) for size in (rule.resize_px, rule.crop_px))
+    resized, cropped = shape_text(rule.resize_px), shape_text(rule.crop_px)
     parts = [f"{rule.channel_order.upper()} from 0 to {rule.scale:g}"]
     parts.append(f"less ({', '.join(f'{value:.4g}' for value in rule.mean)})")
     if set(rule.std) != {1.0}:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from dse.architecture import FAMILIES, PRESETS, build, cost, make_candidate
 from dse.errors import ConfigError
-from dse.text import nearest
 from tests.strategies import squeezenet_values
 
 
@@ -118,11 +117,6 @@ def test_where_no_name_is_near_all_are_listed() -> None:
 )
 def test_an_unknown_family_is_named(family: str, problem: str) -> None:
     assert problems(family) == (problem,)
-
-
-def test_nearest_takes_lists_and_tables() -> None:
-    assert nearest("fire", ["fires", "pools"]) == "; did you mean fires?"
-    assert nearest("zzz", {"fires": 1, "pools": 2}) == "; there are fires, pools"
 
 
 # A family's smallest images (side, channels) and its largest, in `auto`; a new family

@@ -88,6 +88,6 @@ def test_published_results_have_no_record(run):
 @pytest.mark.usefixtures("toy_keys")
 def test_unknown_study_and_port(run):
     assert run("dashboard", "toi").stderr == (
-        "error: there is no study 'toi' in results; there is toy\n"
+        "error: study 'toi' not found in results; there is toy\n"
     )
     assert run("dashboard", "toy", "--port", 0).exit_code == 2

@@ -157,7 +157,7 @@ def test_tables_show_layers_and_totals(run):
         (
             ["toy/12"],
             1,
-            "there is no study 'toy': results holds none; `dse sweep` and `dse search` make one, "
+            "study 'toy' not found: results holds none; `dse sweep` and `dse search` make one, "
             "and --results says where they are",
         ),
     ],

@@ -77,7 +77,7 @@ def test_unknown_study_lists_those_that_there_are(run):
     result = run("front", "toi")
     assert (result.exit_code, result.stderr) == (
         1,
-        "error: there is no study 'toi' in results; there is toy\n",
+        "error: study 'toi' not found in results; there is toy\n",
     )
 
 

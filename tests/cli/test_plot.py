@@ -52,7 +52,7 @@ def test_document(run):
         (["toy", "--paper"], 2, "--paper draws the paper's own figure: no STUDY, --published or"),
         (["--paper", "--x", "macs"], 2, "--paper draws the paper's own figure"),
         (["--published"], 2, "name a study"),
-        (["toy", "othr"], 1, "there is no study 'othr' in results; there are other, toy"),
+        (["toy", "othr"], 1, "study 'othr' not found in results; there are other, toy"),
     ],
 )
 def test_errors(run, args, status, message):

@@ -27,48 +27,6 @@ def test_table_without_rows_is_its_titles():
     assert tables.table_lines(("a", "bc"), []) == ["a  bc"]
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (1248424, "1,248,424"),
-        (0.125, "0.125"),
-        (1.0, "1"),
-        (("conv1", "fire4"), "[conv1, fire4]"),
-        ((), "[]"),
-        ("late", "late"),
-        (True, "yes"),
-        (None, "–"),
-        (math.nan, "–"),
-    ],
-)
-def test_cell(value, text):
-    assert tables.cell(value) == text
-
-
-def test_accuracy_is_a_fraction_shown_in_percent():
-    assert [tables.percent(x) for x in (0.93125, 1.0, None, math.nan)] == [
-        "93.12%",
-        "100.00%",
-        "–",
-        "–",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("bytes_count", "text"),
-    [
-        (999, "999 bytes"),
-        (13_504, "13.5 kB"),
-        (4_993_696, "4.99 MB"),
-        (999_950, "1 MB"),
-        (243_860_896, "244 MB"),
-        (2_000_000_000, "2 GB"),
-    ],
-)
-def test_size_is_decimal_with_three_digits(bytes_count, text):
-    assert tables.size_text(bytes_count) == text
-
-
 def test_json_is_one_document_with_null_for_what_json_cannot_say(capsys):
     document = {
         "shape": (8, 8, 1),

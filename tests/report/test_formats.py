@@ -4,9 +4,8 @@ import json
 import math
 
 import pandas as pd
-import pytest
 
-from dse.report import markdown, records, short_count, short_value
+from dse.report import markdown, records
 
 TABLE = pd.DataFrame(
     {
@@ -45,28 +44,3 @@ def test_records_are_plain_and_go_through_json():
     found = json.loads(json.dumps(records(TABLE), allow_nan=False))
     assert found[1] == expected
     assert found[0]["validation_accuracy_mean"] == 0.97534
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (0, "", "0"),
-        (950, "", "950"),
-        (950, "B", "950 B"),
-        (1000, "", "1 k"),
-        (999_999.9999, "", "1 M"),  # not 1000 k
-        (12_500, "B", "12.5 kB"),
-        (1_248_424, "", "1.24842 M"),
-        (2e9, "", "2 G"),
-        (3e12, "B", "3 TB"),
-    ],
-)
-def test_short_count(value, unit, text):
-    assert short_count(value, unit) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.25, "0.25"), (1.0, "1"), (32, "32"), ("simple", "simple")]
-)
-def test_short_value(value, text):
-    assert short_value(value) == text

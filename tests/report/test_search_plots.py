@@ -13,7 +13,6 @@ from dse.errors import ObjectiveError, StudyError
 from dse.report import StudyTable, front_table, plot_accuracy_against_size, summarise
 from dse.report.canvas import style
 from dse.report.captions import captions
-from dse.report.formats import times_text
 from dse.report.hypervolume import hypervolume_curve, hypervolume_figure
 from dse.report.importance import importances
 from dse.report.importance_plot import importance_figure
@@ -155,13 +154,6 @@ def test_a_number_as_reference_has_no_band(study, as_answer):
     assert "Fewest parameters at 0.71: digits" in words
     assert "reference: 71.00%" in words
     assert "fewer than" not in words
-
-
-def test_times_fewer_are_never_rounded_up():
-    values = (1283.6, 128.5, 99.99, 10, 9.99, 1.04)
-    assert [times_text(value) for value in values] == [
-        *("1,283×", "128×", "99×", "10×", "9.9×", "1×")
-    ]
 
 
 def test_hypervolume_by_its_artists(study, as_answer):

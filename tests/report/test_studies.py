@@ -102,7 +102,7 @@ def test_unknown_study_lists_the_nearest_first(tmp_path):
     with pytest.raises(StudyError) as caught:
         open_study(tmp_path, "squeeze_ratios")
     assert str(caught.value).startswith(
-        f"there is no study 'squeeze_ratios' in {tmp_path}; there are squeeze_ratio, "
+        f"study 'squeeze_ratios' not found in {tmp_path}; there are squeeze_ratio, "
     )
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dse.report.formats import short_count
 from dse.report.ticks import minor_ticks, nice_ticks
+from dse.text import short_count
 
 
 @pytest.mark.parametrize(
