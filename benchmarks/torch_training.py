@@ -21,7 +21,7 @@ OnEpoch = Callable[[int, float], bool]
 
 
 def one_cycle(recipe: Recipe, steps_count: int) -> Callable[[int], float]:
-    """The learning rate of each step: `dse.training.step.learning_rates`, without JAX."""
+    """The learning rate of each step: `dse.training.optimizers.learning_rates`, without JAX."""
     peak, first, last = recipe.learning_rate, recipe.learning_rate / 25, recipe.learning_rate / 25e4
     top = int(recipe.warmup_share * steps_count)
 

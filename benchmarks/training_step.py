@@ -55,24 +55,20 @@ def our_program(name: str) -> tuple[Any, tuple[Any, ...]]:
 
     from dse.networks import build_network
     from dse.training import Recipe
+    from dse.training.optimizers import make_optimizer
     from dse.training.parametrization import AllParameters
-    from dse.training.step import (
-        Pixels,
-        TrainState,
-        make_optimizer,
-        make_packings,
-        make_train_program,
-    )
+    from dse.training.scaling import InputScaling
+    from dse.training.step import TrainState, make_packings, make_train_program
 
     _, shape, batch = NETWORKS[name]
     steps = SCAN_STEPS.get(name, 4)
     recipe = Recipe(batch_size=batch, learning_rate=0.01, crop_px=0, flip=False)
     network = build_network(architecture_of(name))
     optimizer = make_optimizer(recipe, 1000)
-    pixels = Pixels((0.5,) * shape[2], (0.25,) * shape[2])
+    scaling = InputScaling((0.5,) * shape[2], (0.25,) * shape[2])
     params, statistics = network.init(jax.random.key(0))
     packings = make_packings(recipe, params, statistics)
-    program = make_train_program(network, recipe, optimizer, pixels, AllParameters(), packings)
+    program = make_train_program(network, recipe, optimizer, scaling, AllParameters(), packings)
     packed = jax.tree.map(jnp.asarray, packings.trained.pack(params))
     statistics = jax.tree.map(jnp.asarray, packings.statistics.pack(statistics))
     state = TrainState(packed, statistics, optimizer.init(packed), jnp.int32(0))

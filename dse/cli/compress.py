@@ -306,7 +306,7 @@ def _tuner(
     from dse.compress.tuner import ImageTuner, NoImages
     from dse.data.spec import cache_root
     from dse.files import locked
-    from dse.training.xla.compile_cache import use_compile_cache
+    from dse.training.xla import use_compile_cache
 
     if images is None:
         yield NoImages()

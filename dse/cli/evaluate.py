@@ -74,13 +74,13 @@ def _on_folders(
     """Where the images lie, and what is right of them."""
     from dse.cli.progress import DataProgress
     from dse.data import open_labelled
-    from dse.training.predict import evaluate_tree
+    from dse.training.predict import evaluate
 
     tree = open_labelled(root, classes)
     if tree.ignored_count:
         note(f"note: {tree.directory}: {tree.ignored_count} files are no images and are ignored")
     with DataProgress() as progress:
-        found = evaluate_tree(
+        found = evaluate(
             loaded, tree, source=str(weights), batch_count=batch_count, on_progress=progress
         )
     if found.broken_count:
@@ -101,7 +101,7 @@ def _on_source(
     """
     from dse.cli.data import prepared
     from dse.data import describe_data
-    from dse.training.predict import evaluate_split
+    from dse.training.predict import evaluate
 
     description, metadata = describe_data(spec), loaded.metadata
     ours = (description.input_shape, description.classes)
@@ -114,7 +114,7 @@ def _on_source(
             f"{len(description.classes):,} ({_few(description.classes)})"
         )
     test = prepared(spec, description).test
-    found = evaluate_split(loaded, test, source=str(weights), batch_count=batch_count)
+    found = evaluate(loaded, test, source=str(weights), batch_count=batch_count)
     return {"directory": None, "folders_count": len(description.classes)}, found
 
 

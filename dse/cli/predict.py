@@ -49,14 +49,14 @@ def command(
     A score is what the network gives before any softmax; for SqueezeNet as published, the
     mean of conv10's map after its ReLU. A broken image is an error, told after the others.
     """
-    from dse.training.predict import best_classes
+    from dse.training.predict import predict
 
     loaded = load(weights, preprocessing)
     if upright:
         loaded = loaded.applying_exif_orientation()
     classes = class_names(weights, loaded.metadata, classes_file)
     paths = [str(path) for path in images]
-    results = list(best_classes(loaded, paths, source=str(weights), batch_count=BATCH_COUNT))
+    results = list(predict(loaded, paths, source=str(weights), batch_count=BATCH_COUNT))
     found = [result for result in results if not isinstance(result, str)]
     broken = [result for result in results if isinstance(result, str)]
     if as_json:

@@ -21,8 +21,9 @@ from dse.compress.pipeline import Mixed, kernels_of, prune
 from dse.compress.prune import relative_densities, shared_out_densities
 from dse.data import Dataset, Split
 from dse.networks import build_network
+from dse.training.predict import Predictor
 from dse.training.recipe import Recipe
-from dse.training.score import SplitScorer
+from dse.training.scaling import InputScaling
 from dse.training.trainer import Seed, Trainer
 from dse.weights.dsz import SharedWeights
 from dse.weights.safetensors import flat, nested
@@ -107,7 +108,7 @@ class ImageTuner:
         self._architecture, self._dataset, self._recipe = architecture, dataset, recipe
         self._epochs, self._seed = epochs, Seed(seed)
         self._directory, self._on_epoch = directory, on_epoch
-        self._scorer = SplitScorer(build_network(architecture), dataset)
+        self._predictor = Predictor(build_network(architecture), InputScaling.of_dataset(dataset))
         picked = np.random.default_rng(seed).permutation(len(dataset.train))[:SENSITIVITY_COUNT]
         self._probe = Split(dataset.train.images[picked], dataset.train.labels[picked])
 
@@ -129,7 +130,7 @@ class ImageTuner:
         return shared_out_densities(sizes, losses, density)
 
     def _probe_score(self, arrays: Arrays) -> float:
-        return float(self._scorer.correct(*nested(arrays), self._probe).mean())
+        return float(self._predictor.correct(*nested(arrays), self._probe).mean())
 
     def sparse(self, stage: str, arrays: Arrays, densities: Mapping[str, float]) -> Arrays:
         """Pruned gradually, then trained on with the weights that are left."""
@@ -161,7 +162,7 @@ class ImageTuner:
     def right(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
         """Which images are right."""
         split = self._dataset.test if test else self._dataset.validation
-        return self._scorer.correct(*nested(arrays), split)
+        return self._predictor.correct(*nested(arrays), split)
 
     def _options(self, stage: str) -> dict[str, Any]:
         """Where a stage's run is kept, and what all of them share."""

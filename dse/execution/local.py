@@ -23,7 +23,7 @@ from typing import IO, Any, Protocol
 from dse.errors import StudyError
 from dse.execution.job import Ended, EpochDone, Event, Job, Setup, Started, WorkerLost
 from dse.study.measurement import Measurement
-from dse.training.xla.threads import cores_count, one_thread
+from dse.training.xla import cores_count, one_thread
 
 WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "dse.execution.worker")
 """What starts a worker; the tests put a program here that trains nothing."""

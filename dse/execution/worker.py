@@ -158,7 +158,7 @@ class Evaluator:
 
 def serve(setup: Setup, jobs: queue.Queue[Job], send: Send) -> None:
     """Answer jobs until the process is ended."""
-    from dse.training.xla.compile_cache import use_compile_cache
+    from dse.training.xla import use_compile_cache
 
     if setup.compile_cache:
         use_compile_cache(setup.compile_cache)

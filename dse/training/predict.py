@@ -1,4 +1,4 @@
-"""Scoring images with a network and its weights: accuracy over many, the best classes of one.
+"""Scoring images with a network: the best classes of each, and accuracy over many.
 
 A score is what the network gives for a class before any softmax (a logit). For SqueezeNet as
 published that is the mean of conv10's map after its ReLU, hence never below 0. Among equal
@@ -8,21 +8,25 @@ scores the class of the lower index is the better one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dse.data import Split
-from dse.data.labelled import LabelledTree
-from dse.data.stream import Batch, Labelled, stream_batches
+from dse.architecture import Architecture
+from dse.data import LabelledTree, Split
+from dse.data.stream import Batch, stream_batches
 from dse.errors import DataError, WeightsError
-from dse.networks import LoadedNetwork
-from dse.training.xla.compiler import compiler_options
-from dse.weights.preprocessing import Preprocessing
+from dse.networks import LoadedNetwork, Network
+from dse.training.parametrization import Tree
+from dse.training.scaling import InputScaling
+from dse.training.xla import compiler_options, load_or_compile
+
+BATCH_COUNT = 64
+"""Images that are scored at once, where nothing else is asked for."""
 
 BEST_COUNT = 5
 NAMED_COUNT = 100  # broken images that are named; the others are counted
@@ -31,23 +35,103 @@ OnProgress = Callable[[str, int, int], None]
 """Called with (stage, images done, images in all)."""
 
 
-@dataclass
-class _Tally:
-    images_count: int = 0
-    top1_count: int = 0
-    top5_count: int = 0
-    broken_count: int = 0
-    broken: list[str] = field(default_factory=list)
+class Scored(NamedTuple):
+    """The best classes of some images, the best first.
+
+    Attributes:
+        scores: float32 (image, best).
+        classes: int32 (image, best).
+        is_finite: bool (image,), whether all scores of an image are.
+    """
+
+    scores: np.ndarray
+    classes: np.ndarray
+    is_finite: np.ndarray
+
+
+class Predictor:
+    """The compiled program that finds the best classes of images, by any weights of one network.
+
+    Args:
+        network: whose weights they are.
+        scaling: of its input.
+        best_count: classes that are found for each image.
+        batch_count: images in a batch; a smaller one is filled up with black.
+
+    Attributes:
+        compile_s: seconds of compilation.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        scaling: InputScaling,
+        *,
+        best_count: int = 1,
+        batch_count: int = BATCH_COUNT,
+    ) -> None:
+        started = time.perf_counter()
+        self.batch_count = batch_count
+
+        def program(params: Tree, statistics: Tree, images: jax.Array) -> tuple[jax.Array, ...]:
+            logits, _ = network.apply(params, statistics, scaling.apply(images), train=False)
+            if best_count == 1:  # a maximum compiles faster than a sort
+                best = jnp.max(logits, 1)[:, None], jnp.argmax(logits, 1)[:, None]
+            else:
+                best = tuple(jax.lax.top_k(logits, best_count))
+            return best[0], best[1].astype(jnp.int32), jnp.isfinite(logits).all(1)
+
+        shape = (batch_count, *network.architecture.input_shape)
+        self._program = load_or_compile(
+            jax.jit(program, compiler_options=compiler_options()),
+            (
+                network.abstract_params(),
+                network.abstract_statistics(),
+                jax.ShapeDtypeStruct(shape, jnp.uint8),
+            ),
+            key=f"best {best_count} {shape} {program_key(network.architecture, scaling)}",
+        )
+        self.compile_s = time.perf_counter() - started
+
+    def best(self, params: Tree, statistics: Tree, images: np.ndarray) -> Scored:
+        """The best classes of at most `batch_count` images, uint8 (image, height, width, channel).
+
+        RGB or gray; params and statistics are nested dicts of arrays as the network takes them.
+        """
+        padding = [(0, self.batch_count - len(images)), (0, 0), (0, 0), (0, 0)]
+        found = self._program(params, statistics, np.pad(images, padding))
+        return Scored(*(np.asarray(array)[: len(images)] for array in found))
+
+    def correct(self, params: Tree, statistics: Tree, split: Split) -> np.ndarray:
+        """Whether the best class of each image of `split` is its label, bool (image,)."""
+        found = [
+            self.best(params, statistics, batch.images).classes[:, 0] == batch.labels
+            for batch in split_batches(split, self.batch_count)
+        ]
+        return np.concatenate([np.empty(0, bool), *found])
+
+
+def program_key(architecture: Architecture, scaling: InputScaling) -> str:
+    """All that the programs of a network on images of one scale have in common."""
+    network = (architecture.input_shape, architecture.classes_count, architecture.layers)
+    return repr((network, scaling))
+
+
+def split_batches(split: Split, batch_count: int) -> Iterator[Batch]:
+    """The images of a prepared split in their order; every batch but the last is full."""
+    for start in range(0, len(split), batch_count):
+        end = start + batch_count
+        yield Batch(np.asarray(split.images[start:end]), np.asarray(split.labels[start:end]), ())
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How often a network is right.
+    """How often a network is correct.
 
     Attributes:
         images_count: images that were scored.
-        top1_count: of those, how often the best class was the right one.
-        top5_count: how often the right one was among the best five; None with five classes
+        top1_count: of those, how often the best class was the label.
+        top5_count: how often the label was among the best five; None with five classes
             or fewer, where it always is.
         broken_count: images that could not be decoded; they are in none of the counts above.
         broken: `path (reason)` of the first 100 of them.
@@ -65,7 +149,7 @@ class Evaluation:
 
     @property
     def images_per_s(self) -> float:
-        """Images a second, decoding included and compilation aside."""
+        """Images per second, decoding included and compilation aside."""
         return self.images_count / self.wall_s
 
 
@@ -84,82 +168,19 @@ class Best:
     scores: tuple[float, ...]
 
 
-class Scorer:
-    """The compiled program that finds the best classes of a batch.
-
-    Args:
-        loaded: a network with its weights.
-        source: what messages call it.
-        batch_count: images in a batch; a smaller one is filled up with black.
-    """
-
-    def __init__(self, loaded: LoadedNetwork, *, source: str, batch_count: int) -> None:
-        self.rule = loaded.metadata.preprocessing
-        self.batch_count = batch_count
-        self.best_count = min(BEST_COUNT, len(loaded.metadata.classes))
-        self._source = source
-        self._arrays = jax.device_put((loaded.params, loaded.statistics))
-        shape = (batch_count, *self.rule.input_shape)
-        started = time.perf_counter()
-        program = make_best_program(loaded, self.best_count)
-        self._program: Any = program.lower(
-            *self._arrays, jax.ShapeDtypeStruct(shape, jnp.uint8)
-        ).compile()
-        self.compile_s = time.perf_counter() - started
-
-    def best(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores float32 (n, best_count) and classes int32 (n, best_count) of uint8 images.
-
-        Raises:
-            WeightsError: a score is not finite.
-        """
-        missing = self.batch_count - len(images)
-        padded = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
-        scores, classes, finite = self._program(*self._arrays, padded)
-        if not np.asarray(finite)[: len(images)].all():
-            raise WeightsError(
-                f"{self._source}: the network gives scores that are not finite; its weights are "
-                "damaged or the training diverged"
-            )
-        return np.asarray(scores)[: len(images)], np.asarray(classes)[: len(images)]
-
-
-def make_best_program(loaded: LoadedNetwork, best_count: int) -> Any:
-    """A jitted function from (params, statistics, images) to the best classes.
-
-    Images are uint8 (batch, height, width, channel), RGB or gray; it gives scores float32
-    (batch, best), classes int32 (batch, best), and whether all scores of a image are finite.
-    """
-    network, rule = loaded.network, loaded.metadata.preprocessing
-
-    def program(params: Any, statistics: Any, images: jax.Array) -> tuple[jax.Array, ...]:
-        logits, _ = network.apply(params, statistics, prepare(images, rule), train=False)
-        return (*jax.lax.top_k(logits, best_count), jnp.isfinite(logits).all(1))
-
-    return jax.jit(program, compiler_options=compiler_options())
-
-
-def prepare(images: jax.Array, rule: Preprocessing) -> jax.Array:
-    """Uint8 images in RGB or gray as the float32 input of a network."""
-    values = images.astype(jnp.float32) / (255.0 / rule.scale)
-    if rule.channel_order == "bgr":
-        values = values[..., ::-1]
-    return (values - jnp.asarray(rule.mean)) / jnp.asarray(rule.std)
-
-
-def evaluate_tree(
+def evaluate(
     loaded: LoadedNetwork,
-    tree: LabelledTree,
+    images: LabelledTree | Split,
     *,
     source: str,
     batch_count: int,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = lambda stage, done, total: None,
 ) -> Evaluation:
-    """Score all images of class folders.
+    """Score all images of class folders, decoded on the way, or of a prepared split.
 
     Args:
         loaded: a network with its weights.
-        tree: the images and their classes.
+        images: with their classes; those of a split have the shape of the network's input.
         source: what messages call the weights.
         batch_count: images that are scored at once; more of them need more memory.
         on_progress: told how many images are done.
@@ -168,52 +189,47 @@ def evaluate_tree(
         DataError: not one image can be decoded.
         WeightsError: a score is not finite.
     """
-    scorer = Scorer(loaded, source=source, batch_count=min(batch_count, tree.images_count))
-    tally = _Tally()
-    started = time.perf_counter()
-    batches = stream_batches(
-        tree.images(), scorer.rule, batch_count=scorer.batch_count, root=tree.directory
-    )
-    for batch in batches:
-        _count(tally, scorer, batch)
-        if on_progress:
-            done = tally.images_count + tally.broken_count
-            on_progress("scoring images", done, tree.images_count)
-    wall_s = time.perf_counter() - started
-    if not tally.images_count:
-        raise DataError(
-            f"none of {tally.broken_count} images of {tree.directory} can be decoded; the first "
-            f"is {tally.broken[0]}"
+    images_count = len(images) if isinstance(images, Split) else images.images_count
+    predictor = _predictor(loaded, min(batch_count, images_count))
+    if isinstance(images, Split):
+        batches = split_batches(images, predictor.batch_count)
+    else:
+        batches = stream_batches(
+            images.images(),
+            loaded.metadata.preprocessing,
+            batch_count=predictor.batch_count,
+            root=images.directory,
         )
-    return _evaluation(loaded, scorer, tally, wall_s)
-
-
-def evaluate_split(
-    loaded: LoadedNetwork, split: Split, *, source: str, batch_count: int
-) -> Evaluation:
-    """Score prepared images, which have the shape and the classes of the network.
-
-    Args:
-        loaded: a network with its weights.
-        split: uint8 images (image, height, width, channel) and their labels.
-        source: what messages call the weights.
-        batch_count: images that are scored at once.
-
-    Raises:
-        WeightsError: a score is not finite.
-    """
-    scorer = Scorer(loaded, source=source, batch_count=min(batch_count, len(split)))
-    tally = _Tally()
+    scored_count = top1_count = top5_count = broken_count = 0
+    broken: list[str] = []
     started = time.perf_counter()
-    for start in range(0, len(split), scorer.batch_count):
-        end = start + scorer.batch_count
-        images, labels = split.images[start:end], split.labels[start:end]
-        _count(tally, scorer, Batch(images, labels, ()))
-    return _evaluation(loaded, scorer, tally, time.perf_counter() - started)
+    for batch, found in _score(loaded, predictor, batches, source):
+        correct = found.classes == batch.labels[:, None]
+        scored_count += len(correct)
+        top1_count += int(correct[:, 0].sum())
+        top5_count += int(correct.any(1).sum())
+        broken_count += len(batch.broken)
+        broken += batch.broken[: NAMED_COUNT - len(broken)]
+        on_progress("scoring images", scored_count + broken_count, images_count)
+    wall_s = time.perf_counter() - started
+    if not scored_count and isinstance(images, LabelledTree):
+        raise DataError(
+            f"none of {broken_count} images of {images.directory} can be decoded; the first "
+            f"is {broken[0]}"
+        )
+    return Evaluation(
+        images_count=scored_count,
+        top1_count=top1_count,
+        top5_count=top5_count if len(loaded.metadata.classes) > BEST_COUNT else None,
+        broken_count=broken_count,
+        broken=tuple(broken),
+        wall_s=wall_s,
+        compile_s=predictor.compile_s,
+    )
 
 
-def best_classes(
-    loaded: LoadedNetwork, paths: list[str], *, source: str, batch_count: int
+def predict(
+    loaded: LoadedNetwork, paths: list[str], *, source: str, batch_count: int = BATCH_COUNT
 ) -> Iterator[Best | str]:
     """The best classes of each image in turn, or `path (reason)` where one is broken.
 
@@ -222,34 +238,41 @@ def best_classes(
     Raises:
         WeightsError: a score is not finite.
     """
-    scorer = Scorer(loaded, source=source, batch_count=min(batch_count, len(paths)))
-    pictures: Iterator[Labelled] = ((path, index) for index, path in enumerate(paths))
-    for batch in stream_batches(pictures, scorer.rule, batch_count=scorer.batch_count):
+    predictor = _predictor(loaded, min(batch_count, len(paths)))
+    batches = stream_batches(
+        ((path, index) for index, path in enumerate(paths)),
+        loaded.metadata.preprocessing,
+        batch_count=predictor.batch_count,
+    )
+    for batch, found in _score(loaded, predictor, batches, source):
         yield from batch.broken
-        if len(batch.labels):
-            scores, classes = scorer.best(batch.images)
-            for index, row, found in zip(batch.labels, scores, classes, strict=True):
-                yield Best(paths[index], tuple(map(int, found)), tuple(map(float, row)))
+        for index, scores, classes in zip(batch.labels, found.scores, found.classes, strict=True):
+            yield Best(paths[index], tuple(map(int, classes)), tuple(map(float, scores)))
 
 
-def _evaluation(loaded: LoadedNetwork, scorer: Scorer, tally: _Tally, wall_s: float) -> Evaluation:
-    return Evaluation(
-        images_count=tally.images_count,
-        top1_count=tally.top1_count,
-        top5_count=tally.top5_count if len(loaded.metadata.classes) > BEST_COUNT else None,
-        broken_count=tally.broken_count,
-        broken=tuple(tally.broken),
-        wall_s=wall_s,
-        compile_s=scorer.compile_s,
+def _predictor(loaded: LoadedNetwork, batch_count: int) -> Predictor:
+    return Predictor(
+        loaded.network,
+        InputScaling.of_rule(loaded.metadata.preprocessing),
+        best_count=min(BEST_COUNT, len(loaded.metadata.classes)),
+        batch_count=batch_count,
     )
 
 
-def _count(tally: _Tally, scorer: Scorer, batch: Batch) -> None:
-    tally.broken_count += len(batch.broken)
-    tally.broken += batch.broken[: NAMED_COUNT - len(tally.broken)]
-    if len(batch.labels):
-        _, classes = scorer.best(batch.images)
-        right = classes == batch.labels[:, None]
-        tally.images_count += len(batch.labels)
-        tally.top1_count += int(right[:, 0].sum())
-        tally.top5_count += int(right.any(1).sum())
+def _score(
+    loaded: LoadedNetwork, predictor: Predictor, batches: Iterable[Batch], source: str
+) -> Iterator[tuple[Batch, Scored]]:
+    """Each batch and what the network makes of it.
+
+    Raises:
+        WeightsError: a score is not finite.
+    """
+    arrays = jax.device_put((loaded.params, loaded.statistics))
+    for batch in batches:
+        found = predictor.best(*arrays, batch.images)
+        if not found.is_finite.all():
+            raise WeightsError(
+                f"{source}: the network gives scores that are not finite; its weights are "
+                "damaged or the training diverged"
+            )
+        yield batch, found

@@ -39,7 +39,7 @@ class Recipe:
             down to 1/250,000 of it; Smith and Topin 2018).
         momentum: of `sgd` and `muon`; the first-moment decay of `adamw`.
         warmup_share: share of all steps before the peak, which is the last step at most.
-        batch_size: images a step; the last, incomplete batch of an epoch is left out
+        batch_size: images per step; the last, incomplete batch of an epoch is left out
             (every epoch leaves out others).
         epochs: passes over the training images.
         weight_decay: on kernels alone; times the learning rate each step for `adamw`
@@ -147,7 +147,7 @@ def check_fits(
         train_count: number of training images.
 
     Raises:
-        TrainingError: fewer images than one batch, or a crop as large as a image.
+        TrainingError: fewer images than one batch, or a crop as large as an image.
     """
     problems = []
     if train_count < recipe.batch_size:
@@ -158,7 +158,7 @@ def check_fits(
     height, width = input_shape[:2]
     if recipe.crop_px >= min(height, width):
         problems.append(
-            f"crop_px is {recipe.crop_px}, but must be less than the side of a image, and "
+            f"crop_px is {recipe.crop_px}, but must be less than the side of an image, and "
             f"those of {data_name} are {height}x{width}: --recipe crop_px=…"
         )
     if problems:

@@ -1,4 +1,4 @@
-"""Training one network from its first weights to a measurement."""
+"""Training one network from its initial weights to a measurement."""
 
 from __future__ import annotations
 
@@ -17,17 +17,13 @@ from dse.data import Dataset, Split
 from dse.errors import DivergenceError
 from dse.networks import build_network
 from dse.study.measurement import Measurement, pack_bits
+from dse.training.optimizers import learning_rates, make_optimizer
 from dse.training.parametrization import AllParameters, Parametrization, Tree
+from dse.training.predict import Predictor, program_key
 from dse.training.recipe import Recipe, check_fits
-from dse.training.score import SplitScorer, pixels_of, program_key
-from dse.training.step import (
-    TrainState,
-    learning_rates,
-    make_optimizer,
-    make_packings,
-    make_train_program,
-)
-from dse.training.xla.compile_cache import load_or_compile
+from dse.training.scaling import InputScaling
+from dse.training.step import TrainState, make_packings, make_train_program
+from dse.training.xla import load_or_compile
 
 CHUNK_BYTES = 512 * 2**20
 """Images handed to one call of the training program; an epoch that is larger takes several."""
@@ -38,7 +34,7 @@ OnEpoch = Callable[[int, float], None]
 
 @dataclass(frozen=True)
 class Seed:
-    """Where all noise of a run comes from: data order, augmentation, first weights, dropout.
+    """Where all noise of a run comes from: data order, augmentation, initial weights, dropout.
 
     Candidates with the same seed are compared on the same draws.
     """
@@ -90,8 +86,12 @@ class Trainer:
         recipe: how to train.
         parametrization: what is trained in place of the parameters; as usual all of them.
 
+    Attributes:
+        compile_s: seconds of compilation.
+        state_shape: the tree of a run's state with shapes and types in place of arrays.
+
     Raises:
-        TrainingError: fewer training images than one batch, or a crop as large as a image.
+        TrainingError: fewer training images than one batch, or a crop as large as an image.
     """
 
     def __init__(
@@ -106,35 +106,42 @@ class Trainer:
         check_fits(recipe, dataset.name, input_shape=dataset.input_shape, train_count=count)
         self.steps_per_epoch = count // recipe.batch_size
         self.steps_count = self.steps_per_epoch * recipe.epochs
-        network = build_network(architecture)
-        optimizer = make_optimizer(recipe, self.steps_count)
-
         self.compile_s = 0.0
-        self._network = network
-        params, statistics = network.abstract_params(), network.abstract_statistics()
+        self._network = build_network(architecture)
+        self._scaling = InputScaling.of_dataset(dataset)
         self._parametrization = parametrization or AllParameters()
-        trained, fixed = self._parametrization.abstract(params)
+        trained, fixed = self._parametrization.abstract(self._network.abstract_params())
+        statistics = self._network.abstract_statistics()
         self._packings = make_packings(recipe, trained, statistics)
         packed = self._packings.trained.abstract(trained)
-        self._first_optimizer = self._compiled("optimizer", jax.jit(optimizer.init), packed)
-        self._state_shape = TrainState(
+        optimizer = make_optimizer(recipe, self.steps_count)
+        self._init_optimizer = self._compiled("optimizer", jax.jit(optimizer.init), packed)
+        self.state_shape = TrainState(
             packed,
             self._packings.statistics.abstract(statistics),
             jax.eval_shape(optimizer.init, packed),
             jax.ShapeDtypeStruct((), jnp.int32),
             fixed,
         )
-        self._train_program = make_train_program(
-            network, recipe, optimizer, pixels_of(dataset), self._parametrization, self._packings
+        self._predictor = Predictor(self._network, self._scaling)
+        self.compile_s += self._predictor.compile_s
+        program = make_train_program(
+            self._network, recipe, optimizer, self._scaling, self._parametrization, self._packings
         )
         self._train: dict[int, Callable[..., tuple[TrainState, jax.Array]]] = {}
-        self._scorer = SplitScorer(network, dataset)
-        self.compile_s += self._scorer.compile_s
         for steps in sorted({stop - start for start, stop in self._chunks()}):
-            self._train[steps] = self._compiled_train(steps)
+            images = (steps, recipe.batch_size, *dataset.input_shape)
+            self._train[steps] = self._compiled(
+                "train",
+                program,
+                self.state_shape,
+                jax.ShapeDtypeStruct(images, jnp.uint8),
+                jax.ShapeDtypeStruct(images[:2], jnp.int32),
+                jax.random.key(0),
+            )
 
     def train(self, seed: Seed, *, on_epoch: OnEpoch | None = None) -> Trained:
-        """Train from first weights over all epochs, then score validation and test images.
+        """Train from initial weights over all epochs, then score validation and test images.
 
         Args:
             seed: of every random draw; on a CPU the same seed gives the same weights.
@@ -165,7 +172,7 @@ class Trainer:
         trained, statistics = jax.tree.map(np.asarray, (trained, statistics))
         packed = (self._packings.trained.pack(trained), self._packings.statistics.pack(statistics))
         trained, statistics, fixed = jax.tree.map(jnp.asarray, (*packed, fixed))
-        optimizer = self._first_optimizer(trained)
+        optimizer = self._init_optimizer(trained)
         return Run(TrainState(trained, statistics, optimizer, jnp.int32(0), fixed))
 
     def params_of(self, run: Run) -> Tree:
@@ -181,14 +188,14 @@ class Trainer:
         return self._packings.statistics.unpack(jax.tree.map(np.asarray, run.state.statistics))
 
     def epochs(self, run: Run, seed: Seed, until: int) -> Iterator[Run]:
-        """Go on with a run, epoch by epoch, until so many are complete.
+        """Continue a run, epoch by epoch, until so many are complete.
 
         Everything random follows from the seed and the number of the epoch and step, and the
-        schedule from the recipe's epochs alone: a run that was kept and taken up again gives
-        the same weights as one that never paused.
+        schedule from the recipe's epochs alone: a run that was saved and resumed gives the
+        same weights as one that never paused.
 
         Args:
-            run: where to go on; its state's buffers are given up, as are those of each run
+            run: what to continue; its state's buffers are given up, as are those of each run
                 that this yields when the next is asked for.
             seed: of the run.
             until: epochs completed at the end, at most the recipe's.
@@ -201,7 +208,11 @@ class Trainer:
             started = time.perf_counter()
             state, losses = self._epoch(run.state, epoch, seed, noise)
             train_s = run.train_s + time.perf_counter() - started
-            self._check(losses, epoch, train_s)
+            bad = np.flatnonzero(~np.isfinite(losses))
+            if len(bad):
+                step, loss = epoch * self.steps_per_epoch + int(bad[0]), float(losses[bad[0]])
+                rate = float(learning_rates(self.recipe, self.steps_count)(step))
+                raise DivergenceError(step, rate, loss, epochs=epoch, train_s=train_s)
             run = Run(state, epoch + 1, float(losses.mean()), train_s)
             yield run
 
@@ -209,6 +220,7 @@ class Trainer:
         """Score the validation images, and the test images where that is wanted."""
         params, statistics = self.params_of(run), self.statistics_of(run)
         validation = self.correct(params, statistics, self.dataset.validation)
+        images_count = run.epochs * self.steps_per_epoch * self.recipe.batch_size
         measurement = Measurement(
             status="finished",
             validation_accuracy=float(validation.mean()),
@@ -216,7 +228,7 @@ class Trainer:
             epochs=run.epochs,
             train_s=run.train_s,
             compile_s=self.compile_s,
-            images_per_s=self._images_per_s(run),
+            images_per_s=images_count / run.train_s if run.train_s else 0.0,
             validation_correct=pack_bits(validation),
         )
         if not scores_test:
@@ -225,17 +237,8 @@ class Trainer:
         return replace(measurement, test_accuracy=float(test.mean()), test_correct=pack_bits(test))
 
     def correct(self, params: Tree, statistics: Tree, split: Split) -> np.ndarray:
-        """Whether the best class of each image of `split` is the right one, bool (image,)."""
-        return self._scorer.correct(params, statistics, split)
-
-    @property
-    def state_shape(self) -> TrainState:
-        """The tree of a run's state with shapes and types in place of arrays."""
-        return self._state_shape
-
-    def _images_per_s(self, run: Run) -> float:
-        images_count = run.epochs * self.steps_per_epoch * self.recipe.batch_size
-        return images_count / run.train_s if run.train_s else 0.0
+        """Whether the best class of each image of `split` is its label, bool (image,)."""
+        return self._predictor.correct(params, statistics, split)
 
     def _epoch(
         self, state: TrainState, epoch: int, seed: Seed, noise: jax.Array
@@ -259,30 +262,12 @@ class Trainer:
         for start in range(0, self.steps_per_epoch, size):
             yield start, min(start + size, self.steps_per_epoch)
 
-    def _check(self, losses: np.ndarray, epoch: int, train_s: float) -> None:
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if len(bad):
-            step = epoch * self.steps_per_epoch + int(bad[0])
-            rate = float(learning_rates(self.recipe, self.steps_count)(step))
-            raise DivergenceError(step, rate, float(losses[bad[0]]), epochs=epoch, train_s=train_s)
-
-    def _compiled_train(self, steps: int) -> Callable[..., tuple[TrainState, jax.Array]]:
-        shape = (steps, self.recipe.batch_size)
-        return self._compiled(
-            "train",
-            self._train_program,
-            self._state_shape,
-            jax.ShapeDtypeStruct((*shape, *self.dataset.input_shape), jnp.uint8),
-            jax.ShapeDtypeStruct(shape, jnp.int32),
-            jax.random.key(0),
-        )
-
     def _compiled(self, name: str, function: Any, *arguments: Any) -> Callable[..., Any]:
         started = time.perf_counter()
         shapes = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), arguments)
         facts = (
             name,
-            program_key(self.architecture, self.dataset),
+            program_key(self.architecture, self._scaling),
             json.dumps(self.recipe.to_dict(), sort_keys=True),
             self.steps_count,
             self._parametrization.key,

@@ -9,7 +9,7 @@ import pytest
 from dse.architecture import build, make_candidate
 from dse.networks import build_network
 from dse.training import Recipe
-from dse.training.step import learning_rates
+from dse.training.optimizers import learning_rates
 from dse.weights.safetensors import flat
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[bench]'")

@@ -104,7 +104,7 @@ def test_the_test_part_is_taken_and_said(run, weights, tmp_path):
     result = run("evaluate", weights, "--data", f"folder:{tmp_path}/p")
     lines = result.stdout.splitlines()
     assert lines[0] == f"weights   {weights}: squeezenet {CANDIDATE.key}"
-    assert lines[1] == f"images  {tmp_path}/p/test: 1, in folders of 1 of 7 classes"
+    assert lines[1] == f"images    {tmp_path}/p/test: 1, in folders of 1 of 7 classes"
     assert lines[2].startswith("fed as    GRAY from 0 to 1, less (0)")
     assert lines[3].startswith("top-1     100.00% (1 of 1; 95%: 20.65% to 100.00%)")
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -12,13 +13,14 @@ import numpy as np
 import pytest
 
 from dse.architecture import make_candidate
-from dse.data import ClassNames, open_labelled, parse_data, prepare_data
+from dse.data import ClassNames, Split, open_labelled, parse_data, prepare_data
 from dse.errors import DataError, WeightsError
 from dse.execution.job import Job, Setup
 from dse.execution.worker import Evaluator
 from dse.networks import LoadedNetwork, load_network
 from dse.training import Recipe
-from dse.training.predict import Best, Scorer, best_classes, evaluate_tree, prepare
+from dse.training.predict import Best, Predictor, evaluate, predict
+from dse.training.scaling import InputScaling
 from dse.weights.metadata import WeightsMetadata
 from dse.weights.preprocessing import PREPROCESSINGS, Preprocessing, trained_preprocessing
 from tests.data.trees import random_image, write_classes, write_image
@@ -30,6 +32,15 @@ class PixelNetwork:
     """A network whose scores are the first pixels of the first channel, in order."""
 
     classes_count: int
+
+    @property
+    def architecture(self) -> Any:
+        return SimpleNamespace(input_shape=(4, 4, 1), classes_count=self.classes_count, layers=())
+
+    def abstract_params(self) -> dict[str, Any]:
+        return {}
+
+    abstract_statistics = abstract_params
 
     def apply(
         self, params: Any, statistics: Any, images: jax.Array, *, train: bool
@@ -62,15 +73,15 @@ def test_counts_are_those_of_sorting(tmp_path: Path, batch_count: int) -> None:
     top1 = top5 = 0
     for index in range(60):
         label = int(rng.integers(12))
-        picture = rng.integers(0, 4, (4, 4, 1)).astype(np.uint8)
-        write_image(tmp_path / f"c{label:02d}" / f"{index}.png", picture)
-        order = ranks_by_sorting(picture.reshape(-1)[:12].tolist())
+        image = rng.integers(0, 4, (4, 4, 1)).astype(np.uint8)
+        write_image(tmp_path / f"c{label:02d}" / f"{index}.png", image)
+        order = ranks_by_sorting(image.reshape(-1)[:12].tolist())
         top1 += order[0] == label
         top5 += label in order[:5]
     loaded = pixels_as_scores(12)
     tree = open_labelled(tmp_path, ClassNames(loaded.metadata.classes, (), "x"))
     told: list[tuple[str, int, int]] = []
-    found = evaluate_tree(
+    found = evaluate(
         loaded,
         tree,
         source="w",
@@ -87,53 +98,57 @@ def test_with_five_classes_the_best_five_say_nothing(tmp_path: Path) -> None:
     write_classes(tmp_path, {"c00": 1, "c03": 1}, shape=(4, 4, 1))
     loaded = pixels_as_scores(5)
     tree = open_labelled(tmp_path, ClassNames(loaded.metadata.classes, (), "x"))
-    assert evaluate_tree(loaded, tree, source="w", batch_count=2).top5_count is None
+    assert evaluate(loaded, tree, source="w", batch_count=2).top5_count is None
 
 
-def test_broken_pictures_are_left_out_and_named(tmp_path: Path) -> None:
-    picture = np.arange(16, dtype=np.uint8).reshape(4, 4, 1)
+def test_broken_images_are_left_out_and_named(tmp_path: Path) -> None:
+    image = np.arange(16, dtype=np.uint8).reshape(4, 4, 1)
     for name in ("c14", "c15"):
-        write_image(tmp_path / name / "a.png", picture)
+        write_image(tmp_path / name / "a.png", image)
     (tmp_path / "c14" / "b.png").write_bytes(b"")
     loaded = pixels_as_scores(16)
     tree = open_labelled(tmp_path, ClassNames(loaded.metadata.classes, (), "x"))
-    found = evaluate_tree(loaded, tree, source="w", batch_count=8)
+    found = evaluate(loaded, tree, source="w", batch_count=8)
     assert (found.images_count, found.top1_count, found.top5_count) == (2, 1, 2)
     assert found.broken == ("c14/b.png (cannot identify image file)",)
     for name in ("c14", "c15"):
         (tmp_path / name / "a.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"none of 3 images of .* can be decoded; the first is c"):
-        evaluate_tree(loaded, tree, source="w", batch_count=8)
+        evaluate(loaded, tree, source="w", batch_count=8)
 
 
-def test_the_best_classes_of_pictures_in_their_order(tmp_path: Path) -> None:
-    pictures = [random_image(np.random.default_rng(seed), (4, 4, 1)) for seed in range(3)]
+def test_the_best_classes_of_images_in_their_order(tmp_path: Path) -> None:
+    images = [random_image(np.random.default_rng(seed), (4, 4, 1)) for seed in range(3)]
     paths = []
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(images):
         paths.append(str(tmp_path / f"{index}.png"))
-        write_image(Path(paths[-1]), picture)
+        write_image(Path(paths[-1]), image)
     paths.insert(1, str(tmp_path / "gone.png"))
-    results = list(best_classes(pixels_as_scores(16), paths, source="w", batch_count=32))
+    results = list(predict(pixels_as_scores(16), paths, source="w", batch_count=32))
     assert results[0] == f"{tmp_path}/gone.png (No such file or directory)"
-    for result, picture, path in zip(results[1:], pictures, [paths[0], *paths[2:]], strict=True):
+    for result, image, path in zip(results[1:], images, [paths[0], *paths[2:]], strict=True):
         assert isinstance(result, Best)
-        values = picture.reshape(-1).tolist()
+        values = image.reshape(-1).tolist()
         order = ranks_by_sorting(values)[:5]
         assert (result.path, list(result.classes)) == (path, order)
         np.testing.assert_allclose(result.scores, [values[i] / 255 for i in order], rtol=1e-6)
 
 
 def test_scores_that_are_not_finite_are_an_error() -> None:
-    scorer = Scorer(pixels_as_scores(16, std=1e-39), source="a.safetensors", batch_count=3)
+    loaded = pixels_as_scores(16, std=1e-39)
     black, white = np.zeros((1, 4, 4, 1), np.uint8), np.full((1, 4, 4, 1), 255, np.uint8)
+    split = Split(np.concatenate([white, black]), np.zeros(2, np.int32))
     with pytest.raises(WeightsError, match=r"a\.safetensors: the network gives scores that are n"):
-        scorer.best(np.concatenate([white, black]))
+        evaluate(loaded, split, source="a.safetensors", batch_count=3)
 
 
-def test_what_fills_up_a_batch_is_not_looked_at() -> None:
-    scorer = Scorer(pixels_as_scores(16), source="w", batch_count=5)
+@pytest.mark.parametrize("best_count", [1, 5])
+def test_what_fills_up_a_batch_is_not_looked_at(best_count: int) -> None:
+    network, scaling = PixelNetwork(16), InputScaling((0.0,), (1.0,))
+    predictor = Predictor(network, scaling, best_count=best_count, batch_count=5)  # type: ignore[arg-type]
     images = np.random.default_rng(0).integers(0, 255, (5, 4, 4, 1)).astype(np.uint8)
-    whole, part = scorer.best(images), scorer.best(images[:2])
+    whole, part = predictor.best({}, {}, images), predictor.best({}, {}, images[:2])
+    assert whole.classes[:, 0].tolist() == [image.reshape(-1).argmax() for image in images]
     for a, b in zip(whole, part, strict=True):
         np.testing.assert_array_equal(a[:2], b)
 
@@ -150,14 +165,13 @@ def test_what_fills_up_a_batch_is_not_looked_at() -> None:
 )
 def test_what_a_pixel_becomes(rule: Preprocessing, wanted: list[float]) -> None:
     image = jnp.array([[[[255, 20, 30]]]], jnp.uint8)
-    np.testing.assert_allclose(prepare(image, rule)[0, 0, 0], wanted, rtol=1e-6)
+    np.testing.assert_allclose(InputScaling.of_rule(rule).apply(image)[0, 0, 0], wanted, rtol=1e-6)
 
 
 def test_a_gray_pixel() -> None:
     rule = trained_preprocessing((1, 1, 1), [0.25], [0.5])
-    assert float(prepare(jnp.full((1, 1, 1, 1), 51, jnp.uint8), rule)[0, 0, 0, 0]) == (
-        pytest.approx((0.2 - 0.25) / 0.5)
-    )
+    pixel = InputScaling.of_rule(rule).apply(jnp.full((1, 1, 1, 1), 51, jnp.uint8))
+    assert float(pixel[0, 0, 0, 0]) == pytest.approx((0.2 - 0.25) / 0.5)
 
 
 def test_weights_of_a_study_reach_the_test_accuracy_that_was_measured(tmp_path: Path) -> None:
@@ -167,8 +181,8 @@ def test_weights_of_a_study_reach_the_test_accuracy_that_was_measured(tmp_path: 
         for label, name in enumerate(("blue", "green", "red")):
             for index in range(count):
                 shape = (int(rng.integers(16, 40)), int(rng.integers(16, 40)), 3)
-                picture = (random_image(rng, shape) // 2 + 40 * label).astype(np.uint8)
-                write_image(tmp_path / "p" / part / name / f"{index:02d}.jpg", picture)
+                image = (random_image(rng, shape) // 2 + 40 * label).astype(np.uint8)
+                write_image(tmp_path / "p" / part / name / f"{index:02d}.jpg", image)
     data = prepare_data(
         parse_data(f"folder:{tmp_path / 'p'}", image_size=16), cache_directory=tmp_path / "cache"
     )
@@ -180,7 +194,7 @@ def test_weights_of_a_study_reach_the_test_accuracy_that_was_measured(tmp_path: 
 
     loaded = load_network(tmp_path / "weights" / job.weights_name)
     tree = open_labelled(tmp_path / "p", ClassNames(loaded.metadata.classes, (), "weights"))
-    found = evaluate_tree(loaded, tree, source="w", batch_count=32)
+    found = evaluate(loaded, tree, source="w", batch_count=32)
     assert found.images_count == 75
     assert found.top1_count / 75 == measured.test_accuracy
     assert measured.test_accuracy is not None
@@ -204,11 +218,11 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> LoadedNetwork:
 
 @pytest.mark.data
 @pytest.mark.skipif(not IMAGES.is_dir(), reason=f"needs {IMAGES}")
-def test_the_published_network_on_real_pictures(published: LoadedNetwork) -> None:
+def test_the_published_network_on_real_images(published: LoadedNetwork) -> None:
     metadata = published.metadata
     names = ClassNames(metadata.classes, metadata.class_ids, "weights")
     tree = open_labelled(IMAGES, names)
-    found = evaluate_tree(published, tree, source="w", batch_count=20)
+    found = evaluate(published, tree, source="w", batch_count=20)
     assert found.images_count == 100
     assert abs(found.top1_count - 68) <= 1
     assert found.top5_count is not None
@@ -223,7 +237,7 @@ def test_the_published_networks_scores_are_those_of_an_independent_computation(
 ) -> None:
     layers = slow_decode(FILE.read_bytes())
     paths = [next((IMAGES / wnid).iterdir()) for wnid in ("n01491361", "n01534433", "n02951585")]
-    results = list(best_classes(published, list(map(str, paths)), source="w", batch_count=3))
+    results = list(predict(published, list(map(str, paths)), source="w", batch_count=3))
     found = {}
     for path, best in zip(paths, results, strict=True):
         assert isinstance(best, Best)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 
 from dse.errors import ConfigError
 from dse.training import Recipe, default_recipe, recipe_from_dict, recipe_from_texts
-from dse.training.step import learning_rates
+from dse.training.optimizers import OPTIMIZERS, learning_rates
+from dse.training.recipe import Optimizer
 
 
 def test_one_cycle_starts_at_a_25th_peaks_and_ends_at_a_250_000th():
@@ -83,3 +85,7 @@ def test_small_sets_get_smaller_batches(train_count, batch_size):
 
 def test_digits_are_never_flipped():
     assert not default_recipe("digits", (8, 8, 1), 1079).flip
+
+
+def test_every_optimizer_of_a_recipe_is_in_the_table() -> None:
+    assert set(OPTIMIZERS) == set(get_args(Optimizer))

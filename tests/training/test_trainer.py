@@ -13,7 +13,8 @@ from dse.errors import DivergenceError, TrainingError
 from dse.networks import build_network, update_ema
 from dse.training import Recipe
 from dse.training import trainer as loop
-from dse.training.step import Pixels, learning_rates, make_optimizer
+from dse.training.optimizers import OPTIMIZERS, learning_rates, make_optimizer
+from dse.training.scaling import InputScaling
 from dse.training.trainer import Seed, Trainer
 
 RECIPE = Recipe(optimizer="sgd", learning_rate=0.05, batch_size=16, epochs=3, crop_px=0, flip=False)
@@ -143,14 +144,12 @@ def test_orders_are_permutations_that_change_with_epoch_and_replicate():
     assert (orders[0] == Seed(5, 0).order(0, 50)).all()
 
 
-def test_right_images_are_found_over_odd_batches(quarters):
+def test_correct_images_are_found_over_odd_batches(quarters):
     trainer = Trainer(small_architecture(), quarters, RECIPE)
     network = build_network(small_architecture())
     params, statistics = network.init(Seed().key())
-    pixels = Pixels(quarters.mean, quarters.std)
-    logits, _ = network.apply(
-        params, statistics, pixels.normalise(quarters.test.images), train=False
-    )
+    scaling = InputScaling(quarters.mean, quarters.std)
+    logits, _ = network.apply(params, statistics, scaling.apply(quarters.test.images), train=False)
     expected = np.argmax(logits, 1) == quarters.test.labels
     assert (trainer.correct(params, statistics, quarters.test) == expected).all()
     one = Split(quarters.test.images[:1], quarters.test.labels[:1])
@@ -170,7 +169,7 @@ def test_fewer_images_than_a_batch_are_refused(quarters):
         Trainer(small_architecture(), quarters, recipe)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_only_kernels_decay(optimizer):
     recipe = Recipe(optimizer=optimizer, learning_rate=1.0, weight_decay=0.1, warmup_share=1.0)
     params = {"conv1": {"kernel": np.ones((1, 1, 1, 1)), "bias": np.ones(1), "scale": np.ones(1)}}

@@ -1,4 +1,4 @@
-"""A batch's gradient as the mean over parts of it, which a CPU's cache can hold."""
+"""A batch's gradient as the mean over microbatches, which a CPU's cache can hold."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from dse.networks.ops.xla import use_cpu_forms
 from dse.training.parametrization import Tree
 
 MICROBATCH_SIZE = 8
-"""Images in a part. Of 128 images of 32x32 at once, in parts of 64, 32, 16 and 8, networks
-with base_e = incr_e = 32 train 2,340, 2,470, 2,470, 2,940 and 3,010 a second, with 128 376, 402,
+"""Images in a microbatch. Of 128 images of 32x32 at once, and by 64, 32, 16 and 8, networks with
+base_e = incr_e = 32 train 2,340, 2,470, 2,470, 2,940 and 3,010 per second, with 128 376, 402,
 452, 444 and 466 (one thread of a core with 1 MiB of second-level cache)."""
 
 ADDING = 20.0
 """Adding up a parameter's gradient takes as long as so many multiply-adds of a training step."""
 
 MOST_ADDING = 0.05
-"""Parts that would spend a larger share of their time on adding are not made."""
+"""A batch whose microbatches would spend a larger share of their time on adding stays whole."""
 
 Gradients = Callable[[Tree, Array, Array, Array], tuple[Array, Tree]]
 """(params, images, labels, key) to (mean loss, its gradients)."""
 
 
 def microbatches_count(network: Network, batch_size: int) -> int:
-    """Into how many parts to divide a batch; 1: not at all.
+    """How many microbatches to divide a batch into; 1: none.
 
     On a CPU, where the batch is a multiple of `MICROBATCH_SIZE` images and the network has no batch
     norms (they need the whole batch) and few parameters for its multiply-adds: those of AlexNet
@@ -45,20 +45,23 @@ def microbatches_count(network: Network, batch_size: int) -> int:
     return batch_size // MICROBATCH_SIZE
 
 
-def in_microbatches(gradients_of: Gradients, parts_count: int) -> Gradients:
-    """`gradients_of` part by part: the same mean but for rounding, each part with its own key."""
+def in_microbatches(gradients_of: Gradients, count: int) -> Gradients:
+    """`gradients_of` by `count` microbatches, each with its own key.
 
-    def parted(params: Tree, images: Array, labels: Array, key: Array) -> tuple[Array, Tree]:
-        def add(total: Any, part: tuple[Array, Array, Array]) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, gradients_of(params, *part)), None
+    The mean is that of the whole batch but for rounding.
+    """
+
+    def microbatched(params: Tree, images: Array, labels: Array, key: Array) -> tuple[Array, Tree]:
+        def add(total: Any, microbatch: tuple[Array, Array, Array]) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, total, gradients_of(params, *microbatch)), None
 
         def split(x: Array) -> Array:
-            return x.reshape(parts_count, -1, *x.shape[1:])
+            return x.reshape(count, -1, *x.shape[1:])
 
-        nothing = jax.tree.map(jnp.zeros_like, (jnp.float32(0), params))
-        parts = split(images), split(labels), jax.random.split(key, parts_count)
-        total, _ = jax.lax.scan(add, nothing, parts)
-        mean: tuple[Array, Tree] = jax.tree.map(lambda x: x / parts_count, total)
+        zeros = jax.tree.map(jnp.zeros_like, (jnp.float32(0), params))
+        microbatches = split(images), split(labels), jax.random.split(key, count)
+        total, _ = jax.lax.scan(add, zeros, microbatches)
+        mean: tuple[Array, Tree] = jax.tree.map(lambda x: x / count, total)
         return mean
 
-    return parted
+    return microbatched

@@ -7,7 +7,7 @@ import pytest
 
 from dse.architecture import build, make_candidate
 from dse.networks import build_network
-from dse.training.xla import microbatching as parts
+from dse.training.xla import microbatching
 from dse.training.xla.microbatching import MICROBATCH_SIZE, in_microbatches, microbatches_count
 
 
@@ -17,17 +17,17 @@ def network(family: str = "squeezenet", **metaparameters):
 
 
 def test_which_batches_are_divided(monkeypatch):
-    # The network without norms has 0.73 M parameters and 47 M multiply-adds a image.
+    # The network without norms has 0.73 M parameters and 47 M multiply-adds an image.
     assert microbatches_count(network(), 128) == 128 // MICROBATCH_SIZE
     assert microbatches_count(network(), MICROBATCH_SIZE + 1) == 1
     assert microbatches_count(network(norm="batch"), 128) == 1
     assert microbatches_count(network("alexnet"), 128) == 1  # 23 M parameters, 63 M multiply-adds
-    monkeypatch.setattr(parts, "use_cpu_forms", lambda: False)
+    monkeypatch.setattr(microbatching, "use_cpu_forms", lambda: False)
     assert microbatches_count(network(), 128) == 1
 
 
-@pytest.mark.parametrize("parts_count", [1, 2, 4])
-def test_the_mean_over_parts_is_the_gradient_of_the_batch(parts_count):
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_the_mean_over_microbatches_is_the_gradient_of_the_batch(count):
     net = network(base_e=8, incr_e=4, squeeze_ratio=0.5)
     params, statistics = jax.tree.map(jnp.asarray, net.init(jax.random.key(0)))
     rng = np.random.default_rng(0)
@@ -43,13 +43,13 @@ def test_the_mean_over_parts_is_the_gradient_of_the_batch(parts_count):
 
     key = jax.random.key(1)
     loss, whole = gradients_of(params, images, labels, key)
-    part_loss, mean = in_microbatches(gradients_of, parts_count)(params, images, labels, key)
-    assert float(part_loss) == pytest.approx(float(loss), rel=1e-5)
+    mean_loss, mean = in_microbatches(gradients_of, count)(params, images, labels, key)
+    assert float(mean_loss) == pytest.approx(float(loss), rel=1e-5)
     for one, other in zip(jax.tree.leaves(mean), jax.tree.leaves(whole), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5 * float(jnp.abs(other).max()) + 1e-7)
 
 
-def test_every_part_has_its_own_key():
+def test_every_microbatch_has_its_own_key():
     def drawn(params, images, labels, key):
         return jnp.float32(0), {"draw": jax.random.uniform(key) + 0 * params["draw"]}
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dse.training import Recipe
-from dse.training.step import make_optimizer
+from dse.training.optimizers import make_optimizer
 from dse.training.xla.packing import LARGE, Packing
 
 
