@@ -10,12 +10,15 @@ from dse.architecture.candidate import (
     build,
     make_candidate,
 )
-from dse.architecture.cost import OBJECTIVES, Cost, LayerCost, cost
+from dse.architecture.cost import Cost, LayerCost, cost
 from dse.architecture.metaparameters import Metaparameter
+from dse.architecture.objectives import ALL_OBJECTIVES, LATENCY, OBJECTIVES, Objective
 from dse.architecture.primitives import Shape
 
 __all__ = [
+    "ALL_OBJECTIVES",
     "FAMILIES",
+    "LATENCY",
     "OBJECTIVES",
     "PRESETS",
     "Architecture",
@@ -24,6 +27,7 @@ __all__ = [
     "Family",
     "LayerCost",
     "Metaparameter",
+    "Objective",
     "Preset",
     "Shape",
     "Value",

@@ -9,9 +9,6 @@ from dse.architecture.primitives import Layer, Shape
 
 VALUE_BYTES = 4  # float32
 
-OBJECTIVES = ("params_count", "macs", "weight_bytes", "peak_activation_bytes")
-"""The costs that limits, axes and fronts may speak of."""
-
 
 @dataclass(frozen=True, slots=True)
 class LayerCost:

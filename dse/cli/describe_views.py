@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from dse.architecture.objectives import OBJECTIVES
 from dse.cli.tables import print_facts, print_json, print_table
 from dse.text import NOTHING, seconds_text, shape_text, size_text
 
@@ -31,10 +32,6 @@ class Described:
     costs: Cost
     sheet: Deployment
     latency: Latency | None
-
-
-COSTS = ("params_count", "macs", "weight_bytes", "peak_activation_bytes")
-"""The costs of which several networks' ratios are given."""
 
 
 def document(described: Described) -> dict[str, Any]:
@@ -73,7 +70,10 @@ def _ratios(first: Described, other: Described) -> dict[str, Any]:
     medians = [one.latency.median_s if one.latency else None for one in (first, other)]
     return {
         "network": other.name,
-        **{name: _ratio(getattr(first.costs, name), getattr(other.costs, name)) for name in COSTS},
+        **{
+            name: _ratio(getattr(first.costs, name), getattr(other.costs, name))
+            for name in OBJECTIVES
+        },
         "sent_bytes": _ratio(*sent),
         "latency_median_s": _ratio(*medians),
     }

@@ -82,20 +82,14 @@ def _counts(study: StudyTable) -> dict[str, Any]:
     }
 
 
-_SIZE_TITLES = {
-    "params_count": "parameters",
-    "macs": "MACs",
-    "weight_bytes": "weight\nbytes",
-    "peak_activation_bytes": "peak activation\nbytes",
-}
-
-
 def _print_front(rows: list[dict[str, Any]], size: str, answer: str) -> None:
     """What was swept, the size, the accuracies over the seeds, the key; a star for the answer."""
+    from dse.architecture import ALL_OBJECTIVES
+
     columns = list(rows[0])
     swept = columns[: columns.index("params_count")]
     accuracies = ("validation\naccuracy", "lowest\nseed", "highest\nseed", "test\naccuracy")
-    numbers = (_SIZE_TITLES[size], *accuracies, "seeds")
+    numbers = (ALL_OBJECTIVES[size].stacked_title, *accuracies, "seeds")
     print_table(
         (*swept, *numbers, "candidate"),
         [

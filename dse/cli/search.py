@@ -267,11 +267,10 @@ def _recorded(
 
 
 def _objectives(names: Sequence[str] | None) -> tuple[str, ...]:
-    from dse.architecture import OBJECTIVES
-    from dse.study.record import LATENCY
+    from dse.architecture import ALL_OBJECTIVES
     from dse.text import nearest
 
-    known = [*OBJECTIVES, LATENCY]
+    known = [*ALL_OBJECTIVES]
     chosen = tuple(dict.fromkeys(names or ("params_count",)))
     for name in chosen:
         if name not in known:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dse.architecture.objectives import ALL_OBJECTIVES
 from dse.cli.tables import note
 from dse.execution.job import Ended, EpochDone, Job, Started, WorkerLost
 from dse.search.search import Opened, SearchEvent, StageBegun
 from dse.search.stages import answer_so_far
 from dse.stats.pareto import hypervolume
-from dse.study.record import LATENCY
 from dse.text import counted, duration, percent, values_text
 
 if TYPE_CHECKING:
@@ -87,12 +87,12 @@ class SearchProgress:
         self._say(f"{self.state()}; all of it is kept in {directory}")
         answer, best = answer_so_far(self._search, known), known.best(self._search.margin)
         if answer is not None:
-            size = _size_text(name, answer.costs[name])
+            size = ALL_OBJECTIVES[name].text(answer.costs[name])
             self._say(f"the answer so far: {size} ({answer.candidate.key}, claimed before)")
         if best is not None and (answer is None or best.costs[name] < answer.costs[name]):
             accuracy = known.selection_accuracy(best, self._search.recipe.epochs)
             self._say(
-                f"best so far, not yet confirmed: {_size_text(name, best.costs[name])}, "
+                f"best so far, not yet confirmed: {ALL_OBJECTIVES[name].text(best.costs[name])}, "
                 f"{percent(accuracy)} right ({self._reached()})"
             )
         elif answer is None:
@@ -119,7 +119,7 @@ class SearchProgress:
         if best is not None:
             accuracy = known.selection_accuracy(best, full)
             name = self._search.objectives[0]
-            parts.append(f"best {_size_text(name, best.costs[name])} at {accuracy:.1%}")
+            parts.append(f"best {ALL_OBJECTIVES[name].text(best.costs[name])} at {accuracy:.1%}")
         parts.append(f"hypervolume {self._hypervolume():.1f}")
         return ", ".join([*parts, *self._left()])
 
@@ -215,13 +215,6 @@ class SearchProgress:
             self._display.say(line)
         else:
             note(line)
-
-
-def _size_text(objective: str, value: float) -> str:
-    if objective == LATENCY:
-        return f"{1000 * value:.3g} ms"
-    nouns = {"params_count": "parameters", "macs": "MACs", "weight_bytes": "bytes of weights"}
-    return f"{value:,} {nouns.get(objective, 'bytes of activations')}"
 
 
 class _Display:

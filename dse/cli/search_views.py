@@ -92,14 +92,14 @@ def show_answer(search: Search, result: SearchResult, plots: Path, as_json: bool
     Raises:
         StudyError: a image cannot be written.
     """
+    from dse.architecture import OBJECTIVES
     from dse.report.search_plots import plot_search
     from dse.report.studies import open_study
     from dse.study.answer import read_answer
-    from dse.study.table import SIZE_COLUMNS
 
     study = open_study(result.directory.parent, result.directory.name)
     answer = read_answer(result.answer_path)
-    size = next((name for name in search.objectives if name in SIZE_COLUMNS), "params_count")
+    size = next((name for name in search.objectives if name in OBJECTIVES), "params_count")
     drawn = plot_search(study, answer, plots, size=size)
     document = result.document
     if as_json:

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dse.architecture import FAMILIES, OBJECTIVES, Family, Metaparameter
+from dse.architecture import ALL_OBJECTIVES, FAMILIES, OBJECTIVES, Family, Metaparameter
 from dse.config.models import SCHEMA_VERSION
-
-_LIMITED = {
-    "params_count": "trained values",
-    "macs": "multiply-accumulates for one image",
-    "weight_bytes": "bytes of all stored values in float32",
-    "peak_activation_bytes": "most bytes of activations held at once, one image, float32",
-}
 
 
 def json_schema() -> dict[str, Any]:
@@ -70,7 +63,7 @@ def _limits() -> dict[str, Any]:
         "properties": {
             name: {
                 "type": "object",
-                "description": _LIMITED[name],
+                "description": ALL_OBJECTIVES[name].description,
                 "properties": {"min": bound, "max": bound},
                 "additionalProperties": False,
                 "minProperties": 1,

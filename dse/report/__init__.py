@@ -6,10 +6,9 @@ pandas and matplotlib are imported where they are used, so that importing this i
 from dse.report.formats import markdown, records
 from dse.report.plots import plot_accuracy_against_size
 from dse.report.tables import StudyTable, front_table, metaparameters, summarise, varying
-from dse.study.table import SIZE_COLUMNS, read_trials
+from dse.study.table import read_trials
 
 __all__ = [
-    "SIZE_COLUMNS",
     "StudyTable",
     "front_table",
     "markdown",

@@ -14,13 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, GREY, FAINT = "#222222", "#666666", "#e8e8e8"
-SIZES = {
-    "params_count": ("parameters", ""),
-    "macs": ("multiply-accumulates", ""),
-    "weight_bytes": ("weight bytes", "B"),
-    "peak_activation_bytes": ("peak activation bytes", "B"),
-}
-"""What an axis calls a size, and its unit."""
 
 
 def set_limits(axes: Axes, sizes: NDArray[np.float64], percents: NDArray[np.float64]) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.report.axes import SIZES, quieten, round_values
+from dse.architecture import ALL_OBJECTIVES
+from dse.report.axes import quieten, round_values
 from dse.report.captions import search_captions, search_title
 from dse.report.marks import Key, key
 from dse.report.plate import new_plate
@@ -133,12 +134,12 @@ def hypervolume_figure(
     axes.set_xlabel(f"search time, {unit}", labelpad=5)
     axes.set_ylabel("hypervolume, decades × points", labelpad=6)
     quieten(axes)
-    size_name, size_unit = SIZES[size]
+    objective = ALL_OBJECTIVES[size]
     caption = search_captions(
         study,
-        f"hypervolume of (log10 {size_name}, validation accuracy in points), finished "
-        f"candidates only; reference point: {curve.reference_size:,.0f}"
-        f"{size_unit and ' bytes'} (1.1 times the largest) at {100 * curve.reference_accuracy:g}%",
+        f"hypervolume of (log10 {objective.title}, validation accuracy in points), finished "
+        f"candidates only; reference point: {objective.text(curve.reference_size)} (1.1 times "
+        f"the largest) at {100 * curve.reference_accuracy:g}%",
         f"{counted(curve.unknown_count, 'finished trial')} without a time left out"
         if curve.unknown_count
         else "",

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dse.report.axes import FAINT, GREY, INK, SIZES, round_values
+from dse.architecture import ALL_OBJECTIVES
+from dse.report.axes import FAINT, GREY, INK, round_values
 from dse.report.captions import search_captions, search_title
 from dse.report.importance import Importances
 from dse.report.layout import LEFT_IN
@@ -56,9 +57,9 @@ def importance_figure(study: StudyTable, found: Importances, *, size: str) -> Fi
     axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=9)
     longest = max(len(part.name) for part in found.parts)
     plate.finish(
-        search_title(study, f"What matters for accuracy at equal {SIZES[size][0]}"),
+        search_title(study, f"What matters for accuracy at equal {ALL_OBJECTIVES[size].title}"),
         (),
-        search_captions(study, *_method(found, SIZES[size][0])),
+        search_captions(study, *_method(found, ALL_OBJECTIVES[size].title)),
         left_in=max(LEFT_IN, 0.3 + _LETTER_IN * longest),
         height_in=_ROW_IN * len(rows) + 0.1,
     )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dse.report.axes import GREY, INK, SIZES, round_values
+from dse.architecture import ALL_OBJECTIVES
+from dse.report.axes import GREY, INK, round_values
 from dse.report.captions import search_captions, search_title
 from dse.report.marks import Key, key
 from dse.report.plate import new_plate
@@ -116,7 +117,7 @@ def _thinned(ticks: tuple[tuple[float, str], ...], most: int = 16) -> tuple[tupl
 
 def _size_axis(summary: pd.DataFrame, size: str) -> _Axis:
     sizes = np.maximum(summary[size].to_numpy(dtype=float), 1)
-    name, unit = f"{SIZES[size][0]} (log)", SIZES[size][1]
+    name, unit = f"{ALL_OBJECTIVES[size].title} (log)", ALL_OBJECTIVES[size].tick_unit
     low, high = float(sizes.min()), float(sizes.max())
     if low == high:
         return _Axis(name, np.full(len(sizes), 0.5), ((0.5, short_count(low, unit)),), False)

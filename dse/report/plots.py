@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dse.architecture import ALL_OBJECTIVES
 from dse.errors import StudyError
-from dse.report.axes import GREY, INK, SIZES, set_limits, set_ticks
+from dse.report.axes import GREY, INK, set_limits, set_ticks
 from dse.report.canvas import new_figure, save, style
 from dse.report.captions import PUBLISHED_CAPTION, captions, title
 from dse.report.labels import draw_labels
@@ -70,7 +71,7 @@ def accuracy_figure(
 ) -> Figure:
     """The figure that `plot_accuracy_against_size` writes; call it inside `canvas.style`."""
     all_series = make_series(studies, size, published=published)
-    size_name, unit = SIZES[size]
+    size_name, unit = ALL_OBJECTIVES[size].title, ALL_OBJECTIVES[size].tick_unit
     figure, renderer = new_figure()
     axes = figure.add_axes((0, 0, 1, 1))
     ends = [(series, end) for series in all_series for end in ("min", "max")]

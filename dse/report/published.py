@@ -14,11 +14,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dse.architecture import FAMILIES, PRESETS, Candidate, Cost, build, cost, make_candidate
+from dse.architecture import (
+    FAMILIES,
+    OBJECTIVES,
+    PRESETS,
+    Candidate,
+    Cost,
+    build,
+    cost,
+    make_candidate,
+)
 from dse.errors import StudyError
 from dse.report.studies import recorded_value
 from dse.report.tables import StudyTable, varying
-from dse.study.table import SIZE_COLUMNS
 
 SWEEPS = ("squeeze_ratio", "pct_3x3", "bypass")
 """Tables named after the metaparameter that varies in them."""
@@ -95,7 +103,7 @@ def _table(name: str) -> StudyTable:
             "seed": 0,
             "status": "finished",
             "reason": "",
-            **{size: getattr(point.cost, size) for size in SIZE_COLUMNS},
+            **{size: getattr(point.cost, size) for size in OBJECTIVES},
             "validation_accuracy": point.top5_accuracy,
             "test_accuracy": math.nan,
             "epochs": math.nan,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dse.report.axes import SIZES, set_limits, set_ticks
+from dse.architecture import ALL_OBJECTIVES
+from dse.report.axes import set_limits, set_ticks
 from dse.report.captions import search_captions, search_title
 from dse.report.labels import draw_callout
 from dse.report.marks import Key, front_corners, key
@@ -67,7 +68,7 @@ def search_front_figure(
     (series,) = make_series([study], size)
     stopped = stopped_trials(study)
     heights, below_count = _heights(series, stopped, answer)
-    size_name, unit = SIZES[size]
+    size_name, unit = ALL_OBJECTIVES[size].title, ALL_OBJECTIVES[size].tick_unit
     plate = new_plate()
     axes = plate.axes
     shown = marked(answer)
@@ -135,9 +136,7 @@ def _label_answer(
 
 def callout(found: Found, answer: Answer, size: str) -> str:
     """The words beside the star: size, times fewer, and what is missing where it is no answer."""
-    name, unit = SIZES[size]
-    count = f"{getattr(found, size):,} {'bytes' if unit else name}"
-    lines = [count if name != "weight bytes" else f"{count} of weights"]
+    lines = [ALL_OBJECTIVES[size].text(getattr(found, size))]
     if found.times_fewer is not None:
         times = f"{times_text(found.times_fewer)} fewer"
         what = "" if size == "params_count" else " parameters"

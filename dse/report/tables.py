@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dse.architecture import OBJECTIVES
 from dse.errors import ObjectiveError
 from dse.stats.intervals import mean_interval
 from dse.stats.pareto import front
-from dse.study.table import SIZE_COLUMNS
 from dse.text import short_value
 
 if TYPE_CHECKING:  # pandas takes a second and more to import: only who reads a table pays
@@ -69,7 +69,7 @@ def summarise(trials: pd.DataFrame, *, size: str = "params_count") -> pd.DataFra
             {
                 "candidate": first["candidate"],
                 "label": _label(first, swept),
-                **{name: first[name] for name in (*names, *SIZE_COLUMNS)},
+                **{name: first[name] for name in (*names, *OBJECTIVES)},
                 "seeds_count": len(finished),
                 "stopped_count": int((group["status"] == "stopped").sum()),
                 "failed_count": int((group["status"] == "failed").sum()),
@@ -100,7 +100,7 @@ def front_table(trials: pd.DataFrame, *, size: str = "params_count") -> pd.DataF
     summary = summarise(trials, size=size)
     columns = [
         *varying(trials),
-        *SIZE_COLUMNS,
+        *OBJECTIVES,
         "validation_accuracy_mean",
         "validation_accuracy_min",
         "validation_accuracy_max",
@@ -143,7 +143,7 @@ def _mean_of_known(values: np.ndarray) -> float:
 
 def _summary_columns(names: Sequence[str]) -> list[str]:
     return [
-        *("candidate", "label", *names, *SIZE_COLUMNS),
+        *("candidate", "label", *names, *OBJECTIVES),
         *("seeds_count", "stopped_count", "failed_count"),
         *_spread(np.empty(0)),
         "test_accuracy_mean",
@@ -151,5 +151,5 @@ def _summary_columns(names: Sequence[str]) -> list[str]:
 
 
 def _check_size(size: str) -> None:
-    if size not in SIZE_COLUMNS:
-        raise ObjectiveError(f"{size!r} is not a size; choose one of {', '.join(SIZE_COLUMNS)}")
+    if size not in OBJECTIVES:
+        raise ObjectiveError(f"{size!r} is not a size; choose one of {', '.join(OBJECTIVES)}")

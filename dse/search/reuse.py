@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dse.architecture import FAMILIES, make_candidate
+from dse.architecture import FAMILIES, LATENCY, make_candidate
 from dse.errors import ConfigError, StudyError, StudyMismatchError
 from dse.execution.job import Job
 from dse.files import replacing
 from dse.space.pool import Pool
 from dse.study.measurement import Measurement
-from dse.study.record import LATENCY, REUSED, SearchRecord, read_trial
+from dse.study.record import REUSED, SearchRecord, read_trial
 from dse.study.storage import (
     CORRECT,
     DEFINITION,

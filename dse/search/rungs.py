@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dse.architecture.objectives import ALL_OBJECTIVES
 from dse.errors import LadderError, ObjectiveError
 from dse.stats.pareto import front
 from dse.text import counted
@@ -318,19 +319,5 @@ def _nearest_to_front(
 
 def _described(standings: Standings, row: int, rung: int, objectives: tuple[str, ...]) -> str:
     values = zip(objectives, standings.sizes[row], strict=True)
-    sizes = ", ".join(_size_text(name, value) for name, value in values)
+    sizes = ", ".join(ALL_OBJECTIVES[name].text(value) for name, value in values)
     return f"{standings.accuracies[row, rung]:.2%} with {sizes}"
-
-
-def _size_text(objective: str, value: float) -> str:
-    if objective == "latency_s":
-        return f"{1000 * value:.3g} ms"
-    return f"{value:,.0f} {_NAMES.get(objective, objective)}"
-
-
-_NAMES = {
-    "params_count": "parameters",
-    "macs": "MACs",
-    "weight_bytes": "bytes of weights",
-    "peak_activation_bytes": "bytes of activations",
-}

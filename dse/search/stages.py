@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from dse.architecture import LATENCY
 from dse.execution.job import Ended, Job
 from dse.search.analyses import (
     Analysis,
@@ -29,7 +30,7 @@ from dse.search.pace import Pace, search_part
 from dse.search.rungs import next_promotion, stop_reason, top_up
 from dse.search.samplers import make_sampler
 from dse.search.state import SearchState
-from dse.study.record import FINALS, LATENCY, REUSED, SearchTrial
+from dse.study.record import FINALS, REUSED, SearchTrial
 
 if TYPE_CHECKING:
     from dse.search.search import Search

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dse.architecture import LATENCY
 from dse.data import Dataset
 from dse.errors import StudyError
 from dse.search.columns import Columns, sizes_of
@@ -16,7 +17,7 @@ from dse.search.rungs import Ladder, Standings
 from dse.search.samplers import History
 from dse.space.pool import Pool
 from dse.study.measurement import Measurement, unpack_bits
-from dse.study.record import LATENCY, SearchRecord, SearchTrial
+from dse.study.record import SearchRecord, SearchTrial
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]

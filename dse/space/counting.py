@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from dse.architecture.architecture import Architecture, Value
 from dse.architecture.candidate import FAMILIES, Candidate, make_candidate
-from dse.architecture.cost import OBJECTIVES, layer_cost
+from dse.architecture.cost import layer_cost
+from dse.architecture.objectives import OBJECTIVES
 from dse.architecture.primitives import Layer, Shape
 from dse.errors import ArchitectureError
 from dse.space.batch import INT64_MOST, SEVERAL, Batch, DivergentBranch, FractionBatch, most_of

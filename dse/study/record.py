@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dse.architecture import OBJECTIVES, Candidate, make_candidate
+from dse.architecture import LATENCY, OBJECTIVES, Candidate, make_candidate
 from dse.execution.job import Job
 from dse.search.analyses import Analysis, analysis_from_dict
 from dse.search.budget import Budget
@@ -28,7 +28,6 @@ TESTED = "dse:tested"
 ANALYSES = "dse:looks"
 RUNS = "dse:runs"
 
-LATENCY = "latency_s"
 """The one cost that is measured and not counted."""
 
 SEARCH, FINALS, REUSED = "search", "finals", "reused"

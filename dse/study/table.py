@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dse.architecture import LATENCY, OBJECTIVES
 from dse.errors import StudyError
 
 if TYPE_CHECKING:  # pandas takes a second and more to import: only who reads a table pays
     import pandas as pd
 
-SIZE_COLUMNS = ("params_count", "macs", "weight_bytes", "peak_activation_bytes")
 STATUSES = ("finished", "stopped", "failed")
 STAGES = ("search", "finals", "reused")
 SEARCH_COLUMNS = ("stage", "curve", "ended_s")
@@ -135,13 +135,13 @@ _KINDS = {
     "seed": _SEED,
     "status": _STATUS,
     "reason": _TEXT,
-    **dict.fromkeys(SIZE_COLUMNS, _COUNT),
+    **dict.fromkeys(OBJECTIVES, _COUNT),
     "validation_accuracy": _SHARE,
     "test_accuracy": _SHARE,
     **dict.fromkeys(("train_loss", "epochs", "train_s", "compile_s", "images_per_s"), _REAL),
 }
 _SEARCH_KINDS = dict(zip(SEARCH_COLUMNS, (_STAGE, _CURVE, _TIME), strict=True))
-_ALL_KINDS = _KINDS | _SEARCH_KINDS | {"latency_s": _TIME}
+_ALL_KINDS = _KINDS | _SEARCH_KINDS | {LATENCY: _TIME}
 
 
 def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -168,7 +168,7 @@ def test_hypervolume_by_its_artists(study, as_answer):
     assert step.get_drawstyle() == "steps-post"
     assert step.get_xdata().tolist() == [0, 10, 30, 50, 50]
     assert figure.axes[0].get_xlabel() == "search time, s"
-    assert "reference point: 55,000 (1.1 times the largest) at 10%" in words_of(figure)
+    assert "reference point: 55,000 parameters (1.1 times the largest) at 10%" in words_of(figure)
 
 
 def test_importance_by_its_artists(study):
