@@ -337,7 +337,7 @@ def single_tests(repetitions: int, seed: int) -> list[dict[str, object]]:
                 for place, known in enumerate((networks[:2], networks)):
                     pooled = pool_seed_variance(known)
                     comparison = compare(networks[0], networks[1], seed_variance=pooled)
-                    claims[place] += comparison.is_not_below
+                    claims[place] += comparison.is_non_inferior
                     errors[place] += comparison.standard_error
                     twice[place] += math.hypot(comparison.standard_error, math.sqrt(changes))
             for place, count in enumerate((2, 7)):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.surface import FULL_EPOCHS, Floats, Surface
 from dse.search.rungs import Ladder, Standings, next_promotion, top_up
 from dse.search.samplers import History, Sampler
-from dse.search.stages import ASKING_SHARE
+from dse.search.stages import SAMPLING_SHARE
 from dse.stats.pareto import front, hypervolume
 
 Ints = NDArray[np.intp]
@@ -72,7 +72,7 @@ def run_ours(
 ) -> Trace:
     """The search with one worker, as its driver does it: promote whom the rungs say, else ask.
 
-    After `ASKING_SHARE` of the budget nothing is asked; the fronts are trained on to the top.
+    After `SAMPLING_SHARE` of the budget nothing is asked; the fronts are trained on to the top.
     A ladder of one rung is the same search without stopping.
     """
     pool, measured = surface.pool, surface.measured(ladder.epochs, seed)
@@ -84,7 +84,7 @@ def run_ours(
     while True:
         standings = Standings(sizes[asked], accuracies[asked], np.ones(len(asked), dtype=np.bool_))
         row = next_promotion(ladder, standings)
-        if row is None and spent + ladder.epochs[0] <= ASKING_SHARE * budget:
+        if row is None and spent + ladder.epochs[0] <= SAMPLING_SHARE * budget:
             highest = rungs[asked]
             history = History(asked, accuracies[asked, highest], highest)
             rng = np.random.default_rng([seed, len(asked)])

@@ -89,13 +89,13 @@ def listing() -> dict[str, Any]:
 
 def ask_and_tell() -> dict[str, Any]:
     """Seconds of the last asks and tells of a search of `TRIALS` trials, and memory."""
-    import dse.search.search as search_module
     from dse.config import load_space, shipped_spaces
     from dse.execution.job import Ended
     from dse.search.budget import parse_budget
+    from dse.search.plan import Search
     from dse.search.reference import Reference
+    from dse.search.run import run
     from dse.search.rungs import Ladder
-    from dse.search.search import Search, run_search
     from dse.space import IntRange
     from dse.space.pool import make_pool
     from dse.study.measurement import Measurement
@@ -109,7 +109,7 @@ def ask_and_tell() -> dict[str, Any]:
     class Timed(InProcess):
         """Measures what the search does between two trainings."""
 
-        def serve(self, source: Any) -> Iterator[Any]:
+        def serve(self, source: Any, **_: Any) -> Iterator[Any]:
             while True:
                 began = time.perf_counter()
                 job = source.next_job("", frozenset())
@@ -121,7 +121,6 @@ def ask_and_tell() -> dict[str, Any]:
                 yield Ended(job, 0, measured)
                 tells.append(time.perf_counter() - began)
 
-    search_module.Executor = Timed  # type: ignore[misc, assignment]
     shipped = load_space(dict(shipped_spaces())["squeezenet"])
     # Every width instead of every eighth: more than 10,000 candidates.
     space = replace(shipped, domains=shipped.domains | {"base_e": IntRange(8, 32)})
@@ -130,14 +129,19 @@ def ask_and_tell() -> dict[str, Any]:
     trials = min(TRIALS, len(pool))
     with tempfile.TemporaryDirectory() as folder:
         search = Search(
-            "overhead", pool, recipe, Ladder((1,)), parse_budget(f"{trials}trials"), finalists=1
+            "overhead",
+            pool,
+            recipe,
+            Ladder.of_epochs(1),
+            parse_budget(f"{trials}trials"),
+            finalists=1,
         )
-        run_search(
+        run(
             search,
-            Reference("0.99", accuracy=0.99),
             dataset(Path(folder)),
+            Timed(1),
             results=Path(folder),
-            workers_count=1,
+            reference=Reference("0.99", accuracy=0.99),
         )
     return {
         "trials": trials,

@@ -47,7 +47,7 @@ def ours(surface: Surface, seed: int, budget: int) -> dict[str, Trace]:
         sampler = SAMPLERS[name]
         for label, ladder in (
             ("with rungs", make_ladder(FULL_EPOCHS)),
-            ("without stopping", Ladder((FULL_EPOCHS,))),
+            ("without stopping", Ladder.of_epochs(FULL_EPOCHS)),
         ):
             found[f"{name} {label}"] = run_ours(
                 surface, seed, budget, ladder=ladder, sampler=sampler
@@ -57,7 +57,7 @@ def ours(surface: Surface, seed: int, budget: int) -> dict[str, Trace]:
 
 def gp(surface: Surface, seed: int, budget: int) -> dict[str, Trace]:
     """The Gaussian process, every trial in full."""
-    ladder = Ladder((FULL_EPOCHS,))
+    ladder = Ladder.of_epochs(FULL_EPOCHS)
     trace = run_ours(surface, seed, budget, ladder=ladder, sampler=SAMPLERS["gp"])
     return {"gp without stopping": trace}
 

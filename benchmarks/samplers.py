@@ -107,7 +107,7 @@ def promotion_times_s(objectives: int) -> list[float]:
         sizes = np.exp(rng.random((TIMED_ASKS, objectives)) * 5)
         standings = Standings(sizes, accuracies, np.ones(TIMED_ASKS, dtype=np.bool_))
         began = time.perf_counter()
-        next_promotion(Ladder((1, 3, 9, 27)), standings)
+        next_promotion(Ladder.of_epochs(1, 3, 9, 27), standings)
         spent_s.append(time.perf_counter() - began)
     return spent_s
 

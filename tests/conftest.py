@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from dse.data import Dataset, Split
-from dse.search.sweep import Sweep
+from dse.search.plan import Sweep
 from dse.space import Categorical, Fixed, SearchSpace, survey
 from dse.training import Recipe
 from tests import fakes

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,14 +23,12 @@ from dse.cli.options import (
 )
 from dse.cli.sweep_views import check_plots_directory, note_refused, show_plan, show_result
 from dse.cli.tables import note
-from dse.errors import UsageError
 from dse.text import counted
 
 if TYPE_CHECKING:
-    from dse.architecture import Shape
-    from dse.data import Dataset, DataSpec
-    from dse.search.sweep import Sweep, SweepResult
-    from dse.training import Recipe
+    from dse.data import Dataset
+    from dse.search.plan import Sweep
+    from dse.search.run import RunResult
 
 EXAMPLES = """
 \b
@@ -41,11 +37,8 @@ Examples:
   dse sweep squeeze_ratio.yaml --data folder:images --epochs 10 --dry-run
   dse sweep pct_3x3.yaml --set base_e=32 --recipe learning_rate=0.05
 
-Interrupt it whenever you like: the same command goes on where it stopped.
+Interrupt it whenever you like: the same command resumes where it stopped.
 """
-
-LONGEST_NAME_BYTES = 200
-"""A name and what is put around it for temporary files has to fit in 255 bytes."""
 
 
 def command(
@@ -95,24 +88,29 @@ def command(
     first, and what fits behind them. The table is in the order of the space.
     """
     from dse.config import apply_settings, find_space, load_space
-    from dse.data import parse_data
+    from dse.data import DataDescription, parse_data
     from dse.execution.local import default_workers
-    from dse.search.sweep import Sweep, pending_jobs
-    from dse.space import survey
+    from dse.search.plan import plan_sweep
+    from dse.search.run import pending_jobs
     from dse.training import check_fits
 
     space = apply_settings(load_space(find_space(space_name)), settings or ())
-    changes = [*([f"epochs={epochs}"] if epochs else []), *(recipe_texts or ())]
     spec = parse_data(data, image_size=image_size, train_limit=train_images)
     description = described(spec)
-    sweep = Sweep(
-        name=study_name(f"{space.name}-{description.name}" if study is None else study),
-        space=space,
-        survey=survey(space, description.input_shape, len(description.classes)),
-        recipe=data_recipe(spec, description.input_shape, description.train_count, changes),
-        seeds=seeds,
-        study_seed=study_seed,
-    )
+
+    def planned(data: Dataset | DataDescription) -> Sweep:
+        return plan_sweep(
+            space,
+            spec,
+            data,
+            seeds=seeds,
+            recipe=recipe_texts or (),
+            epochs=epochs,
+            study=study,
+            study_seed=study_seed,
+        )
+
+    sweep = planned(description)
     workers_count = workers or default_workers()
     if dry_run:
         check_fits(
@@ -126,46 +124,12 @@ def command(
         return
     dataset = prepared(spec, description)
     # Broken images are left out by now, and the recipe follows the number of the others.
-    recipe = data_recipe(spec, dataset.input_shape, len(dataset.train), changes)
-    sweep = replace(sweep, recipe=recipe)
+    sweep = planned(dataset)
     check_plots_directory(plots)
     result = _run(sweep, dataset, workers_count, results, retry_failed)
     show_result(sweep, result, plots, as_json)
     if not result.finished_count:
         raise typer.Exit(1)
-
-
-def study_name(name: str) -> str:
-    """The name as a folder's name.
-
-    Raises:
-        UsageError: it is hidden, too long or taken, or has a path or unprintable characters in
-            it.
-    """
-    from dse.search.reference import FOLDER
-
-    if name == FOLDER:
-        raise UsageError(
-            f"the name of the study is {name!r}, but that is the folder of the references that "
-            "searches are held against; choose another --study name"
-        )
-    plain = name.isprintable() and name == name.strip() and not any(c in name for c in "/\\?{}")
-    if not plain or not name or name[0] in ".-" or len(name.encode()) > LONGEST_NAME_BYTES:
-        shown = name if len(name) <= 40 else f"{name[:40]}…"
-        raise UsageError(
-            f"the name of the study is {shown!r}, but must be a plain name of at most "
-            f"{LONGEST_NAME_BYTES} bytes; choose one such as --study squeeze_ratio-a"
-        )
-    return name
-
-
-def data_recipe(
-    spec: DataSpec, input_shape: Shape, train_count: int, changes: Sequence[str]
-) -> Recipe:
-    """The default recipe of the data with what the command line changes."""
-    from dse.training import default_recipe, recipe_from_texts
-
-    return recipe_from_texts(default_recipe(spec.source, input_shape, train_count), changes)
 
 
 def end_like_ctrl_c() -> None:
@@ -179,12 +143,13 @@ def end_like_ctrl_c() -> None:
 
 def _run(
     sweep: Sweep, dataset: Dataset, workers_count: int, results: Path, retry_failed: bool
-) -> SweepResult:
+) -> RunResult:
     from dse.cli.progress import SweepProgress
     from dse.cli.time_left import TimeLeft
     from dse.data.spec import cache_root
+    from dse.execution.local import LocalExecutor
     from dse.search.estimate import COMPILE_S, train_s
-    from dse.search.sweep import run_sweep
+    from dse.search.run import run
 
     end_like_ctrl_c()
     count = len(dataset.train)
@@ -204,14 +169,13 @@ def _run(
         f"{counted(sweep.seeds, 'seed')}, {counted(sweep.recipe.epochs, 'epoch')} of {count:,} "
         f"images ({dataset.name}), {counted(min(workers_count, len(sweep.jobs)), 'worker')}"
     )
-    with progress:
+    with progress.display:
         try:
-            return run_sweep(
+            return run(
                 sweep,
                 dataset,
+                LocalExecutor(workers_count, cache_root() / "compiled"),
                 results=results,
-                workers_count=workers_count,
-                compile_cache=cache_root() / "compiled",
                 retry_failed=retry_failed,
                 command=shlex.join(["dse", *sys.argv[1:]]),
                 on_event=progress,

@@ -15,7 +15,8 @@ from dse.text import counted, percent, shape_text, values_text
 if TYPE_CHECKING:
     from dse.data import DataDescription
     from dse.execution.job import Job
-    from dse.search.sweep import Sweep, SweepResult
+    from dse.search.plan import Sweep
+    from dse.search.run import RunResult
 
 
 def note_refused(sweep: Sweep) -> None:
@@ -122,7 +123,7 @@ def _plan_document(
     }
 
 
-def show_result(sweep: Sweep, result: SweepResult, plots: Path, as_json: bool) -> None:
+def show_result(sweep: Sweep, result: RunResult, plots: Path, as_json: bool) -> None:
     """Draw the plot and print the table of a sweep.
 
     Raises:

@@ -219,7 +219,7 @@ class _FrontSearch:
         for _ in range(trainings):
             # Volume counts from the floor on: a small file that is no use adds little.
             standings = Standings(sizes, accuracies - self._floor, is_open)
-            row = top_up(Ladder((1, 2)), standings)
+            row = top_up(Ladder.of_epochs(1, 2), standings)
             if row is None:
                 return
             setting, arrays = untrained[row], self._sparse[row]

@@ -1,12 +1,18 @@
-"""What a worker is asked and what it answers: plain data, one JSON line each way."""
+"""What a worker is given and what it answers: plain data that names no path of any machine.
+
+What a job reads and writes beside that (images, weights, checkpoints) are artifacts: files that
+an executor brings to where the worker runs, by their key (`dse.execution.artifacts`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from dse.architecture import Candidate, make_candidate
+from dse.study.fidelity import Fidelity
 from dse.study.measurement import Measurement
 from dse.training import Recipe, recipe_from_dict
 
@@ -16,56 +22,41 @@ class Setup:
     """What all jobs of a study share.
 
     Attributes:
-        dataset_directory: prepared images, mapped read-only by every worker.
+        data_fingerprint: of the prepared images.
         recipe: how to train.
         study_seed: with the replicate, the source of all noise.
-        weights_directory: where the weights of finished candidates go; None keeps none.
-        compile_cache: where compiled programs are kept; None for nowhere.
-        checkpoints_directory: where runs that may go on are kept; None keeps none.
-        scores_test: score the test images as soon as a candidate is trained; a search
-            leaves them alone until its answer stands.
+        keep_weights: store the weights of every candidate that is trained to full fidelity.
+        keep_checkpoints: store runs that may be resumed.
+        scores_test: score the test images as soon as a candidate is trained; a search leaves
+            them alone until its answer stands.
     """
 
-    dataset_directory: Path
+    data_fingerprint: str
     recipe: Recipe
     study_seed: int = 0
-    weights_directory: Path | None = None
-    compile_cache: Path | None = None
-    checkpoints_directory: Path | None = None
+    keep_weights: bool = True
+    keep_checkpoints: bool = True
     scores_test: bool = True
+
+    @property
+    def key(self) -> str:
+        """Twelve hexadecimal digits for all that training follows from beside the candidate."""
+        facts = [self.data_fingerprint, self.recipe.to_dict(), self.study_seed]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def data_key(self) -> str:
+        """Artifact key of the prepared images."""
+        return f"data/{self.data_fingerprint}"
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON."""
-        return {
-            "dataset_directory": str(self.dataset_directory),
-            "recipe": self.recipe.to_dict(),
-            "study_seed": self.study_seed,
-            "weights_directory": _text(self.weights_directory),
-            "compile_cache": _text(self.compile_cache),
-            "checkpoints_directory": _text(self.checkpoints_directory),
-            "scores_test": self.scores_test,
-        }
+        return asdict(self) | {"recipe": self.recipe.to_dict()}
 
 
 def setup_from_dict(values: dict[str, Any]) -> Setup:
     """The inverse of `Setup.to_dict`."""
-    return Setup(
-        Path(values["dataset_directory"]),
-        recipe_from_dict(values["recipe"]),
-        values["study_seed"],
-        _path(values["weights_directory"]),
-        _path(values["compile_cache"]),
-        _path(values["checkpoints_directory"]),
-        values["scores_test"],
-    )
-
-
-def _text(path: Path | None) -> str | None:
-    return str(path) if path else None
-
-
-def _path(text: str | None) -> Path | None:
-    return Path(text) if text else None
+    return Setup(**values | {"recipe": recipe_from_dict(values["recipe"])})
 
 
 @dataclass(frozen=True)
@@ -75,14 +66,14 @@ class Job:
     Attributes:
         candidate: what to train.
         replicate: with the study's seed, the source of all noise.
-        epochs: where to stop and measure, a rung; None for the recipe's end.
+        fidelity: where to stop and measure, a rung; None for the recipe's end.
         task: `train`, or `test`: score the test images with the weights that are there.
         measure_latency: measure the latency of one image too.
     """
 
     candidate: Candidate
     replicate: int
-    epochs: int | None = None
+    fidelity: Fidelity | None = None
     task: Literal["train", "test"] = "train"
     measure_latency: bool = False
 
@@ -96,13 +87,17 @@ class Job:
         """File name of its weights."""
         return f"{self.candidate.key}-seed{self.replicate}.safetensors"
 
+    def artifact(self, kind: Literal["weights", "checkpoints"], setup: Setup) -> str:
+        """Key of its weights or its checkpoint: what they follow from, and nothing else."""
+        return f"{kind}/{setup.key}/{self.weights_name}"
+
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON."""
         return {
             "family": self.candidate.family,
             "metaparameters": self.candidate.metaparameters,
             "replicate": self.replicate,
-            "epochs": self.epochs,
+            "fidelity": asdict(self.fidelity) if self.fidelity else None,
             "task": self.task,
             "measure_latency": self.measure_latency,
         }
@@ -110,9 +105,12 @@ class Job:
 
 def job_from_dict(values: dict[str, Any]) -> Job:
     """The inverse of `Job.to_dict`."""
-    candidate = make_candidate(values["family"], values["metaparameters"])
     return Job(
-        candidate, values["replicate"], values["epochs"], values["task"], values["measure_latency"]
+        make_candidate(values["family"], values["metaparameters"]),
+        values["replicate"],
+        Fidelity(**values["fidelity"]) if values["fidelity"] else None,
+        values["task"],
+        values["measure_latency"],
     )
 
 

@@ -15,12 +15,14 @@ import signal
 import subprocess
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from dse.errors import StudyError
+from dse.execution.artifacts import FolderStore
+from dse.execution.executor import JobSource
 from dse.execution.job import Ended, EpochDone, Event, Job, Setup, Started, WorkerLost
 from dse.study.measurement import Measurement
 from dse.training.xla import cores_count, one_thread
@@ -83,45 +85,6 @@ def worker_environment(worker: int) -> dict[str, str]:
     return one_thread(environment) | {"GLIBC_TUNABLES": _MALLOC}
 
 
-class JobSource(Protocol):
-    """Where an executor gets its jobs from."""
-
-    def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
-        """What to do next; None where there is nothing now.
-
-        Args:
-            compiled: key of the candidate that the worker trained last.
-            elsewhere: keys of those that other workers trained last or are training.
-        """
-
-    def is_over(self) -> bool:
-        """Whether to stop now, whatever is being trained."""
-
-
-class _JobList:
-    """Jobs that are known from the start."""
-
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self._waiting = deque(jobs)
-
-    def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
-        """The first of the candidate that the worker has compiled, or that nobody has."""
-
-        def preference(job: Job) -> int:
-            key = job.candidate.key
-            return 0 if key == compiled else 2 if key in elsewhere else 1
-
-        if not self._waiting:
-            return None
-        job = min(self._waiting, key=preference)  # the first of the most preferred
-        self._waiting.remove(job)
-        return job
-
-    def is_over(self) -> bool:
-        """Never: the list ends by itself."""
-        return False
-
-
 @dataclass
 class _Worker:
     number: int
@@ -134,24 +97,46 @@ class _Worker:
     pending_bytes: bytes = b""
 
 
-@dataclass
-class Executor:
-    """Runs jobs on worker processes; use it as a context manager.
+@dataclass(frozen=True)
+class LocalExecutor:
+    """Worker processes of this machine, which read and write the driver's folders themselves.
 
-    Args:
+    Attributes:
+        workers_count: number of processes.
+        compile_cache: folder for compiled programs; None for nowhere.
+    """
+
+    workers_count: int
+    compile_cache: Path | None = None
+
+    def session(self, setup: Setup, artifacts: Mapping[str, Path], logs: Path) -> LocalSession:
+        """Processes for one setup; each is started when there is a job for it."""
+        store = FolderStore({key: path.resolve() for key, path in artifacts.items()})
+        return LocalSession(setup, self.workers_count, store, logs, self.compile_cache)
+
+
+@dataclass
+class LocalSession:
+    """Worker processes that hold one setup; use it as a context manager.
+
+    Attributes:
         setup: what all jobs share.
         workers_count: number of processes.
-        log_directory: where each worker's standard error goes (`worker-0.log`, …).
+        store: of the artifacts; workers see the same folders.
+        logs: folder for each worker's standard error (`worker-0.log`, …).
+        compile_cache: folder for compiled programs; None for nowhere.
     """
 
     setup: Setup
     workers_count: int
-    log_directory: Path
+    store: FolderStore
+    logs: Path
+    compile_cache: Path | None = None
     _workers: dict[int, _Worker] = field(default_factory=dict)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     _failed_starts: int = 0
 
-    def __enter__(self) -> Executor:
+    def __enter__(self) -> LocalSession:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -163,28 +148,8 @@ class Executor:
         self._workers.clear()
         self._selector.close()
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
-        """Hand out the jobs and give every event as it comes; ends when each job has ended.
-
-        Raises:
-            StudyError: workers die before they can take a job, or one meets what would
-                hit every job (a full disk, say).
-        """
-        yield from self.serve(_JobList(jobs), most_workers=len(jobs))
-
     def serve(self, source: JobSource, *, most_workers: int | None = None) -> Iterator[Event]:
-        """Ask the source for a job whenever a worker is idle; give every event as it comes.
-
-        Ends when no worker has a job and the source has none, or when the source is over:
-        then what workers are doing is given up.
-
-        Args:
-            source: of jobs; it may decide by the events that were given so far.
-            most_workers: workers that can ever be of use, where that is known.
-
-        Raises:
-            StudyError: as in `run`.
-        """
+        """See `Session.serve`."""
         first = None if source.is_over() else source.next_job("", frozenset())
         if first is None:  # no worker is started for nothing
             return
@@ -236,8 +201,8 @@ class Executor:
 
     def _start(self, number: int) -> None:
         try:
-            self.log_directory.mkdir(parents=True, exist_ok=True)
-            log = (self.log_directory / f"worker-{number}.log").open("ab")
+            self.logs.mkdir(parents=True, exist_ok=True)
+            log = (self.logs / f"worker-{number}.log").open("ab")
             log_start_bytes = log.tell()
             process = subprocess.Popen(
                 WORKER_COMMAND,
@@ -253,7 +218,9 @@ class Executor:
         self._workers[number] = worker
         assert process.stdout is not None
         self._selector.register(process.stdout, selectors.EVENT_READ, worker)
-        self._write(worker, self.setup.to_dict())
+        folders = {key: str(path) for key, path in self.store.folders.items()}
+        here = {"folders": folders, "compile_cache": str(self.compile_cache or "")}
+        self._write(worker, {"setup": self.setup.to_dict(), "here": here})
 
     def _write(self, worker: _Worker, message: dict[str, Any]) -> None:
         assert worker.process.stdin is not None
@@ -292,7 +259,7 @@ class Executor:
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= STARTS_WITHOUT_READY:
-                log = self.log_directory / f"worker-{worker.number}.log"
+                log = self.logs / f"worker-{worker.number}.log"
                 said = log.read_bytes()[worker.log_start_bytes :].decode(errors="replace")
                 raise StudyError(
                     f"workers die at their start ({status}); the last lines of {log}:\n"

@@ -1,9 +1,9 @@
 """A worker process: reads jobs from standard input, answers on standard output.
 
-Started by the executor as `python -m dse.execution.worker`. The first line in is the setup;
-every later line is a job. Lines out: `ready`, `epoch`, `ended`, and `fatal` for what would
-hit every job. When the input ends (the driver is gone, however it went) the process ends
-at once.
+Started by the executor as `python -m dse.execution.worker`. The first line in is the setup, with
+the folders of this machine that hold its artifacts; every later line is a job. Lines out:
+`ready`, `epoch`, `ended`, and `fatal` for what would hit every job. When the input ends (the
+driver is gone, however it went) the process ends at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from dse.architecture import build
-from dse.errors import DivergenceError, DseError
+from dse.errors import DataError, DivergenceError, DseError, WeightsError
+from dse.execution.artifacts import ArtifactStore, FolderStore
 from dse.execution.job import Job, Setup, job_from_dict, setup_from_dict
 from dse.study.measurement import Measurement, pack_bits
 from dse.training.latency import measure_latency
@@ -38,13 +39,21 @@ COMPILED_COUNT = 4
 
 
 class Evaluator:
-    """Measures jobs of one study; keeps the compiled programs of the last few candidates."""
+    """Measures jobs of one study; keeps the compiled programs of the last few candidates.
 
-    def __init__(self, setup: Setup) -> None:
+    Args:
+        setup: what all jobs share.
+        store: of the artifacts.
+    """
+
+    def __init__(self, setup: Setup, store: ArtifactStore) -> None:
         from dse.data import open_dataset
 
-        self.setup = setup
-        self.dataset = open_dataset(setup.dataset_directory)
+        self.setup, self.store = setup, store
+        images = store.fetch(setup.data_key)
+        if images is None:
+            raise DataError(f"the prepared images {setup.data_fingerprint} are gone")
+        self.dataset = open_dataset(images)
         self._trainers: dict[str, Any] = {}
 
     def evaluate(self, job: Job, on_epoch: Callable[[int, float], None]) -> Measurement:
@@ -86,30 +95,38 @@ class Evaluator:
         from dse.training.trainer import Seed
 
         seed, recipe = Seed(self.setup.study_seed, job.replicate), self.setup.recipe
-        until = recipe.epochs if job.epochs is None else job.epochs
-        path, about = self._checkpoint(job)
-        run = load_run(path, trainer.state_shape, about) if path else None
+        until = job.fidelity.epochs if job.fidelity else recipe.epochs
+        key = job.artifact("checkpoints", self.setup)
+        about = {"candidate": job.candidate.key, **self._training(job)}
+
+        def keep(run: Any) -> None:
+            with self.store.writing(key) as path:
+                save_run(path, run, about)
+
+        held = self.store.fetch(key) if self.setup.keep_checkpoints else None
+        run = load_run(held, trainer.state_shape, about) if held else None
         if run is None or run.epochs > until:
             run = trainer.begin(seed)
         kept_epochs, kept_s = run.epochs, run.train_s
         for grown in trainer.epochs(run, seed, until):
             run = grown
             on_epoch(run.epochs, run.loss)
-            if path and run.train_s - kept_s > CHECKPOINT_EVERY_S:
-                save_run(path, run, about)
+            if self.setup.keep_checkpoints and run.train_s - kept_s > CHECKPOINT_EVERY_S:
+                keep(run)
                 kept_epochs, kept_s = run.epochs, run.train_s
         if until == recipe.epochs:
-            self._keep(job, trainer, run)
-        elif path and run.epochs > kept_epochs:
-            save_run(path, run, about)
+            self._keep_weights(job, trainer, run)
+        elif self.setup.keep_checkpoints and run.epochs > kept_epochs:
+            keep(run)
         measurement: Measurement = trainer.measure(run, scores_test=self.setup.scores_test)
         return measurement
 
     def _test(self, job: Job, trainer: Any) -> Measurement:
         from dse.weights.safetensors import load_weights
 
-        assert self.setup.weights_directory is not None
-        path = self.setup.weights_directory / job.weights_name
+        path = self.store.fetch(job.artifact("weights", self.setup))
+        if path is None:
+            raise WeightsError(f"the weights {job.weights_name} are gone")
         params, statistics, _ = load_weights(path, trainer.architecture)
         correct = trainer.correct(params, statistics, self.dataset.test)
         return Measurement(
@@ -120,15 +137,6 @@ class Evaluator:
         shape, classes = self.dataset.input_shape, self.dataset.classes
         return measure_latency(job.candidate, shape, len(classes)).median_s
 
-    def _checkpoint(self, job: Job) -> tuple[Path | None, dict[str, str]]:
-        """Where the job's run is kept, and what it is of."""
-        if self.setup.checkpoints_directory is None:
-            return None, {}
-        return self.setup.checkpoints_directory / job.weights_name, {
-            "candidate": job.candidate.key,
-            **self._training(job),
-        }
-
     def _training(self, job: Job) -> dict[str, str]:
         return {
             "data_fingerprint": self.dataset.fingerprint,
@@ -136,11 +144,11 @@ class Evaluator:
             "seed": f"{self.setup.study_seed},{job.replicate}",
         }
 
-    def _keep(self, job: Job, trainer: Any, run: Any) -> None:
+    def _keep_weights(self, job: Job, trainer: Any, run: Any) -> None:
         from dse.weights.metadata import WeightsMetadata
         from dse.weights.safetensors import save_weights
 
-        if self.setup.weights_directory is None:
+        if not self.setup.keep_weights:
             return
         metadata = WeightsMetadata(
             family=job.candidate.family,
@@ -152,22 +160,24 @@ class Evaluator:
             ),
             extra=self._training(job),
         )
-        path = self.setup.weights_directory / job.weights_name
-        save_weights(path, trainer.params_of(run), trainer.statistics_of(run), metadata)
+        with self.store.writing(job.artifact("weights", self.setup)) as path:
+            save_weights(path, trainer.params_of(run), trainer.statistics_of(run), metadata)
 
 
-def serve(setup: Setup, jobs: queue.Queue[Job], send: Send) -> None:
+def serve(
+    setup: Setup, store: ArtifactStore, jobs: queue.Queue[Job], send: Send, compile_cache: str = ""
+) -> None:
     """Answer jobs until the process is ended."""
     from dse.training.xla import use_compile_cache
 
-    if setup.compile_cache:
-        use_compile_cache(setup.compile_cache)
+    if compile_cache:
+        use_compile_cache(Path(compile_cache))
 
     def on_epoch(epochs: int, loss: float) -> None:
         send({"type": "epoch", "epochs": epochs, "loss": loss})
 
     try:
-        evaluator = Evaluator(setup)
+        evaluator = Evaluator(setup, store)
         import dse.training.trainer  # noqa: F401  what every job needs: imported, then set apart
 
         gc.freeze()  # the collector would walk through all of it several times a tracing
@@ -203,7 +213,10 @@ def main() -> None:
         return
     jobs: queue.Queue[Job] = queue.Queue()
     threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
-    serve(setup_from_dict(json.loads(line)), jobs, send)
+    first = json.loads(line)
+    here = first["here"]
+    store = FolderStore({key: Path(folder) for key, folder in here["folders"].items()})
+    serve(setup_from_dict(first["setup"]), store, jobs, send, here["compile_cache"])
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ A search that goes on with a larger budget finds more candidates, but the images
 are the same. What was claimed stands, as the tests of a sequence do that came before (see
 `dse.search.finals`): new finalists have to be smaller and are tested behind it. What was tested
 with all its seeds and did not pass is not tested again on the same images. Each failure ends
-a sequence, and going on after it is a further look, whose claims are made at the stated
-confidence once more; the looks are counted.
+a sequence, and going on after it is a further analysis, whose claims are made at the stated
+confidence once more; the analyses are counted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Terms:
         reference: its name; empty for a number.
         reference_accuracy: on the confirmation images, mean over its replicates.
         reference_seeds: its replicates; 0 for a number.
-        margin: how much worse (a fraction) still counts as not below.
+        margin: how much worse (a fraction) is still non-inferior.
         confidence: of the claim.
         seeds: fresh replicates of a finalist.
     """
@@ -67,7 +67,7 @@ class Analysis:
 
     Attributes:
         terms: of its claims.
-        full_count: candidates trained in full, among which its finalists were chosen.
+        full_count: candidates trained to full fidelity, among which its finalists were chosen.
         finalists: most that were to be chosen.
         outcomes: of its finalists, in the order of the tests.
     """
@@ -100,7 +100,7 @@ class Analysis:
 
 
 def analysis_from_dict(plain: Mapping[str, Any]) -> Analysis:
-    """The look that `to_dict` wrote."""
+    """The analysis that `to_dict` wrote."""
     return Analysis(
         Terms(**plain["terms"]),
         plain["full_count"],
@@ -128,10 +128,10 @@ class PreviousAnalyses:
     """What earlier runs leave to one on some terms.
 
     Attributes:
-        earlier: looks on these terms.
-        repeated: the look, after those, that this run repeats or goes on with, because it was
+        earlier: analyses on these terms.
+        repeated: the analysis, after those, that this run repeats or goes on with, because it was
             chosen from the same candidates; None where this run makes one of its own.
-        others: looks on other terms.
+        others: analyses on other terms.
     """
 
     earlier: tuple[Analysis, ...] = ()
@@ -145,8 +145,8 @@ class PreviousAnalyses:
 
     @property
     def before(self) -> dict[str, Outcome]:
-        """By key, what the earlier looks have settled, in the order of the tests."""
-        outcomes = [end for look in self.earlier for end in look.outcomes if end.is_settled]
+        """By key, what the earlier analyses have settled, in the order of the tests."""
+        outcomes = [end for analysis in self.earlier for end in analysis.outcomes if end.is_settled]
         return {end.candidate_key: _of_an_earlier_run(end) for end in outcomes}
 
     @property
@@ -155,21 +155,21 @@ class PreviousAnalyses:
         own = self.repeated.outcomes if self.repeated else ()
         return self.before | {o.candidate_key: o for o in own if self.is_over or o.is_settled}
 
-    def with_analysis(self, look: Analysis) -> list[Analysis]:
-        """All looks for the record, that of this run last; one without any test is none.
+    def with_analysis(self, analysis: Analysis) -> list[Analysis]:
+        """All analyses for the record, that of this run last; one without any test is none.
 
-        It takes the place of the look that it repeats, unless a test that had not passed there
+        It takes the place of the analysis that it repeats, unless a test that had not passed there
         was made again with more seeds.
         """
         before = [*self.others, *self.earlier]
         if self.repeated is not None:
             own = [o for o in self.repeated.outcomes if o.candidate_key in self.kept]
             failed = [o for o in self.repeated.outcomes if o.verdict is Verdict.UNFINISHED]
-            if any(outcome not in look.outcomes for outcome in failed):
+            if any(outcome not in analysis.outcomes for outcome in failed):
                 before.append(self.repeated)
-            look = replace(look, outcomes=(*own, *look.outcomes))
-        is_one = any(o.verdict is not Verdict.UNTESTED for o in look.outcomes)
-        return [*before, *([look] if is_one else [])]
+            analysis = replace(analysis, outcomes=(*own, *analysis.outcomes))
+        is_one = any(o.verdict is not Verdict.UNTESTED for o in analysis.outcomes)
+        return [*before, *([analysis] if is_one else [])]
 
 
 def _of_an_earlier_run(outcome: Outcome) -> Outcome:
@@ -178,33 +178,33 @@ def _of_an_earlier_run(outcome: Outcome) -> Outcome:
 
 
 def previous_analyses(
-    looks: Sequence[Analysis], terms: Terms, full_count: int, finalists: int
+    analyses: Sequence[Analysis], terms: Terms, full_count: int, finalists: int
 ) -> PreviousAnalyses:
-    """What earlier looks leave to a run on these terms among so many fully trained candidates."""
-    same = [look for look in looks if look.terms == terms]
-    others = [look for look in looks if look.terms != terms]
+    """What earlier analyses leave to a run on these terms, with so many full trainings."""
+    same = [analysis for analysis in analyses if analysis.terms == terms]
+    others = [analysis for analysis in analyses if analysis.terms != terms]
     repeated = None
     if same and (same[-1].full_count, same[-1].finalists) == (full_count, finalists):
         repeated = same.pop()
     return PreviousAnalyses(tuple(same), repeated, tuple(others))
 
 
-def claimed_keys(looks: Sequence[Analysis], terms: Terms) -> set[str]:
-    """Of the candidates that were claimed on these terms, by any look."""
-    same = (look for look in looks if look.terms == terms)
-    outcomes = (outcome for look in same for outcome in look.outcomes)
+def claimed_keys(analyses: Sequence[Analysis], terms: Terms) -> set[str]:
+    """Of the candidates that were claimed on these terms, by any analysis."""
+    same = (analysis for analysis in analyses if analysis.terms == terms)
+    outcomes = (outcome for analysis in same for outcome in analysis.outcomes)
     return {o.candidate_key for o in outcomes if o.verdict is Verdict.CLAIMED}
 
 
-def analyses_count(looks: Sequence[Analysis]) -> int:
+def analyses_count(analyses: Sequence[Analysis]) -> int:
     """Sequences of tests on the confirmation images: one for each set of terms and each failure.
 
     What goes on while all tests have passed is one sequence.
     """
     count = 0
-    for terms in {look.terms for look in looks}:
-        same = [look for look in looks if look.terms == terms]
-        count += 1 + sum(look.has_failed for look in same[:-1])
+    for terms in {analysis.terms for analysis in analyses}:
+        same = [analysis for analysis in analyses if analysis.terms == terms]
+        count += 1 + sum(analysis.has_failed for analysis in same[:-1])
     return count
 
 
@@ -217,7 +217,7 @@ def open_candidates(
 ) -> list[int]:
     """Among which a run may choose its finalists.
 
-    All, in a first look, whose most accurate is tested however far below it may be. Later
+    All, in a first analysis, whose most accurate is tested however far below it may be. Later
     those that are not settled, are smaller than what was claimed, and level in the search.
 
     Args:
@@ -260,10 +260,10 @@ def outcomes_of(finalists: Sequence[Finalist], decision: Decision) -> tuple[Outc
 
 
 def decision_of(finalists: Sequence[Finalist], outcomes: Mapping[str, Outcome]) -> Decision:
-    """The decision over all looks: the smallest claim of any of them is the answer.
+    """The decision over all analyses: the smallest claim of any of them is the answer.
 
     Args:
-        finalists: of all looks.
+        finalists: of all analyses.
         outcomes: what became of each, by its key, in the order of the tests.
     """
     ends = [outcomes[finalist.candidate_key] for finalist in finalists]

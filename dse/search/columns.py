@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 
 from dse.search.rungs import Ladder
-from dse.study.record import SearchRecord, SearchTrial
+from dse.study.fidelity import Fidelity
+from dse.study.record import Record
+from dse.study.trial import Trial
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 _FIRST_ROWS = 64
 
 
-def sizes_of(trial: SearchTrial, objectives: Sequence[str]) -> list[float]:
+def sizes_of(trial: Trial, objectives: Sequence[str]) -> list[float]:
     """Its costs; NaN where a latency is not measured yet."""
     return [float(trial.costs.get(name, np.nan)) for name in objectives]
 
@@ -36,10 +39,10 @@ class Columns:
 
     def __init__(
         self,
-        record: SearchRecord,
+        record: Record,
         ladder: Ladder,
         objectives: Sequence[str],
-        accuracy: Callable[[SearchTrial, int], float],
+        accuracy: Callable[[Trial, Fidelity], float],
     ) -> None:
         self._record, self._ladder, self._objectives = record, ladder, objectives
         self._accuracy = accuracy
@@ -82,13 +85,13 @@ class Columns:
             self._read(row, self._record.searched[row])
         self._changes_count = len(changes)
 
-    def _read(self, row: int, trial: SearchTrial) -> None:
+    def _read(self, row: int, trial: Trial) -> None:
         if row >= len(self._epochs):
             self._grow()
         self._sizes[row] = sizes_of(trial, self._objectives)
         self._accuracies[row] = [
-            self._accuracy(trial, epochs) if epochs in trial.rungs else np.nan
-            for epochs in self._ladder.epochs
+            self._accuracy(trial, fidelity) if fidelity in trial.rungs else np.nan
+            for fidelity in self._ladder.fidelities
         ]
         self._epochs[row], self._is_failed[row] = trial.epochs, trial.is_failed
 

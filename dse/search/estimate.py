@@ -51,7 +51,7 @@ def sweep_s(
 
 
 def worthwhile(ladder: Ladder, macs: float, recipe: Recipe, train_count: int) -> Ladder:
-    """The rungs that take at most `WORTHWHILE_SHARE` of the time of a training in full.
+    """The rungs that take at most `WORTHWHILE_SHARE` of the time of a training to full fidelity.
 
     Args:
         ladder: up to the recipe's epochs.
@@ -65,4 +65,4 @@ def worthwhile(ladder: Ladder, macs: float, recipe: Recipe, train_count: int) ->
 
     *below, top = ladder.epochs
     most_s = WORTHWHILE_SHARE * time_s(top)
-    return Ladder((*(epochs for epochs in below if time_s(epochs) <= most_s), top))
+    return Ladder.of_epochs(*(epochs for epochs in below if time_s(epochs) <= most_s), top)

@@ -72,9 +72,9 @@ class Verdict(Enum):
 
     CLAIMED = "claimed"
     FAILED = "failed"
-    """Tested and not shown to be level, with all its seeds or as a clear loser."""
+    """Tested and not shown to be non-inferior, with all its seeds or as a clear loser."""
     UNFINISHED = "unfinished"
-    """Tested and not shown to be level with the seeds that the budget allowed."""
+    """Tested and not shown to be non-inferior with the seeds that the budget allowed."""
     UNTESTED = "untested"
     """Behind one that did not pass, or with fewer seeds than a test needs."""
     BROKEN = "broken"
@@ -86,7 +86,7 @@ class Decision:
     """The outcome of the finals.
 
     Attributes:
-        answer: index of the smallest finalist that is claimed to be at the reference's level;
+        answer: index of the smallest finalist that is claimed to be non-inferior to the reference;
             None if there is none.
         nearest: without an answer, the index of the finalist that came closest to one.
         order: indices in the order of the tests.
@@ -112,7 +112,7 @@ def choose_finalists(
     margin: float = 0.0,
     most: int = MOST_FINALISTS,
 ) -> list[int]:
-    """Candidates for the finals: from the smallest that may be level to the smallest safe one.
+    """Candidates for the finals: the smallest that may be non-inferior to the smallest safe one.
 
     The advantage over the reference, in units of `noise`, has `most` steps from 0 to `SURE`;
     each step sends the smallest candidate that reaches it and that no lower step has sent. The
@@ -125,7 +125,7 @@ def choose_finalists(
             candidates without.
         reference_accuracy: on the same images (or the number that is the reference).
         noise: standard error of an accuracy on the selection images, see `selection_noise`.
-        margin: how much worse (a fraction) still counts as not below.
+        margin: how much worse (a fraction) is still non-inferior.
         most: finalists.
 
     Returns:
@@ -186,7 +186,7 @@ def next_seeds(
     Args:
         finalists: with what is measured so far.
         reference: bool array (seed, image) on the confirmation images, or a number.
-        margin: how much worse (a fraction) still counts as not below.
+        margin: how much worse (a fraction) is still non-inferior.
         confidence: of the claim.
         seeds: fresh replicates of each finalist.
         others: bool arrays (seed, image) of more networks, from earlier finals, which tell
@@ -210,7 +210,7 @@ def next_seeds(
         if missing and comparison and _is_lost(comparison, finalist, pooled, seeds):
             break
         wanted += [(index, replicate) for replicate in missing]
-        if not missing and comparison and not comparison.is_not_below:
+        if not missing and comparison and not comparison.is_non_inferior:
             break
     return wanted
 
@@ -232,7 +232,7 @@ def decide(
     Args:
         finalists: with what is measured.
         reference: bool array (seed, image) on the confirmation images, or a number.
-        margin: how much worse (a fraction) still counts as not below.
+        margin: how much worse (a fraction) is still non-inferior.
         confidence: of the claim, for all finalists together.
         seeds: fresh replicates that each finalist was to have.
         others: as of `next_seeds`.
@@ -255,14 +255,14 @@ def decide(
         elif failed_at is not None:
             key = finalists[failed_at].candidate_key
             reasons[index] = f"not tested, as {key} did not pass: that is tested before it"
-        elif comparison and len(finalist.correct) >= LEAST_SEEDS and comparison.is_not_below:
+        elif comparison and len(finalist.correct) >= LEAST_SEEDS and comparison.is_non_inferior:
             verdicts[index] = Verdict.CLAIMED
-            reasons[index] = f"not below the reference: {comparison.in_words}"
+            reasons[index] = f"non-inferior: {comparison.in_words}"
             passed.append(index)
         else:
             what = comparison.in_words if comparison else "nothing measured"
             verdicts[index], ended = _how_it_ended(finalist, pooled, comparison, seeds)
-            reasons[index] = f"not shown to be level: {what}; {ended}"
+            reasons[index] = f"non-inferiority not shown: {what}; {ended}"
             failed_at = index
     answer = min(passed, key=lambda i: (finalists[i].sizes, order.index(i)), default=None)
     closest = nearest(finalists, comparisons) if answer is None else None

@@ -5,28 +5,21 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING
 
 from dse.search.estimate import COMPILE_S, train_s
+from dse.search.plan import SEARCH_SHARE
 from dse.search.state import SearchState
-from dse.training import Recipe
-
-if TYPE_CHECKING:
-    from dse.search.search import Search
-
-SEARCH_SHARE = 0.6
-"""Of a budget of time or epochs, what the search spends at most; the finals have the rest."""
 
 SLACK = 1.1
-"""What is kept for the finals, over what they would take at the pace measured so far."""
+"""What is reserved for the finals, over what they would take at the pace measured so far."""
 
 
 class Pace:
     """How long training takes here: the estimate, corrected by what was measured."""
 
-    def __init__(self, known: SearchState, recipe: Recipe) -> None:
-        self._known, self._recipe = known, recipe
-        self._train_count = len(known.dataset.train)
+    def __init__(self, state: SearchState) -> None:
+        self._state, self._recipe = state, state.search.recipe
+        self._train_count = len(state.dataset.train)
 
     @property
     def is_measured(self) -> bool:
@@ -35,39 +28,37 @@ class Pace:
 
     def epochs_s(self, macs: float, epochs: int) -> float:
         """Seconds for so many epochs of a network, compilation included."""
-        return COMPILE_S + self._factor() * self._guess(macs, epochs)
-
-    def _guess(self, macs: float, epochs: int) -> float:
-        return train_s(macs, replace(self._recipe, epochs=epochs), self._train_count)
-
-    def _factor(self) -> float:
         factors = self._factors()
-        return median(factors) if factors else 1.0
+        factor = median(factors) if factors else 1.0
+        return COMPILE_S + factor * self._estimated_s(macs, epochs)
+
+    def _estimated_s(self, macs: float, epochs: int) -> float:
+        return train_s(macs, replace(self._recipe, epochs=epochs), self._train_count)
 
     def _factors(self) -> list[float]:
         return [
-            latest.train_s / self._guess(trial.costs["macs"], latest.epochs)
-            for trial in list(self._known.record.trials.values())[-20:]
+            latest.train_s / self._estimated_s(trial.costs["macs"], latest.epochs)
+            for trial in list(self._state.record.trials.values())[-20:]
             if (latest := trial.latest) and latest.epochs and latest.train_s
         ]
 
 
-def search_part(search: Search, known: SearchState, pace: Pace, workers_count: int) -> float:
+def search_part(state: SearchState, pace: Pace, workers_count: int) -> float:
     """What the search may spend of a budget of time (seconds) or epochs.
 
     At most `SEARCH_SHARE`; less where the fresh seeds of one finalist need more than the rest,
     for without them nothing can be claimed. A budget too small for those seeds behind one
-    candidate in full cannot end in a claim however it is shared out: there the share stands.
-    What runs with smaller budgets spent, finals included, is spent: what is shared out is the
-    rest.
+    candidate at full fidelity cannot end in a claim however it is shared out: there the share
+    stands. What runs with smaller budgets spent, finals included, is spent: what is shared out
+    is the rest.
 
     Args:
-        search: with the budget.
-        known: of the candidates begun so far the one with the most MACs stands for the finalist.
+        state: of the candidates begun so far the one with the most MACs stands for the finalist.
         pace: of training here.
         workers_count: how many train side by side.
     """
-    epochs, before = search.recipe.epochs, known.record.spent_before(search.budget)
+    search = state.search
+    epochs, before = search.recipe.epochs, state.spent_before()
     amount = search.budget.amount - before
     part = SEARCH_SHARE * amount
     if search.budget.kind == "trials":  # finals take what they take
@@ -75,7 +66,7 @@ def search_part(search: Search, known: SearchState, pace: Pace, workers_count: i
     if search.budget.kind == "epochs":
         full, finals = float(epochs), float(epochs * search.seeds)
     else:
-        macs = [float(trial.costs["macs"]) for trial in known.record.searched if trial.rungs]
+        macs = [float(trial.costs["macs"]) for trial in state.record.searched if trial.rungs]
         if not macs:
             return before + part
         full = pace.epochs_s(max(macs), epochs)

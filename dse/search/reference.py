@@ -1,8 +1,7 @@
 """The reference: the network (or the number) whose accuracy an answer has to reach.
 
-It is trained by a recipe of its own, as a sweep of one candidate, so that it may be
-interrupted like one; and what was measured is written into one small file, from which every
-later search takes it.
+It is trained by a recipe of its own (`dse.search.train_reference`), and what was measured is
+written into one small file, from which every later search takes it.
 
     results/references/<name>-<data>-<key>/reference.json
                                            trials.csv, study.db, weights/ … as a sweep's
@@ -11,7 +10,7 @@ later search takes it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,12 @@ from typing import Any
 import numpy as np
 
 from dse.architecture import OBJECTIVES, PRESETS, Candidate, build, cost, make_candidate
-from dse.data import Dataset
-from dse.errors import ArchitectureError, ConfigError, StudyError
-from dse.execution.job import Event, Job
-from dse.files import replacing
-from dse.search.sweep import Begun, Sweep, run_sweep
-from dse.space import Fixed, SearchSpace, survey
+from dse.data import DataDescription, Dataset, DataSpec
+from dse.errors import ConfigError, StudyError
 from dse.stats.comparison import Correctness
-from dse.stats.intervals import wilson_interval
 from dse.study.measurement import pack_bits, unpack_bits
-from dse.study.storage import CORRECT, storage_errors
 from dse.text import nearest
-from dse.training import Recipe, default_recipe
+from dse.training import Recipe, default_recipe, recipe_from_texts
 
 SCHEMA = 1
 FOLDER, FILE_NAME = "references", "reference.json"
@@ -97,33 +90,6 @@ class Reference:
         return np.stack([replicate.test for replicate in self.replicates])
 
 
-def parse_reference(text: str) -> Candidate | float:
-    """`alexnet` and other presets, or an accuracy between 0 and 1.
-
-    `alexnet` is the form that suits the size of the images.
-
-    Raises:
-        ConfigError: neither.
-    """
-    try:
-        number = float(text)
-    except ValueError:
-        if text == "alexnet":
-            return make_candidate("alexnet", {})
-        if text in PRESETS:
-            return PRESETS[text].candidate
-        names = {"alexnet": None, **PRESETS}
-        raise ConfigError(
-            f"--reference {text}: there is no such network{nearest(text, names)}; or give an "
-            "accuracy such as 0.803"
-        ) from None
-    if not 0 < number < 1:
-        raise ConfigError(
-            f"--reference {text}: an accuracy is a fraction between 0 and 1, such as 0.803"
-        )
-    return number
-
-
 def reference_recipe(
     candidate: Candidate, source: str, input_shape: tuple[int, int, int], train_count: int
 ) -> Recipe:
@@ -167,123 +133,79 @@ class ReferencePlan:
         return results / FOLDER / f"{self.name}-{data_name}-{key}{seed}"
 
 
+def plan_reference(
+    text: str,
+    spec: DataSpec,
+    data: Dataset | DataDescription,
+    *,
+    changes: Sequence[str] = (),
+    seeds: int = SEEDS,
+    study_seed: int = 0,
+) -> Reference | ReferencePlan:
+    """The reference that a user names: a number as it is, a network as what is to be trained.
+
+    `alexnet` is the form that suits the size of the images.
+
+    Args:
+        text: `alexnet` or another preset, or an accuracy between 0 and 1.
+        spec: of the images; the recipe's defaults follow from their source.
+        data: the images, or their description.
+        changes: of the network's recipe, `KEY=VALUE`.
+        seeds: trainings.
+        study_seed: source of all random draws.
+
+    Raises:
+        ConfigError: neither a network nor an accuracy, or a change that no recipe has.
+    """
+    try:
+        accuracy = float(text)
+    except ValueError:
+        candidate = _network(text)
+    else:
+        if not 0 < accuracy < 1:
+            raise ConfigError(
+                f"--reference {text}: an accuracy is a fraction between 0 and 1, such as 0.803"
+            )
+        return Reference(text, accuracy=accuracy)
+    count = data.train_count if isinstance(data, DataDescription) else len(data.train)
+    default = reference_recipe(candidate, spec.source, data.input_shape, count)
+    recipe = recipe_from_texts(default, changes, option="--reference-recipe")
+    return ReferencePlan(text, candidate, recipe, seeds, study_seed)
+
+
+def _network(name: str) -> Candidate:
+    if name == "alexnet":
+        return make_candidate("alexnet", {})
+    if name in PRESETS:
+        return PRESETS[name].candidate
+    names = {"alexnet": None, **PRESETS}
+    raise ConfigError(
+        f"--reference {name}: unknown network{nearest(name, names)}; or give an accuracy such as "
+        "0.803"
+    )
+
+
 def held_reference(plan: ReferencePlan, dataset: Dataset, results: Path) -> Reference | None:
     """The reference as it was measured before, with the first `plan.seeds` replicates, or None.
 
     Raises:
         StudyError: the file is damaged.
     """
-    reference = _held(plan, dataset, results)
+    reference = read_held(plan, dataset, results)
     if reference is None or len(reference.replicates) < plan.seeds:
         return None
     # More of them, for another search, must not change what this one is held against.
     return replace(reference, replicates=reference.replicates[: plan.seeds])
 
 
-def _held(plan: ReferencePlan, dataset: Dataset, results: Path) -> Reference | None:
+def read_held(plan: ReferencePlan, dataset: Dataset, results: Path) -> Reference | None:
+    """What the file of a plan holds, however few replicates; None where it is of another."""
     path = plan.directory(results, dataset.name, dataset.fingerprint) / FILE_NAME
     return _read(path, plan, dataset) if path.is_file() else None
 
 
-def measure_reference(
-    plan: ReferencePlan,
-    dataset: Dataset,
-    *,
-    results: Path,
-    workers_count: int,
-    compile_cache: Path | None = None,
-    command: str = "",
-    on_event: Callable[[Begun | Event], None] = lambda event: None,
-) -> Reference:
-    """Train the reference, or go on with it; write its file.
-
-    Replicates that the file holds already are not trained again, wherever they were trained.
-
-    Raises:
-        StudyError: it does not train (a run fails, or no better than chance).
-        ConfigError: it cannot be built for these images.
-    """
-    directory = plan.directory(results, dataset.name, dataset.fingerprint)
-    held = _held(plan, dataset, results)
-    known = held.replicates if held else ()
-    values = {name: Fixed(value) for name, value in plan.candidate.values}
-    space = SearchSpace(directory.name, plan.candidate.family, dict(values))
-    try:
-        build(plan.candidate, dataset.input_shape, len(dataset.classes))
-    except ArchitectureError as error:
-        raise ConfigError(f"--reference {plan.name} does not fit the images: {error}") from error
-    sweep = Sweep(
-        directory.name,
-        space,
-        survey(space, dataset.input_shape, len(dataset.classes)),
-        plan.recipe,
-        plan.seeds,
-        plan.study_seed,
-        frozenset(replicate.replicate for replicate in known),
-    )
-    attributes: dict[tuple[str, int], Mapping[str, Any]] = {}
-    run_sweep(
-        sweep,
-        dataset,
-        results=directory.parent,
-        workers_count=workers_count,
-        compile_cache=compile_cache,
-        command=command,
-        on_event=on_event,
-        on_recorded=attributes.update,
-    )
-    trained = [_trained(plan, attributes[job.key], job, dataset) for job in sweep.jobs]
-    reference = Reference(
-        plan.name,
-        candidate=plan.candidate,
-        costs={name: getattr(sweep.costs[plan.candidate], name) for name in OBJECTIVES},
-        recipe=plan.recipe,
-        replicates=tuple(sorted((*known, *trained), key=lambda r: r.replicate)),
-        path=directory / FILE_NAME,
-    )
-    _check_learned(reference, dataset)
-    with storage_errors(directory), replacing(directory / FILE_NAME) as file:
-        file.write(json.dumps(_plain(reference, dataset, plan), indent=1).encode())
-        file.write(b"\n")
-    return reference
-
-
-def _trained(
-    plan: ReferencePlan, recorded: Mapping[str, Any], job: Job, dataset: Dataset
-) -> Replicate:
-    row, correct = recorded["row"], recorded[CORRECT]
-    if row["status"] != "finished":
-        raise StudyError(
-            f"the reference {plan.name} does not train (seed {job.replicate}): {row['reason']}; "
-            "without it there is nothing to compare with: change its recipe with "
-            "--reference-recipe KEY=VALUE, or give an accuracy such as --reference 0.803"
-        )
-    return Replicate(
-        job.replicate,
-        int(row["epochs"]),
-        float(row["train_s"]),
-        unpack_bits(correct["validation"], len(dataset.validation)),
-        unpack_bits(correct["test"], len(dataset.test)),
-    )
-
-
-def _check_learned(reference: Reference, dataset: Dataset) -> None:
-    """Refuse a reference that does no better than naming the most frequent class."""
-    labels = np.asarray(dataset.validation.labels)
-    chance = np.bincount(labels).max() / len(labels)
-    for replicate in reference.replicates:
-        right = int(replicate.validation.sum())
-        if wilson_interval(right, len(labels)).low <= chance:
-            raise StudyError(
-                f"the reference {reference.name} does not train: seed {replicate.replicate} is "
-                f"right on {right / len(labels):.2%} of the validation images, and always naming "
-                f"the most frequent class on {chance:.2%}; change its recipe with "
-                "--reference-recipe KEY=VALUE (a lower learning_rate, more epochs), or give an "
-                "accuracy such as --reference 0.803"
-            )
-
-
-def _plain(reference: Reference, dataset: Dataset, plan: ReferencePlan) -> dict[str, Any]:
+def document_of(reference: Reference, dataset: Dataset, plan: ReferencePlan) -> dict[str, Any]:
+    """The document of `reference.json`."""
     assert reference.candidate
     assert reference.recipe
     assert reference.costs

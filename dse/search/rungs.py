@@ -4,7 +4,7 @@ Fidelity is a ladder of epochs. Sizes are known before training, so a candidate 
 its rung against those of its size or smaller. Members of a rung's front are promoted first,
 of them the one that adds most hypervolume to those promoted before it; then whoever has the
 least *shortfall*, the distance of its accuracy below the best of its size or smaller. Whenever
-a worker is free, the highest rung that has a place left promotes, or a new candidate is asked.
+a worker is free, the highest rung that has a place left promotes, or a new candidate is sampled.
 Nobody waits for a rung to fill, and a candidate that was passed over may be promoted later.
 
 Source: asynchronous successive halving (Li et al. 2020, "A system for massively parallel
@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from dse.architecture.objectives import ALL_OBJECTIVES
 from dse.errors import LadderError, ObjectiveError
 from dse.stats.pareto import front
+from dse.study.fidelity import Fidelity
 from dse.text import counted
 
 Floats = NDArray[np.float64]
@@ -38,22 +40,33 @@ SHARE_POWER = 0.6
 
 @dataclass(frozen=True)
 class Ladder:
-    """Epochs at each rung, rising; the last is the full fidelity.
+    """The fidelity at each rung, rising; the last is the full one.
 
     Raises:
-        LadderError: no rung, a rung of no epochs, or rungs that do not rise.
+        LadderError: no rung, or rungs that do not rise.
     """
 
-    epochs: tuple[int, ...]
+    fidelities: tuple[Fidelity, ...]
 
     def __post_init__(self) -> None:
-        below = (0, *self.epochs[:-1])
-        if not self.epochs or any(
-            low >= high for low, high in zip(below, self.epochs, strict=True)
-        ):
-            raise LadderError(
-                f"the epochs of a ladder must rise from at least 1, but are {list(self.epochs)}"
-            )
+        if not self.fidelities or any(low >= high for low, high in pairwise(self.fidelities)):
+            rungs = ", ".join(map(str, self.fidelities))
+            raise LadderError(f"the rungs of a ladder must rise, but are [{rungs}]")
+
+    @staticmethod
+    def of_epochs(*epochs: int) -> Ladder:
+        """The ladder of these epochs, with all images at their own size."""
+        return Ladder(tuple(map(Fidelity, epochs)))
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """Epochs at each rung."""
+        return tuple(fidelity.epochs for fidelity in self.fidelities)
+
+    @property
+    def full(self) -> Fidelity:
+        """The highest rung."""
+        return self.fidelities[-1]
 
     def share(self, rung: int) -> float:
         """Share of a rung's candidates that is promoted; about half where epochs treble.
@@ -61,12 +74,12 @@ class Ladder:
         Were it the ratio of epochs itself, all rungs would cost the same, which suits random
         asks; a sampler that learns asks fewer bad candidates, so more of them go on.
         """
-        return (self.epochs[rung] / self.epochs[rung + 1]) ** SHARE_POWER
+        return (self.fidelities[rung].cost / self.fidelities[rung + 1].cost) ** SHARE_POWER
 
 
 @dataclass(frozen=True)
 class Standings:
-    """What is known of all candidates that were asked so far.
+    """What is known of all candidates that were sampled so far.
 
     Attributes:
         sizes: float array (candidate, cost_objectives), above 0.
@@ -116,7 +129,7 @@ def make_ladder(epochs: int, *, factor: int = 3, first: int | None = None) -> La
     while (below := (2 * epochs + divisor) // (2 * divisor)) >= least and below < rungs[0]:
         rungs.insert(0, below)
         divisor *= factor
-    return Ladder(tuple(rungs))
+    return Ladder.of_epochs(*rungs)
 
 
 LEAST_STEPS = 100
@@ -178,7 +191,7 @@ def next_promotion(ladder: Ladder, standings: Standings) -> int | None:
 
 
 def top_up(ladder: Ladder, standings: Standings) -> int | None:
-    """Who is trained on in the last phase of a search, in which no candidate is asked.
+    """Who is promoted in the last phase of a search, in which no candidate is sampled.
 
     Every open member of a rung's front is promoted, highest rung first, however large the
     front is, so that what the rungs found ends at full fidelity.
@@ -247,7 +260,7 @@ def stop_reason(
     epochs = ladder.epochs[rung]
     at = f"at {counted(epochs, 'epoch')}"
     if rung == len(ladder.epochs) - 1:
-        return f"trained in full: {counted(epochs, 'epoch')}"
+        return f"trained to full fidelity: {counted(epochs, 'epoch')}"
     rows = np.flatnonzero(np.isfinite(standings.accuracies[:, rung]))
     accuracies = standings.accuracies[rows, rung]
     own = standings.accuracies[row, rung]

@@ -1,18 +1,23 @@
-"""The stages of a search: what each of them has trained next, as a source of jobs."""
+"""The stages of a study: what each of them has trained next, as a source of jobs.
+
+A sweep has one stage, a search three: the search itself (sample, promote by rungs), the finals
+(more seeds for the candidates around the reference), and the answer's test images, once. What a
+stage does next follows from the record and the clock alone, so a study that was interrupted in
+any way resumes as it would have continued.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from dse.architecture import LATENCY
+from dse.architecture import LATENCY, OBJECTIVES
+from dse.execution.executor import JobList
 from dse.execution.job import Ended, Job
 from dse.search.analyses import (
     Analysis,
-    Terms,
-    claimed_keys,
     decision_of,
     open_candidates,
     outcomes_of,
@@ -27,23 +32,28 @@ from dse.search.finals import (
     selection_noise,
 )
 from dse.search.pace import Pace, search_part
+from dse.search.plan import Sweep
 from dse.search.rungs import next_promotion, stop_reason, top_up
 from dse.search.samplers import make_sampler
 from dse.search.state import SearchState
-from dse.study.record import FINALS, REUSED, SearchTrial
+from dse.study.fidelity import Fidelity
+from dse.study.measurement import Measurement
+from dse.study.record import Record
+from dse.study.trial import FINALS, REUSED, SEARCH, Trial
 
-if TYPE_CHECKING:
-    from dse.search.search import Search
+SAMPLING_SHARE = 0.8
+"""Of the search's own part, after which nothing new is sampled: promotions have the rest.
 
-ASKING_SHARE = 0.8
-"""Of the search's own part, after which no new candidate is asked for: promotions have the rest.
-
-All of it where there are none, because every candidate is trained in full.
+All of it where there are none, because every candidate is trained to full fidelity.
 """
 
 
 class Stage(Protocol):
     """A source of jobs that takes note of how each ended."""
+
+    name: str
+    most_workers: int | None
+    """Workers that can ever be of use, where that is known."""
 
     def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
         """What to train next; None where there is nothing now."""
@@ -55,56 +65,89 @@ class Stage(Protocol):
         """Put a result into the record."""
 
 
-class SearchStage:
-    """Asks for candidates and promotes them from rung to rung.
+def whole_trial(
+    job: Job, costs: Mapping[str, Any], stage: str, measurement: Measurement, ended_s: float
+) -> Trial:
+    """A trial that was trained at once."""
+    trial = Trial(job.candidate, job.replicate, dict(costs), stage)
+    trial.add(Fidelity(max(measurement.epochs, 1)), measurement, ended_s)
+    return trial
 
-    Whoever is promotable is trained on before anything new is asked for. When the budget for
-    asking is spent, what is on a front is trained on to the top, as far as the rest goes.
-    """
+
+class SweepStage(JobList):
+    """Trains a list of jobs, each to full fidelity."""
+
+    name = "sweep"
 
     def __init__(
-        self, search: Search, known: SearchState, clock: Callable[[], float], workers_count: int
+        self, sweep: Sweep, jobs: Sequence[Job], record: Record, clock: Callable[[], float]
     ) -> None:
-        self._search, self._known, self._clock = search, known, clock
-        self._record = known.record
-        self._sampler = make_sampler(search.sampler, known.pool)
-        self._pace = Pace(known, search.recipe)
+        super().__init__(jobs)
+        self.most_workers: int | None = len(jobs)
+        self._sweep, self._record, self._clock = sweep, record, clock
+
+    def ended(self, event: Ended) -> None:
+        """Add the trial."""
+        cost = self._sweep.costs[event.job.candidate]
+        costs = {name: getattr(cost, name) for name in OBJECTIVES}
+        trial = whole_trial(event.job, costs, SEARCH, event.measurement, self._clock())
+        self._record.add_whole(trial)
+
+
+class SearchStage:
+    """Samples candidates and promotes them from rung to rung.
+
+    Whoever can be promoted is trained before anything new is sampled. When the budget for
+    sampling is spent, what is on a front is trained to the top, as far as the rest goes.
+    """
+
+    name = "search"
+    most_workers: int | None = None
+
+    def __init__(self, state: SearchState, workers_count: int) -> None:
+        self._search, self._state, self._record = state.search, state, state.record
+        self._sampler = make_sampler(self._search.sampler, state.pool)
+        self._pace = Pace(state)
         self._workers_count = workers_count
-        self._running_epochs: dict[tuple[str, int], int] = {}
         self._spent = self._furthest = 0
-        self._part = self._own_part()
+        self._part = search_part(state, self._pace, workers_count)
 
     def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
         """A begun candidate, a promotion, a new candidate or a member of a front, in this order."""
-        # Every trial is held against these: counted once, not once for each.
-        self._spent, self._furthest = self._spent_epochs(), self._furthest_epochs()
-        self._part = self._own_part()
-        trial = self._begun() or self._promotable() or self._asked() or self._left_on_fronts()
+        # Every trial is compared with these: counted once, not once for each.
+        self._spent = self._record.spent_epochs + self._state.running_epochs
+        self._furthest = self._furthest_epochs()
+        self._part = search_part(self._state, self._pace, self._workers_count)
+        trial = (
+            self._begun()
+            or self._promoted(next_promotion)
+            or self._sampled()
+            or self._promoted(top_up)
+        )
         if trial is None:
             return None
         if trial.stopped:
-            trial = self._record.go_on(trial)
-        epochs = self._next_epochs(trial)
-        self._known.running.add(trial.key)
-        self._running_epochs[trial.key] = epochs - trial.epochs
+            trial = self._record.resume(trial)
+        fidelity = self._next_fidelity(trial)
         timed = LATENCY in self._search.objectives and not trial.rungs
-        return Job(trial.candidate, trial.replicate, epochs, measure_latency=timed)
+        job = Job(trial.candidate, trial.replicate, fidelity, measure_latency=timed)
+        self._state.started(job, epochs=fidelity.epochs - trial.epochs)
+        return job
 
     def is_over(self) -> bool:
         """When the time of the search is up."""
-        return self._search.budget.kind == "time" and self._clock() > self._part
+        return self._search.budget.kind == "time" and self._state.clock() > self._part
 
     def ended(self, event: Ended) -> None:
         """Add the rung to its trial."""
         trial = self._record.trials[event.job.key]
-        self._record.add(trial, event.measurement, self._clock())
-        self._known.running.discard(trial.key)
-        self._running_epochs.pop(trial.key, None)
+        self._record.add(trial, event.measurement, self._state.clock())
+        self._state.ended(event.job)
 
     def close(self) -> None:
-        """Note of each candidate that was not trained in full why that is so."""
-        self._known.running.clear()
-        standings = self._known.standings(lambda _: True)
+        """Note of each candidate that was not trained to full fidelity why that is so."""
+        self._state.nothing_runs()
+        standings = self._state.standings(lambda _: True)
         for row, trial in enumerate(self._record.searched):
             if trial.is_failed or trial.stopped or self._is_full(trial):
                 continue
@@ -115,95 +158,82 @@ class SearchStage:
                 reason = "the budget ended before it was measured"
             self._record.stop(trial, reason)
 
-    def _begun(self) -> SearchTrial | None:
-        for row in np.flatnonzero(self._known.columns.epochs == 0):
+    def _begun(self) -> Trial | None:
+        """A candidate that was sampled, by an earlier run, and has no result yet."""
+        running, first = self._state.running, self._search.ladder.epochs[0]
+        for row in np.flatnonzero(self._state.columns.epochs == 0):
             trial = self._record.searched[row]
-            if trial.key in self._known.running:
-                continue
-            if self._fits(trial.costs, 0, self._search.ladder.epochs[0]):
+            if trial.key not in running and self._fits(trial.costs, 0, first):
                 return trial
         return None
 
-    def _promotable(self) -> SearchTrial | None:
-        row = next_promotion(self._search.ladder, self._known.standings(self._is_affordable))
+    def _promoted(self, choose: Callable[..., int | None]) -> Trial | None:
+        row = choose(self._search.ladder, self._state.standings(self._is_affordable))
         return None if row is None else self._record.searched[row]
 
-    def _left_on_fronts(self) -> SearchTrial | None:
-        row = top_up(self._search.ladder, self._known.standings(self._is_affordable))
-        return None if row is None else self._record.searched[row]
-
-    def _asked(self) -> SearchTrial | None:
-        asked = self._record.searched
-        if not self._may_ask(sum(trial.stage == "search" for trial in asked)):
+    def _sampled(self) -> Trial | None:
+        searched, pool = self._record.searched, self._state.pool
+        if not self._may_sample(sum(trial.stage == SEARCH for trial in searched)):
             return None
-        pool = self._known.pool
         # The same question gets the same answer, whenever and however often it is asked.
-        rng = np.random.default_rng([self._search.study_seed, len(asked)])
-        index = self._sampler.ask(pool, self._known.history(), self._known.pool_sizes, rng)
+        rng = np.random.default_rng([self._search.study_seed, len(searched)])
+        index = self._sampler.ask(pool, self._state.history(), self._state.pool_sizes, rng)
         if index is None:
             return None
         costs = pool.costs_of(index)
         if not self._fits(costs, 0, self._search.ladder.epochs[0]):
             return None
-        return self._record.ask(pool.candidate(index), costs)
+        return self._record.begin(pool.candidate(index), costs)
 
-    def _may_ask(self, asked_count: int) -> bool:
-        budget, first = self._search.budget, self._search.ladder.epochs[0]
+    def _may_sample(self, sampled_count: int) -> bool:
+        budget, rungs = self._search.budget, self._search.ladder.epochs
         if budget.kind == "trials":
-            return asked_count < budget.amount
-        before = self._record.spent_before(budget)
-        share = ASKING_SHARE if len(self._search.ladder.epochs) > 1 else 1.0
+            return sampled_count < budget.amount
+        before = self._state.spent_before()
+        share = SAMPLING_SHARE if len(rungs) > 1 else 1.0
         part = before + share * (self._part - before)
         if budget.kind == "epochs":
-            return self._spent + first <= part
-        return self._clock() < part
+            return self._spent + rungs[0] <= part
+        return self._state.clock() < part
 
-    def _is_affordable(self, trial: SearchTrial) -> bool:
+    def _is_affordable(self, trial: Trial) -> bool:
         """Whether the search's own part of the budget reaches to the trial's next rung."""
         if self._is_full(trial) or trial.is_failed or not trial.rungs:
             return False
-        return self._fits(trial.costs, trial.epochs, self._next_epochs(trial))
+        return self._fits(trial.costs, trial.epochs, self._next_fidelity(trial).epochs)
 
     def _fits(self, costs: Mapping[str, Any], start: int, stop: int) -> bool:
         """Whether the search's own part of the budget reaches from these epochs to those.
 
-        While no candidate is at full fidelity, what takes the furthest one there is kept back.
+        While no candidate is at full fidelity, what takes the furthest one there is reserved.
         The first candidate of all fits whatever time it may take: it shows the pace.
         """
         budget = self._search.budget
         if budget.kind == "trials":
             return True
-        kept_back = self._search.ladder.epochs[-1] - max(stop, self._furthest)
+        reserved = self._search.ladder.full.epochs - max(stop, self._furthest)
         epochs = stop - start
         if budget.kind == "epochs":
-            return self._spent + epochs + kept_back <= self._part
+            return self._spent + epochs + reserved <= self._part
         if not self._pace.is_measured:
             return True
         expected_s = self._pace.epochs_s(costs["macs"], epochs)
-        if kept_back:
-            expected_s += self._pace.epochs_s(costs["macs"], kept_back)
-        return self._clock() + expected_s < self._part
-
-    def _own_part(self) -> float:
-        return search_part(self._search, self._known, self._pace, self._workers_count)
+        if reserved:
+            expected_s += self._pace.epochs_s(costs["macs"], reserved)
+        return self._state.clock() + expected_s < self._part
 
     def _furthest_epochs(self) -> int:
         """Of the candidate that was trained, or is being trained, the longest."""
-        columns = self._known.columns
+        columns, trials = self._state.columns, self._record.trials
         ended = columns.epochs[~columns.is_failed].max(initial=0)
-        running = (
-            self._record.trials[key].epochs + epochs for key, epochs in self._running_epochs.items()
-        )
-        return max([int(ended), *running])
+        running = self._state.running.items()
+        return max([int(ended), *(trials[key].epochs + epochs for key, epochs in running)])
 
-    def _spent_epochs(self) -> int:
-        return self._record.spent_epochs + sum(self._running_epochs.values())
+    def _is_full(self, trial: Trial) -> bool:
+        return trial.epochs >= self._search.ladder.full.epochs
 
-    def _is_full(self, trial: SearchTrial) -> bool:
-        return trial.epochs >= self._search.ladder.epochs[-1]
-
-    def _next_epochs(self, trial: SearchTrial) -> int:
-        return next(epochs for epochs in self._search.ladder.epochs if epochs > trial.epochs)
+    def _next_fidelity(self, trial: Trial) -> Fidelity:
+        return next(f for f in self._search.ladder.fidelities if f.epochs > trial.epochs)
 
 
 class FinalsStage:
@@ -212,51 +242,54 @@ class FinalsStage:
     What earlier runs settled on the same terms is kept, and is not trained again.
     """
 
-    def __init__(self, search: Search, known: SearchState, clock: Callable[[], float]) -> None:
-        self._search, self._known, self._clock = search, known, clock
-        self._pace = Pace(known, search.recipe)
-        self._reference = known.reference.on(known.confirmation)
-        full = known.full()
+    name = "finals"
+    most_workers: int | None = None
+
+    def __init__(self, state: SearchState) -> None:
+        self._search, self._state = state.search, state
+        self._pace = Pace(state)
+        self._reference = state.reference.on(state.confirmation)
+        full = state.full()
         self._full_count = len(full)
-        self._terms = terms_of(search, known)
-        self._past = previous_analyses(
-            known.record.analyses, self._terms, len(full), search.finalists
+        self._previous = previous_analyses(
+            state.analyses, state.terms, len(full), self._search.finalists
         )
-        kept = self._past.kept
+        kept = self._previous.kept
         self._kept = [trial for trial in full if trial.candidate.key in kept]
-        chosen = [] if self._past.is_over else self._chosen(full)
+        chosen = [] if self._previous.is_over else self._chosen(full)
         self._new = [trial for trial in chosen if trial.candidate.key not in kept]
         self._options: dict[str, Any] = {
-            "margin": search.margin,
-            "confidence": search.confidence,
-            "seeds": search.seeds,
-            "others": [finalist.correct for finalist in self._of(self._kept)],
+            "margin": self._search.margin,
+            "confidence": self._search.confidence,
+            "seeds": self._search.seeds,
+            "others": [finalist.correct for finalist in self._finalists(self._kept)],
         }
 
     @property
-    def finalists(self) -> list[SearchTrial]:
+    def finalists(self) -> list[Trial]:
         """Those of this run and those that are kept, the smallest first."""
         return sorted(
             [*self._kept, *self._new],
             key=lambda t: ([t.costs[name] for name in self._search.objectives], t.candidate.key),
         )
 
-    def _chosen(self, full: list[SearchTrial]) -> list[SearchTrial]:
-        known, search = self._known, self._search
-        reached = known.reference_selection_accuracy()
-        places = open_candidates(
-            self._past,
+    def _chosen(self, full: list[Trial]) -> list[Trial]:
+        state, search = self._state, self._search
+        reached = state.reference_selection_accuracy()
+        accuracies = [state.full_accuracy(trial) for trial in full]
+        rows = open_candidates(
+            self._previous,
             [trial.candidate.key for trial in full],
             [tuple(float(t.costs[name]) for name in search.objectives) for t in full],
-            [known.selection_accuracy(trial, search.recipe.epochs) for trial in full],
+            accuracies,
             reached - search.margin,
         )
-        able = [full[place] for place in places]
+        able = [full[row] for row in rows]
         chosen = choose_finalists(
-            known.sizes(able),
-            np.array([known.selection_accuracy(trial, search.recipe.epochs) for trial in able]),
+            state.sizes(able),
+            np.array([accuracies[row] for row in rows]),
             reached,
-            noise=selection_noise(reached, int((~known.confirmation).sum())),
+            noise=selection_noise(reached, int((~state.confirmation).sum())),
             margin=search.margin,
             most=search.finalists,
         )
@@ -264,131 +297,75 @@ class FinalsStage:
 
     def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
         """The replicate that is wanted most, of those that nobody trains."""
-        for index, replicate in self._wanted():
-            trial = self._new[index]
-            key = (trial.candidate.key, replicate)
-            if key not in self._known.running and self._is_affordable(trial):
-                self._known.running.add(key)
-                return Job(trial.candidate, replicate)
+        running = self._state.running
+        wanted = next_seeds(self._finalists(self._new), self._reference, **self._options)
+        for index, replicate in wanted:
+            job = Job(self._new[index].candidate, replicate)
+            if job.key not in running and self._is_affordable(self._new[index]):
+                self._state.started(job, epochs=self._search.recipe.epochs)
+                return job
         return None
 
     def is_over(self) -> bool:
         """When all of the time is up."""
         budget = self._search.budget
-        return budget.kind == "time" and self._clock() > budget.amount
+        return budget.kind == "time" and self._state.clock() > budget.amount
 
     def ended(self, event: Ended) -> None:
         """Add the replicate."""
         costs = next(t.costs for t in self._new if t.candidate == event.job.candidate)
-        self._known.running.discard(event.job.key)
-        self._known.record.add_whole(event.job, costs, [event.measurement], FINALS, self._clock())
+        self._state.ended(event.job)
+        trial = whole_trial(event.job, costs, FINALS, event.measurement, self._state.clock())
+        self._state.record.add_whole(trial)
 
     def decision(self) -> Decision:
         """What the race came to, with what is kept, over `finalists`; noted in the record."""
-        known, past = self._known, self._past
-        known.running.clear()
-        new = self._of(self._new)
+        state, previous = self._state, self._previous
+        state.nothing_runs()
+        new = self._finalists(self._new)
         outcomes = outcomes_of(new, decide(new, self._reference, **self._options))
-        look = Analysis(self._terms, self._full_count, self._search.finalists, outcomes)
-        known.record.note_analyses(past.with_analysis(look))
-        by_key = past.kept | {outcome.candidate_key: outcome for outcome in outcomes}
-        return decision_of(self._of(self.finalists), by_key)
+        analysis = Analysis(state.terms, self._full_count, self._search.finalists, outcomes)
+        state.note_analyses(previous.with_analysis(analysis))
+        by_key = previous.kept | {outcome.candidate_key: outcome for outcome in outcomes}
+        return decision_of(self._finalists(self.finalists), by_key)
 
-    def _wanted(self) -> list[tuple[int, int]]:
-        return next_seeds(self._of(self._new), self._reference, **self._options)
+    def _finalists(self, trials: Sequence[Trial]) -> list[Finalist]:
+        return [self._state.finalist(trial) for trial in trials]
 
-    def _of(self, trials: Sequence[SearchTrial]) -> list[Finalist]:
-        return [known_finalist(self._known, trial, self._search) for trial in trials]
-
-    def _is_affordable(self, trial: SearchTrial) -> bool:
+    def _is_affordable(self, trial: Trial) -> bool:
         budget, epochs = self._search.budget, self._search.recipe.epochs
         if budget.kind == "trials":
             return True
         if budget.kind == "epochs":
-            running = epochs * len(self._known.running)
-            return self._known.record.spent_epochs + running + epochs <= budget.amount
-        return self._clock() + self._pace.epochs_s(trial.costs["macs"], epochs) < budget.amount
+            spent = self._state.record.spent_epochs + self._state.running_epochs
+            return spent + epochs <= budget.amount
+        expected_s = self._pace.epochs_s(trial.costs["macs"], epochs)
+        return self._state.clock() + expected_s < budget.amount
 
 
-def terms_of(search: Search, known: SearchState) -> Terms:
-    """The terms on which a search claims."""
-    reference = known.reference
-    return Terms(
-        reference=reference.name if reference.replicates else "",
-        reference_accuracy=float(np.mean(reference.on(known.confirmation))),
-        reference_seeds=len(reference.replicates),
-        margin=search.margin,
-        confidence=search.confidence,
-        seeds=search.seeds,
-    )
-
-
-def answer_so_far(search: Search, known: SearchState) -> SearchTrial | None:
-    """The smallest candidate that earlier runs of a search claimed on its terms, or None."""
-    return smallest_claim(known, terms_of(search, known))
-
-
-def smallest_claim(known: SearchState, terms: Terms) -> SearchTrial | None:
-    """The smallest candidate that was claimed on these terms, or None."""
-    claimed = claimed_keys(known.record.analyses, terms)
-    return known.smallest(trial for trial in known.full() if trial.candidate.key in claimed)
-
-
-def known_finalist(known: SearchState, trial: SearchTrial, search: Search) -> Finalist:
-    """A finalist with what its fresh replicates have right of the confirmation images."""
-    trials = known.fresh(trial, search.seeds)
-    good = known.finished(trials)
-    rows = [known.right(t.rungs[search.recipe.epochs])[known.confirmation] for t in good]
-    return Finalist(
-        trial.candidate.key,
-        tuple(float(trial.costs[name]) for name in search.objectives),
-        known.selection_accuracy(trial, search.recipe.epochs),
-        np.array(rows, dtype=bool).reshape(len(rows), int(known.confirmation.sum())),
-        tuple(t.replicate for t in good),
-        is_failed=any(t.is_failed for t in trials),
-    )
-
-
-class TestStage:
+class TestStage(JobList):
     """Scores the answer's fresh replicates, 1 to `seeds`, on the test images, once."""
 
     __test__ = False  # no test of pytest's, whatever it is called
+    name = "test"
+    most_workers: int | None = None
 
-    def __init__(self, known: SearchState, candidate_key: str, seeds: int) -> None:
-        self._known, self._key = known, candidate_key
-        weights = known.record.directory / "weights"
-        jobs = [
-            Job(trial.candidate, trial.replicate, task="test")
-            for trial in known.record.trials.values()
-            if trial.candidate.key == candidate_key
-            and 0 < trial.replicate <= seeds
-            and not trial.is_failed
-            and str(trial.replicate) not in known.record.tested(candidate_key)
-        ]
-        # Seeds of another study may have come without their weights.
-        self._waiting = [
-            job
-            for job in jobs
-            if known.record.trials[job.key].stage != REUSED
-            or (weights / job.weights_name).is_file()
-        ]
-
-    @property
-    def has_jobs(self) -> bool:
-        """Whether a replicate is still to be scored."""
-        return bool(self._waiting)
-
-    def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
-        """The next replicate."""
-        return self._waiting.pop(0) if self._waiting else None
-
-    def is_over(self) -> bool:
-        """Never: it is a matter of seconds."""
-        return False
+    def __init__(self, state: SearchState, candidate_key: str) -> None:
+        self._state, self._key = state, candidate_key
+        weights = state.record.directory / "weights"
+        jobs = []
+        for trial in state.record.trials.values():
+            if trial.candidate.key != candidate_key or trial.is_failed:
+                continue
+            job = Job(trial.candidate, trial.replicate, task="test")
+            # Seeds of another study may have come without their weights.
+            is_there = trial.stage != REUSED or (weights / job.weights_name).is_file()
+            is_fresh = 0 < trial.replicate <= state.search.seeds
+            if is_fresh and is_there and str(trial.replicate) not in state.tested(candidate_key):
+                jobs.append(job)
+        super().__init__(jobs)
 
     def ended(self, event: Ended) -> None:
-        """Note which test images are right."""
+        """Note which test images are correct."""
         if event.measurement.status == "finished":
-            self._known.record.add_tested(
-                self._key, event.job.replicate, event.measurement.test_correct
-            )
+            self._state.note_tested(self._key, event.job.replicate, event.measurement.test_correct)

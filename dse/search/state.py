@@ -3,108 +3,152 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
 from dse.architecture import LATENCY
 from dse.data import Dataset
 from dse.errors import StudyError
-from dse.search.columns import Columns, sizes_of
-from dse.search.halves import confirmation_half
+from dse.execution.job import Job
+from dse.search.analyses import Analysis, Terms, analysis_from_dict, claimed_keys
+from dse.search.budget import Budget
+from dse.search.columns import Columns, Floats, sizes_of
+from dse.search.confirmation import Mask, confirmation_split
+from dse.search.finals import Finalist
+from dse.search.plan import Search
 from dse.search.reference import Reference
-from dse.search.rungs import Ladder, Standings
+from dse.search.rungs import Standings
 from dse.search.samplers import History
-from dse.space.pool import Pool
+from dse.study.fidelity import Fidelity
 from dse.study.measurement import Measurement, unpack_bits
-from dse.study.record import SearchRecord, SearchTrial
-
-Floats = np.ndarray[Any, np.dtype[np.float64]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
+from dse.study.record import Record
+from dse.study.trial import Trial
 
 
 class SearchState:
-    """The record of a search, seen through its pool, its rungs and its two halves of images.
+    """The record of a search, seen through its pool, its rungs and the two validation splits.
 
     Args:
-        pool: the candidates.
-        ladder: the rungs.
-        objectives: costs that are to be small.
+        search: what is searched for.
         record: of the search.
         dataset: its images.
-        reference: what an answer is held against.
+        reference: what an answer is compared with.
+        clock: seconds of search.
+
+    Attributes:
+        confirmation: bool array (image,), the validation images that confirm an answer; the
+            others select the candidates.
+        pool_sizes: float array (candidate, objective) of the whole pool.
     """
 
     def __init__(
         self,
-        pool: Pool,
-        ladder: Ladder,
-        objectives: Sequence[str],
-        record: SearchRecord,
+        search: Search,
+        record: Record,
         dataset: Dataset,
         reference: Reference,
+        clock: Callable[[], float],
     ) -> None:
-        self.pool, self.ladder, self.objectives = pool, ladder, tuple(objectives)
-        self.record, self.dataset, self.reference = record, dataset, reference
-        self.confirmation = confirmation_half(len(dataset.validation))
+        self.search, self.record, self.dataset = search, record, dataset
+        self.reference, self.clock = reference, clock
+        self.pool, self.ladder, self.objectives = search.pool, search.ladder, search.objectives
+        self.confirmation: Mask = confirmation_split(len(dataset.validation))
         # Latency is measured, so of the pool it is not known: MACs stand for it there.
-        columns = [pool.costs["macs" if n == LATENCY else n] for n in objectives]
+        columns = [self.pool.costs["macs" if n == LATENCY else n] for n in self.objectives]
         self.pool_sizes: Floats = np.column_stack(columns).astype(float)
-        self.running: set[tuple[str, int]] = set()
-        self.clock: Callable[[], float] = lambda: record.spent_s
+        self._running: dict[tuple[str, int], int] = {}
         self._indices: dict[str, int] = {}
-        self._places: list[int] = []
-        self._selection: dict[tuple[str, int, int], float] = {}
-        self.columns = Columns(record, ladder, self.objectives, self.selection_accuracy)
+        self._sampled: list[int] = []
+        self._selection: dict[tuple[str, int, Fidelity], float] = {}
+        self.columns = Columns(record, self.ladder, self.objectives, self.selection_accuracy)
 
-    def right(self, measurement: Measurement) -> Bools:
-        """Which validation images are right, bool (image,)."""
+    @property
+    def running(self) -> dict[tuple[str, int], int]:
+        """By key, the epochs that the trials which are being trained now will have spent."""
+        return dict(self._running)
+
+    @property
+    def running_epochs(self) -> int:
+        """Epochs that are being trained now, for which the record has no result yet."""
+        return sum(self._running.values())
+
+    def started(self, job: Job, *, epochs: int = 0) -> None:
+        """Note that a job is handed out, which trains so many epochs."""
+        self._running[job.key] = epochs
+
+    def ended(self, job: Job) -> None:
+        """Note that a job has ended."""
+        self._running.pop(job.key, None)
+
+    def nothing_runs(self) -> None:
+        """Note that whatever was being trained was given up."""
+        self._running.clear()
+
+    def correct(self, measurement: Measurement) -> Mask:
+        """Which validation images are correct, bool (image,)."""
         return unpack_bits(measurement.validation_correct, len(self.dataset.validation))
 
-    def selection_accuracy(self, trial: SearchTrial, epochs: int) -> float:
-        """On the half of the validation images that steers; NaN where training failed."""
-        measured = trial.rungs[epochs]
+    def selection_accuracy(self, trial: Trial, fidelity: Fidelity) -> float:
+        """On the validation images that select candidates; NaN where training failed."""
+        measured = trial.rungs[fidelity]
         if measured.status == "failed":
             return float("nan")
-        key = (*trial.key, epochs)
+        key = (*trial.key, fidelity)
         if key not in self._selection:
-            self._selection[key] = float(self.right(measured)[~self.confirmation].mean())
+            self._selection[key] = float(self.correct(measured)[~self.confirmation].mean())
         return self._selection[key]
+
+    def full_accuracy(self, trial: Trial) -> float:
+        """The selection accuracy of a trial at full fidelity."""
+        return self.selection_accuracy(trial, self.ladder.full)
 
     def reference_selection_accuracy(self) -> float:
         """The reference's, on the same images."""
         return float(np.mean(self.reference.on(~self.confirmation)))
 
-    def sizes(self, trials: Sequence[SearchTrial]) -> Floats:
+    def sizes(self, trials: Sequence[Trial]) -> Floats:
         """Float array (trial, objective); NaN where a latency is not measured yet."""
         rows = [sizes_of(trial, self.objectives) for trial in trials]
         return np.array(rows).reshape(len(rows), len(self.objectives))
 
-    def finished(self, trials: Sequence[SearchTrial]) -> list[SearchTrial]:
+    def finished(self, trials: Sequence[Trial]) -> list[Trial]:
         """Those of these trials that finished at full fidelity."""
-        full = self.ladder.epochs[-1]
-        return [trial for trial in trials if full in trial.rungs and not trial.is_failed]
+        return [t for t in trials if self.ladder.full in t.rungs and not t.is_failed]
 
-    def full(self) -> list[SearchTrial]:
+    def full(self) -> list[Trial]:
         """Trials of the search that finished at full fidelity."""
         return self.finished(self.record.searched)
 
-    def fresh(self, trial: SearchTrial, seeds: int) -> list[SearchTrial]:
-        """Trials of a candidate's replicates 1 to `seeds`, which judge it; in order."""
-        keys = [(trial.candidate.key, replicate) for replicate in range(1, seeds + 1)]
+    def fresh(self, trial: Trial) -> list[Trial]:
+        """Trials of a candidate's replicates 1 to `search.seeds`, which confirm it; in order."""
+        keys = [(trial.candidate.key, number) for number in range(1, self.search.seeds + 1)]
         return [self.record.trials[key] for key in keys if key in self.record.trials]
 
-    def standings(self, can_go_on: Callable[[SearchTrial], bool]) -> Standings:
+    def finalist(self, trial: Trial) -> Finalist:
+        """A finalist, with what its fresh replicates have correct of the confirmation split."""
+        trials = self.fresh(trial)
+        good = self.finished(trials)
+        rows = [self.correct(t.rungs[self.ladder.full])[self.confirmation] for t in good]
+        return Finalist(
+            trial.candidate.key,
+            tuple(float(trial.costs[name]) for name in self.objectives),
+            self.full_accuracy(trial),
+            np.array(rows, dtype=bool).reshape(len(rows), int(self.confirmation.sum())),
+            tuple(t.replicate for t in good),
+            is_failed=any(t.is_failed for t in trials),
+        )
+
+    def standings(self, is_affordable: Callable[[Trial], bool]) -> Standings:
         """Where each trial of the search stands, in their order.
 
         Args:
-            can_go_on: whether there is the budget to train one to its next rung.
+            is_affordable: whether there is the budget to train one to its next rung.
         """
-        columns, full = self.columns, self.ladder.epochs[-1]
+        columns, full = self.columns, self.ladder.full.epochs
         is_open = (columns.epochs > 0) & (columns.epochs < full) & ~columns.is_failed
         for row in np.flatnonzero(is_open):
             trial = self.record.searched[row]
-            is_open[row] = trial.key not in self.running and can_go_on(trial)
+            is_open[row] = trial.key not in self._running and is_affordable(trial)
         return Standings(columns.sizes, columns.accuracies, is_open)
 
     def history(self) -> History:
@@ -113,11 +157,15 @@ class SearchState:
         measured = ~np.isnan(columns.accuracies) & ~columns.is_failed[:, None]
         rungs = np.where(measured, np.arange(measured.shape[1]), -1).max(axis=1)
         accuracies = np.where(rungs >= 0, columns.accuracies[np.arange(len(trials)), rungs], np.nan)
-        self._places += [self.index(trial) for trial in trials[len(self._places) :]]
-        return History(np.array(self._places, dtype=np.intp), accuracies, rungs)
+        self._sampled += [self.index(trial) for trial in trials[len(self._sampled) :]]
+        return History(np.array(self._sampled, dtype=np.intp), accuracies, rungs)
 
-    def index(self, trial: SearchTrial) -> int:
-        """Of its candidate in the pool."""
+    def index(self, trial: Trial) -> int:
+        """Of its candidate in the pool.
+
+        Raises:
+            StudyError: it is not there.
+        """
         key = trial.candidate.key
         if key not in self._indices:
             found = self.pool.find(trial.candidate)
@@ -125,21 +173,90 @@ class SearchState:
                 raise StudyError(
                     f"{self.record.directory} holds candidate {key}, which is not among the "
                     "feasible candidates of its space any more: another version of dse made "
-                    "this study; go on with that one, or choose another --study name"
+                    "this study; resume it with that one, or choose another --study name"
                 )
             self._indices[key] = found
         return self._indices[key]
 
-    def best(self, margin: float) -> SearchTrial | None:
-        """The smallest trial at full fidelity that is not below the reference, unconfirmed.
+    def best(self) -> Trial | None:
+        """The smallest trial at full fidelity that is level with the reference, unconfirmed."""
+        reached = self.reference_selection_accuracy() - self.search.margin
+        return self.smallest(t for t in self.full() if self.full_accuracy(t) >= reached)
 
-        Args:
-            margin: how much worse (a fraction) still counts as not below.
-        """
-        full, reached = self.ladder.epochs[-1], self.reference_selection_accuracy() - margin
-        able = [t for t in self.full() if self.selection_accuracy(t, full) >= reached]
-        return self.smallest(able)
-
-    def smallest(self, trials: Iterable[SearchTrial]) -> SearchTrial | None:
+    def smallest(self, trials: Iterable[Trial]) -> Trial | None:
         """The smallest of these trials, by the most important objective first; None of none."""
         return min(trials, key=lambda t: [t.costs[n] for n in self.objectives], default=None)
+
+    @property
+    def terms(self) -> Terms:
+        """The terms on which this search claims."""
+        reference = self.reference
+        return Terms(
+            reference=reference.name if reference.replicates else "",
+            reference_accuracy=float(np.mean(reference.on(self.confirmation))),
+            reference_seeds=len(reference.replicates),
+            margin=self.search.margin,
+            confidence=self.search.confidence,
+            seeds=self.search.seeds,
+        )
+
+    @property
+    def analyses(self) -> list[Analysis]:
+        """Of the confirmation split, by all runs of this study."""
+        return [analysis_from_dict(plain) for plain in self.record.note("analyses") or []]
+
+    def note_analyses(self, analyses: Sequence[Analysis]) -> None:
+        """Keep these in place of those that are kept.
+
+        Raises:
+            StudyError: the record cannot be written.
+        """
+        self.record.set_note("analyses", [analysis.to_dict() for analysis in analyses])
+
+    def smallest_claim(self, terms: Terms | None = None) -> Trial | None:
+        """The smallest candidate that was claimed on these terms (this search's), or None."""
+        claimed = claimed_keys(self.analyses, terms or self.terms)
+        return self.smallest(trial for trial in self.full() if trial.candidate.key in claimed)
+
+    def tested(self, key: str) -> dict[str, str]:
+        """Which test images a candidate has correct, by replicate, as `pack_bits` writes it."""
+        held: dict[str, dict[str, str]] = self.record.note("tested") or {}
+        return held.get(key, {})
+
+    @property
+    def tested_count(self) -> int:
+        """Candidates that were ever scored on the test images."""
+        return len(self.record.note("tested") or {})
+
+    def note_tested(self, key: str, replicate: int, correct: str) -> None:
+        """Note which test images one replicate of a candidate has correct.
+
+        Raises:
+            StudyError: the record cannot be written.
+        """
+        held = dict(self.record.note("tested") or {})
+        self.record.set_note("tested", held | {key: {**self.tested(key), str(replicate): correct}})
+
+    def spent_before(self) -> float:
+        """Seconds or epochs that ended runs with a smaller budget of this kind had spent."""
+        budget = self.search.budget
+        runs = self.record.note("runs") or []
+        spent = (
+            run["spent"]
+            for run in runs
+            if run["kind"] == budget.kind and run["amount"] < budget.amount
+        )
+        return max(spent, default=0.0)
+
+    def note_run(self, budget: Budget) -> None:
+        """Note that search and finals have ended with this budget; once for each.
+
+        Raises:
+            StudyError: the record cannot be written.
+        """
+        runs = list(self.record.note("runs") or [])
+        if all((run["kind"], run["amount"]) != (budget.kind, budget.amount) for run in runs):
+            record = self.record
+            spent = record.spent_s if budget.kind == "time" else float(record.spent_epochs)
+            run = {"kind": budget.kind, "amount": budget.amount, "spent": spent}
+            self.record.set_note("runs", [*runs, run])

@@ -50,7 +50,7 @@ class Comparison:
         upper: one-sided upper bound of the true difference at `confidence`.
         p_value: chance of such a difference or a higher one if the candidate were truly worse
             by just `margin`; 1.0 where nothing is known.
-        margin: how much worse (a fraction) still counts as not below.
+        margin: how much worse (a fraction) is still non-inferior.
         confidence: one minus the accepted chance of a false claim.
     """
 
@@ -64,7 +64,7 @@ class Comparison:
     confidence: float
 
     @property
-    def is_not_below(self) -> bool:
+    def is_non_inferior(self) -> bool:
         """Whether `lower` is above minus the margin: the claim holds at this confidence."""
         return self.lower > -self.margin
 
@@ -75,7 +75,7 @@ class Comparison:
             return f"{points(self.difference)} points, with no second seed of any network"
         return (
             f"{points(self.difference)} points, at {self.confidence:.0%} confidence "
-            f"not under {points(self.lower)} (p = {self.p_value:.3f})"
+            f"a lower bound of {points(self.lower)} (p = {self.p_value:.3f})"
         )
 
 
@@ -108,7 +108,7 @@ def compare(
         candidate: bool array (seed, image).
         reference: bool array (seed, image) on the same images, of any number of seeds, or
             an accuracy (a fraction) that is known without error.
-        margin: how much worse (a fraction) still counts as not below.
+        margin: how much worse (a fraction) is still non-inferior.
         confidence: of the one-sided bounds.
         seed_variance: from `pool_seed_variance` of more networks, which makes few seeds go
             much further; by default that of these two. It must not be chosen by looking at these.

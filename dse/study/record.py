@@ -1,163 +1,122 @@
-"""The record of a search: one Optuna trial for each candidate and seed, with every rung.
+"""The record of a study: its trials, in an Optuna study, and what is written from them.
 
-A trial of the search is there, running, from the moment it is asked for; each rung is added
-to it in one transaction, and it ends complete, failed or (stopped at a lower rung) pruned.
-Whatever is killed, what is decided next follows from the record alone. Trials of the finals
-are added whole, as those of a sweep are.
+    results/<study>/study.db      the record (SQLite in WAL mode)
+                    study.yaml    what was studied: space, recipe, data, versions
+                    trials.csv    one row per candidate and seed
+                    weights/      a safetensors file for each finished trial
+                    logs/         what the workers wrote
+
+A sampled trial is there, running, from the moment it is sampled; each rung is added to it in one
+transaction, and it ends complete, failed or (paused at a lower rung) pruned. Trials that are
+trained at once, those of a sweep and of the finals, are added whole. Whatever is killed, the
+record holds each result once or not at all, and what is decided next follows from it alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import contextlib
+import os
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dse.architecture import LATENCY, OBJECTIVES, Candidate, make_candidate
-from dse.execution.job import Job
-from dse.search.analyses import Analysis, analysis_from_dict
-from dse.search.budget import Budget
-from dse.space import SearchSpace, scalar
+from dse.architecture import FAMILIES, OBJECTIVES, Candidate
+from dse.config import yaml_text
+from dse.errors import StudyError
+from dse.files import locked
+from dse.space import Categorical, FloatRange, IntRange, SearchSpace, scalar
+from dse.study.definition import Definition, check_same
+from dse.study.fidelity import Fidelity
 from dse.study.measurement import Measurement
-from dse.study.storage import distributions_of, row_of, storage_errors, write_rows
+from dse.study.paths import DESCRIPTION_NAME, write_file
+from dse.study.storage import (
+    DEFINITION,
+    check_has_record,
+    find_study,
+    open_study,
+    opened_storage,
+    storage_errors,
+)
+from dse.study.table import write_table
+from dse.study.trial import FINALS, SEARCH, STOPPED, Trial, read_trial, rung_attribute
 
-ASKED = "dse:asked"
-RUNG = "dse:rung:"
-STOPPED = "dse:stopped"
-TESTED = "dse:tested"
-ANALYSES = "dse:looks"
-RUNS = "dse:runs"
+Key = tuple[str, int]
+"""(candidate key, replicate)."""
 
-"""The one cost that is measured and not counted."""
-
-SEARCH, FINALS, REUSED = "search", "finals", "reused"
-
-
-@dataclass
-class SearchTrial:
-    """One candidate with one replicate.
-
-    Attributes:
-        candidate, replicate: what is trained.
-        costs: exact ones by name, and measured ones.
-        stage: `search`, `finals` or `reused` (brought in from another study).
-        rungs: measurement by epochs, in the order in which they came.
-        ended_s: seconds of search at which each came, in the same order.
-        stopped: why it goes no further, for now; empty where that is not said.
-        trial_id: Optuna's name of it in the storage.
-    """
-
-    candidate: Candidate
-    replicate: int
-    costs: dict[str, Any]
-    stage: str
-    trial_id: int
-    rungs: dict[int, Measurement] = field(default_factory=dict)
-    ended_s: list[float] = field(default_factory=list)
-    stopped: str = ""
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """(candidate key, replicate)."""
-        return (self.candidate.key, self.replicate)
-
-    @property
-    def epochs(self) -> int:
-        """Of the highest rung that is measured; 0 before the first."""
-        return max(self.rungs, default=0)
-
-    @property
-    def latest(self) -> Measurement | None:
-        """What was measured last."""
-        return next(reversed(self.rungs.values()), None)
-
-    @property
-    def is_failed(self) -> bool:
-        """Whether its training failed."""
-        return self.latest is not None and self.latest.status == "failed"
+NOTES = {"tested": "dse:tested", "analyses": "dse:looks", "runs": "dse:runs"}
+"""What a study notes beside its trials, and under which attribute."""
 
 
-class SearchRecord:
-    """The record of an open search; `open_record` sees that one process holds it.
+class Record:
+    """The record of an open study; `open_record` sees that one process holds it.
 
     Args:
         directory: of the study.
         study: Optuna's study.
         storage: Optuna's storage that holds it.
-        space: what is searched.
-        objectives: costs that are to be small.
-        full_epochs: of the highest rung.
+        space: what is studied.
+        definition: of the study.
 
     Attributes:
         trials: all of them, by (candidate key, replicate).
-        searched: those that belong to the search itself, in the order in which they were asked
-            for.
+        searched: those whose accuracy steers the search (the first replicate of each candidate,
+            finals aside), in the order in which they were sampled.
         changes: rows of `searched`, one for each change of a trial, in their order.
+        full: the highest fidelity.
+        spent_s: seconds of search at the last result.
+        spent_epochs: epochs that this study trained.
     """
 
     def __init__(
-        self,
-        directory: Path,
-        study: Any,
-        storage: Any,
-        *,
-        space: SearchSpace,
-        objectives: Sequence[str],
-        full_epochs: int,
+        self, directory: Path, study: Any, storage: Any, space: SearchSpace, definition: Definition
     ) -> None:
         self.directory, self._study, self._storage = directory, study, storage
-        self._distributions = distributions_of(space)
-        self._objectives, self.full_epochs = tuple(objectives), full_epochs
-        self.trials: dict[tuple[str, int], SearchTrial] = {}
-        self.searched: list[SearchTrial] = []
+        self._distributions = _distributions_of(space)
+        self._objectives, self._is_sweep = definition.objectives, definition.search is None
+        self.full = Fidelity(definition.recipe["epochs"])
+        self.trials: dict[Key, Trial] = {}
+        self.searched: list[Trial] = []
         self.changes: list[int] = []
-        self._rows: dict[tuple[str, int], int] = {}
-        self._spent_s, self._spent_epochs = 0.0, 0
-        self._analyses = [analysis_from_dict(plain) for plain in study.user_attrs.get(ANALYSES, [])]
-        self._runs: list[dict[str, Any]] = list(study.user_attrs.get(RUNS, []))
+        self.spent_s, self.spent_epochs = 0.0, 0
+        self._rows: dict[Key, int] = {}
+        self._notes = {name: study.user_attrs.get(key) for name, key in NOTES.items()}
         running = []
         for trial in study.get_trials(deepcopy=False):
-            if (read := read_trial(trial)) is not None:
+            if (read := read_trial(trial, space.family)) is not None:
                 self._hold(read)
                 running += [] if trial.state.is_finished() else [read]
         for read in running:  # killed between a result and the end that follows from it
             self._end_if_over(read)
 
-    @property
-    def spent_s(self) -> float:
-        """Seconds of search at the last result."""
-        return self._spent_s
-
-    @property
-    def spent_epochs(self) -> int:
-        """Epochs that this study trained."""
-        return self._spent_epochs
-
-    def _hold(self, trial: SearchTrial) -> None:
+    def _hold(self, trial: Trial) -> None:
         """Take in a trial, in the place of the one with the same key if there is one."""
         before = self.trials.get(trial.key)
         self.trials[trial.key] = trial
         if trial.stage != FINALS and trial.replicate == 0:
             row = self._rows.setdefault(trial.key, len(self.searched))
             self.searched[row : row + 1] = [trial]
-        self._count(trial, since=_epochs_trained(before) if before else 0)
+        self._count(trial, since=before.spent_epochs if before else 0)
 
-    def _count(self, trial: SearchTrial, *, since: int) -> None:
+    def _count(self, trial: Trial, *, since: int) -> None:
         """Note that a trial has changed, and what was spent on it after `since` epochs."""
-        self._spent_epochs += _epochs_trained(trial) - since
-        self._spent_s = max([self._spent_s, *trial.ended_s])
+        self.spent_epochs += trial.spent_epochs - since
+        self.spent_s = max([self.spent_s, *trial.ended_s])
         if (row := self._rows.get(trial.key)) is not None:
             self.changes.append(row)
 
-    def ask(self, candidate: Candidate, costs: Mapping[str, Any]) -> SearchTrial:
-        """Note that this candidate is to be trained, in one transaction.
+    def begin(self, candidate: Candidate, costs: Mapping[str, Any]) -> Trial:
+        """Note that a candidate was sampled and is to be trained, in one transaction.
 
         Raises:
             StudyError: the record cannot be written.
         """
-        return self._begin(candidate, 0, costs, SEARCH)
+        trial = Trial(candidate, 0, dict(costs), SEARCH)
+        self._create(trial)
+        return trial
 
-    def add(self, trial: SearchTrial, measurement: Measurement, ended_s: float) -> None:
+    def add(self, trial: Trial, measurement: Measurement, ended_s: float) -> None:
         """Add a rung; at full fidelity, or where it failed, the trial ends with it.
 
         Raises:
@@ -166,50 +125,35 @@ class SearchRecord:
         epochs = measurement.epochs
         if measurement.status == "failed":
             epochs = max(epochs, trial.epochs + 1)  # a failure is the last word on a candidate
+        fidelity, since = Fidelity(epochs), trial.spent_epochs
         with storage_errors(self.directory):
             if measurement.validation_accuracy is not None:
                 self._storage.set_trial_intermediate_value(
                     trial.trial_id, epochs, measurement.validation_accuracy
                 )
-            plain = {"measurement": measurement.to_dict(), "ended_s": round(ended_s, 3)}
-            self._storage.set_trial_user_attr(trial.trial_id, f"{RUNG}{epochs}", plain)
-        since = _epochs_trained(trial)
-        trial.rungs[epochs] = measurement
-        trial.costs |= _measured_costs(measurement)
-        trial.ended_s.append(round(ended_s, 3))
+            self._storage.set_trial_user_attr(
+                trial.trial_id, *rung_attribute(fidelity, measurement, ended_s)
+            )
+        trial.add(fidelity, measurement, ended_s)
         self._count(trial, since=since)
         self._end_if_over(trial)
 
-    def is_over(self, key: tuple[str, int]) -> bool:
-        """Whether a trial was trained in full or failed."""
+    def is_over(self, key: Key) -> bool:
+        """Whether a trial was trained to full fidelity or failed."""
         trial = self.trials[key]
-        return trial.is_failed or trial.epochs >= self.full_epochs
+        return trial.is_failed or trial.epochs >= self.full.epochs
 
-    def add_whole(
-        self,
-        job: Job,
-        costs: Mapping[str, Any],
-        rungs: Sequence[Measurement],
-        stage: str,
-        ended_s: float,
-    ) -> None:
-        """Add a trial that is over, of the finals or of another study, in one transaction.
+    def add_whole(self, trial: Trial) -> None:
+        """Add a trial that is over, with all its rungs, in one transaction.
 
         Raises:
             StudyError: the record cannot be written.
         """
-        attributes = {
-            f"{RUNG}{measured.epochs}": {
-                "measurement": measured.to_dict(),
-                "ended_s": round(ended_s, 3),
-            }
-            for measured in rungs
-        }
-        trial = self._begin(job.candidate, job.replicate, costs, stage, attributes)
+        self._create(trial)
         self._end_if_over(trial)
 
-    def stop(self, trial: SearchTrial, reason: str) -> None:
-        """End a trial below full fidelity; a later `go_on` takes it up again.
+    def stop(self, trial: Trial, reason: str) -> None:
+        """Pause a trial below full fidelity; a later `resume` continues it.
 
         Raises:
             StudyError: the record cannot be written.
@@ -219,52 +163,40 @@ class SearchRecord:
         trial.stopped = reason
         self._end_if_over(trial)
 
-    def go_on(self, trial: SearchTrial) -> SearchTrial:
-        """Take up a stopped trial, as a new one of Optuna's that holds its rungs.
+    def resume(self, trial: Trial) -> Trial:
+        """Continue a paused trial, as a new one of Optuna's that holds its rungs.
 
         Raises:
             StudyError: the record cannot be written.
         """
-        attributes = {
-            f"{RUNG}{epochs}": {"measurement": measured.to_dict(), "ended_s": ended_s}
-            for (epochs, measured), ended_s in zip(trial.rungs.items(), trial.ended_s, strict=True)
-        }
-        return self._begin(trial.candidate, trial.replicate, trial.costs, trial.stage, attributes)
+        resumed = Trial(
+            trial.candidate,
+            trial.replicate,
+            trial.costs,
+            trial.stage,
+            rungs=trial.rungs,
+            ended_s=trial.ended_s,
+        )
+        self._create(resumed)
+        return resumed
 
-    def _begin(
-        self,
-        candidate: Candidate,
-        replicate: int,
-        costs: Mapping[str, Any],
-        stage: str,
-        attributes: Mapping[str, Any] | None = None,
-    ) -> SearchTrial:
+    def _create(self, trial: Trial) -> None:
         from optuna.trial import TrialState, create_trial
 
-        asked = {
-            "family": candidate.family,
-            "metaparameters": candidate.metaparameters,
-            "replicate": replicate,
-            "costs": dict(costs),
-            "stage": stage,
-        }
-        values = candidate.metaparameters
+        values = trial.candidate.metaparameters
         template = create_trial(
             state=TrialState.RUNNING,
             params={name: scalar(values[name]) for name in self._distributions},
             distributions=self._distributions,
-            user_attrs={ASKED: asked, **(attributes or {})},
+            user_attrs=trial.attributes(),
         )
         with storage_errors(self.directory):
-            trial_id = self._storage.create_new_trial(
+            trial.trial_id = self._storage.create_new_trial(
                 self._study._study_id, template_trial=template
             )
-            trial = read_trial(self._storage.get_trial(trial_id))
-        assert trial is not None
         self._hold(trial)
-        return trial
 
-    def _end_if_over(self, trial: SearchTrial) -> None:
+    def _end_if_over(self, trial: Trial) -> None:
         from optuna.trial import TrialState
 
         latest = trial.latest
@@ -282,126 +214,166 @@ class SearchRecord:
         with storage_errors(self.directory):
             self._storage.set_trial_state_values(trial.trial_id, state, values)
 
-    def tested(self, key: str) -> Mapping[str, Any]:
-        """What is noted of the test of a candidate: right images by replicate."""
-        held: dict[str, Any] = self._study.user_attrs.get(TESTED, {})
-        found: Mapping[str, Any] = held.get(key, {})
-        return found
+    def note(self, name: str) -> Any:
+        """What is noted under a name of `NOTES`; None where nothing is."""
+        return self._notes[name]
 
-    @property
-    def tested_count(self) -> int:
-        """Candidates that were ever scored on the test images."""
-        return len(self._study.user_attrs.get(TESTED, {}))
-
-    def add_tested(self, key: str, replicate: int, correct: str) -> None:
-        """Note which test images one replicate of a candidate has right.
+    def set_note(self, name: str, value: Any) -> None:
+        """Note plain data under a name of `NOTES`.
 
         Raises:
             StudyError: the record cannot be written.
         """
-        held = dict(self._study.user_attrs.get(TESTED, {}))
-        held[key] = {**held.get(key, {}), str(replicate): correct}
-        with storage_errors(self.directory):
-            self._study.set_user_attr(TESTED, held)
-
-    @property
-    def analyses(self) -> Sequence[Analysis]:
-        """At the confirmation images; those on one set of terms in their order."""
-        return self._analyses
-
-    def note_analyses(self, looks: Sequence[Analysis]) -> None:
-        """Keep these in place of those that are kept.
-
-        Raises:
-            StudyError: the record cannot be written.
-        """
-        if list(looks) != self._analyses:
+        if value != self._notes[name]:
             with storage_errors(self.directory):
-                self._study.set_user_attr(ANALYSES, [look.to_dict() for look in looks])
-            self._analyses = list(looks)
+                self._study.set_user_attr(NOTES[name], value)
+            self._notes[name] = value
 
-    def spent_before(self, budget: Budget) -> float:
-        """Seconds or epochs that ended runs with a smaller budget of that kind had spent."""
-        spent = (
-            run["spent"]
-            for run in self._runs
-            if run["kind"] == budget.kind and run["amount"] < budget.amount
-        )
-        return max(spent, default=0.0)
+    def write_table(self, keys: Iterable[Key] | None = None) -> Path:
+        """Write `trials.csv`: one row per trial that has a result.
 
-    def note_run(self, budget: Budget) -> None:
-        """Note that search and finals have ended with this budget; once for each.
-
-        Raises:
-            StudyError: the record cannot be written.
-        """
-        if any((run["kind"], run["amount"]) == (budget.kind, budget.amount) for run in self._runs):
-            return
-        spent = self.spent_s if budget.kind == "time" else float(self.spent_epochs)
-        self._runs.append({"kind": budget.kind, "amount": budget.amount, "spent": spent})
-        with storage_errors(self.directory):
-            self._study.set_user_attr(RUNS, self._runs)
-
-    def write_table(self) -> Path:
-        """Write `trials.csv`: a row for each trial that has a result.
+        Args:
+            keys: which trials, in their order; all of them unless given.
 
         Raises:
             StudyError: the folder cannot be written.
         """
-        rows = [self._row(trial) for trial in self.trials.values() if trial.rungs]
-        return write_rows(self.directory, rows)
+        chosen = self.trials if keys is None else keys
+        trials = (self.trials[key] for key in chosen if key in self.trials)
+        rows = [self._row(trial) for trial in trials if trial.rungs]
+        return write_table(self.directory, rows)
 
-    def _row(self, trial: SearchTrial) -> dict[str, Any]:
+    def _row(self, trial: Trial) -> dict[str, Any]:
         latest = trial.latest
         assert latest is not None
-        costs = {name: trial.costs.get(name, "") for name in (*OBJECTIVES, *self._objectives)}
-        row = row_of(Job(trial.candidate, trial.replicate), costs, latest)
-        if latest.status == "finished" and trial.epochs < self.full_epochs:
+        measured = latest.to_dict()
+        for name in ("latency_s", "validation_correct", "test_correct"):
+            del measured[name]
+        row = {
+            "candidate": trial.candidate.key,
+            **{name: scalar(value) for name, value in trial.candidate.values},
+            "seed": trial.replicate,
+            "status": measured.pop("status"),
+            "reason": measured.pop("reason"),
+            **{name: trial.costs.get(name, "") for name in (*OBJECTIVES, *self._objectives)},
+            **measured,
+        }
+        if self._is_sweep:
+            return row
+        if latest.status == "finished" and trial.epochs < self.full.epochs:
             row["status"] = "stopped"
             row["reason"] = trial.stopped or "the search had not come to an end"
+        curve = (
+            f"{fidelity}:{measured.validation_accuracy:.4f}"
+            for fidelity, measured in trial.rungs.items()
+            if measured.validation_accuracy is not None
+        )
         return row | {
             "stage": trial.stage,
-            "curve": " ".join(_curve(trial)),
+            "curve": " ".join(curve),
             "ended_s": trial.ended_s[-1],
         }
 
 
-def _curve(trial: SearchTrial) -> Iterator[str]:
-    for epochs, measured in trial.rungs.items():
-        if measured.validation_accuracy is not None:
-            yield f"{epochs}:{measured.validation_accuracy:.4f}"
+@contextlib.contextmanager
+def open_record(results: Path, definition: Definition, space: SearchSpace) -> Iterator[Record]:
+    """Open the study of this name under `results`, or make it; hold it until the end.
+
+    Args:
+        results: folder of all studies.
+        definition: what the study is to hold.
+        space: the same space, resolved.
+
+    Raises:
+        StudyMismatchError: a study of that name holds something else; nothing is changed.
+        StudyError: another process holds it, or it cannot be read or written.
+    """
+    directory = results / definition.name
+    with contextlib.ExitStack() as held:
+        with storage_errors(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            check_has_record(directory)
+            busy = StudyError(
+                f"{directory} is in use by another dse process; wait for it, or choose another "
+                "--study name"
+            )
+            held.enter_context(locked(directory / ".lock", busy))
+            storage = held.enter_context(opened_storage(directory / "study.db"))
+            study = open_study(directory, storage, definition)
+            record = Record(directory, study, storage, space, definition)
+        yield record
 
 
-def _epochs_trained(trial: SearchTrial) -> int:
-    """Epochs of it that its own study spent."""
-    return 0 if trial.stage == REUSED else trial.epochs
+def peek_trials(results: Path, definition: Definition) -> dict[Key, Trial]:
+    """The trials that a study of this name holds, read before anything is begun.
+
+    The definition may come from a description of images that are not decoded yet.
+
+    Raises:
+        StudyMismatchError: a study of that name holds something else.
+        StudyError: it cannot be read, or there are results without their record.
+    """
+    directory = results / definition.name
+    check_has_record(directory)
+    if not (directory / "study.db").exists():
+        return {}
+    held, trials = read_study(directory)
+    if held is not None:
+        check_same(directory, definition.to_dict(), held)
+    return {trial.key: trial for trial in trials}
 
 
-def read_trial(trial: Any) -> SearchTrial | None:
-    """A trial of Optuna's, or None where it is none of a search."""
-    attributes = trial.user_attrs
-    if (asked := attributes.get(ASKED)) is None:
-        return None
-    names = sorted((n for n in attributes if n.startswith(RUNG)), key=_epochs)
-    rungs = {_epochs(name): Measurement(**attributes[name]["measurement"]) for name in names}
-    costs = dict(asked["costs"])
-    for measurement in rungs.values():
-        costs |= _measured_costs(measurement)
-    return SearchTrial(
-        make_candidate(asked["family"], asked["metaparameters"]),
-        asked["replicate"],
-        costs,
-        asked["stage"],
-        trial._trial_id,
-        rungs,
-        [attributes[name]["ended_s"] for name in names],
-        attributes.get(STOPPED, ""),
+def read_study(directory: Path) -> tuple[dict[str, Any] | None, list[Trial]]:
+    """Definition (None where it was never begun) and trials of a study, read only.
+
+    Raises:
+        StudyError: it cannot be read.
+    """
+    with storage_errors(directory), opened_storage(directory / "study.db") as storage:
+        study = find_study(directory, storage)
+        held = study.user_attrs.get(DEFINITION) if study else None
+        if held is None:
+            return None, []
+        found = (read_trial(t, held["space"]["family"]) for t in study.get_trials(deepcopy=False))
+        return held, [trial for trial in found if trial is not None]
+
+
+def write_description(directory: Path, plain: Mapping[str, Any], *, command: str) -> None:
+    """Write `study.yaml`: what was studied, by which command, with which versions.
+
+    Raises:
+        StudyError: the folder cannot be written.
+    """
+    names = ("dse", "jax", "flax", "optax", "optuna", "numpy")
+    versions = {"python": platform.python_version(), **{name: version(name) for name in names}}
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    whole = dict(plain) | {"command": command, "versions": versions, "machine": machine}
+    write_file(directory / DESCRIPTION_NAME, yaml_text(whole).encode())
+
+
+def _distributions_of(space: SearchSpace) -> dict[str, Any]:
+    """Optuna's distributions of what varies; a list of layers is written as one word."""
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
     )
 
-
-def _measured_costs(measurement: Measurement) -> dict[str, float]:
-    return {} if measurement.latency_s is None else {LATENCY: measurement.latency_s}
-
-
-def _epochs(name: str) -> int:
-    return int(name.removeprefix(RUNG))
+    distributions: dict[str, Any] = {}
+    for name in space.varying:
+        domain = space.domains[name]
+        if isinstance(domain, Categorical):
+            canonical = FAMILIES[space.family].metaparameters[name].canonical
+            words = dict.fromkeys(scalar(canonical(value)) for value in domain.values())
+            distributions[name] = CategoricalDistribution(list(words))
+        elif isinstance(domain, IntRange):
+            last: Any = domain.values()[-1]  # Optuna wants the range to end on a step
+            distributions[name] = IntDistribution(
+                domain.low, last, step=domain.step, log=domain.log
+            )
+        elif isinstance(domain, FloatRange):
+            last = domain.high if domain.step is None else domain.values()[-1]
+            distributions[name] = FloatDistribution(
+                domain.low, last, step=domain.step, log=domain.log
+            )
+    return distributions

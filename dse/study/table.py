@@ -8,6 +8,7 @@ accuracy is one after fewer epochs, so it says nothing beside that of a finished
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from dse.architecture import LATENCY, OBJECTIVES
 from dse.errors import StudyError
+from dse.study.paths import TRIALS_NAME, write_file
 
 if TYPE_CHECKING:  # pandas takes a second and more to import: only who reads a table pays
     import pandas as pd
@@ -27,6 +29,22 @@ SEARCH_COLUMNS = ("stage", "curve", "ended_s")
 _PROBLEMS_SHOWN_COUNT = 10
 
 Cell = int | float | str | bool
+
+
+def write_table(directory: Path, rows: Sequence[Mapping[str, object]]) -> Path:
+    """Write `trials.csv` in a study's folder, where there is a row.
+
+    Raises:
+        StudyError: the folder cannot be written.
+    """
+    path = directory / TRIALS_NAME
+    if not rows:
+        return path
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return write_file(path, text.getvalue().encode())
 
 
 def read_trials(path: Path) -> pd.DataFrame:

@@ -32,14 +32,14 @@ def test_all_candidates_with_true_accuracies_are_the_exhaustive_front(surface):
 
 
 def test_without_rungs_every_candidate_costs_its_epochs_in_full_until_asking_ends(surface):
-    trace = run_ours(surface, 0, 540, ladder=Ladder((27,)), sampler=SAMPLERS["tpe"])
+    trace = run_ours(surface, 0, 540, ladder=Ladder.of_epochs(27), sampler=SAMPLERS["tpe"])
     # The last is asked at 405 epochs: with its own it is at 432, four fifths of 540.
     assert trace.epochs.tolist() == list(range(27, 433, 27))
     assert trace.counts == (16,)
 
 
 def test_with_rungs_no_more_than_the_budget_is_spent_and_all_of_it_is_counted(surface):
-    trace = run_ours(surface, 0, 300, ladder=Ladder((1, 3, 9, 27)), sampler=SAMPLERS["tpe"])
+    trace = run_ours(surface, 0, 300, ladder=Ladder.of_epochs(1, 3, 9, 27), sampler=SAMPLERS["tpe"])
     one, three, nine, full = trace.counts
     assert trace.spent == one + 2 * three + 6 * nine + 18 * full <= 300
     assert one > three > nine > full > 0

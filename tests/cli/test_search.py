@@ -153,7 +153,7 @@ def test_a_reference_network_is_trained_once(search, monkeypatch):
     other = search("--study", "other", reference="alexnet")
     assert other.exit_code == 0, other.output
     assert "measured once" not in other.stderr
-    assert "right in validation, mean of 3 seeds (results/references/alexnet-digits-" in (
+    assert "validation accuracy 80.00%, mean of 3 seeds (results/references/alexnet-digits-" in (
         other.stderr
     )
     assert len([x for x in log.read_text().splitlines() if '"alexnet"' in x]) == 3
@@ -166,9 +166,9 @@ RUNGS = ("--first-rung", "5")
 
 
 def test_ctrl_c_says_the_best_so_far_and_how_to_go_on(search, monkeypatch):
-    from dse.search import search as module
+    from dse.execution import local as module
 
-    class Interrupted(module.Executor):
+    class Interrupted(module.LocalSession):
         after = 1
 
         def serve(self, source, **options):
@@ -178,13 +178,16 @@ def test_ctrl_c_says_the_best_so_far_and_how_to_go_on(search, monkeypatch):
                 yield event
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "Executor", Interrupted)
+        patch.setattr(module, "LocalSession", Interrupted)
         result = search(*RUNGS)
         assert result.exit_code == 130
-        assert "nothing trained in full is level yet with the reference, 70.00%" in result.stderr
-        assert "0 done, 1 running, 0 stopped so far" in result.stderr
+        assert (
+            "no candidate that was trained to full fidelity reaches the reference, 70.00% yet"
+            in (result.stderr)
+        )
+        assert "0 done, 1 running, 0 paused" in result.stderr
         assert result.stderr.splitlines()[-2:] == [
-            "the same command goes on from here",
+            "the same command resumes",
             "interrupted",
         ]
         Interrupted.after = 40
@@ -201,25 +204,25 @@ def test_ctrl_c_says_the_best_so_far_and_how_to_go_on(search, monkeypatch):
 
 
 def test_ctrl_c_says_the_answer_that_stands(search, monkeypatch):
-    from dse.search import search as module
+    from dse.execution import local as module
 
     assert search(budget="4trials", reference="0.4").exit_code == 0
     answer = json.loads((FOLDER / "answer.json").read_text())["answer"]
 
-    class Interrupted(module.Executor):
+    class Interrupted(module.LocalSession):
         def serve(self, source, **options):
             for event in super().serve(source, **options):
                 yield event
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "Executor", Interrupted)
+    monkeypatch.setattr(module, "LocalSession", Interrupted)
     result = search(reference="0.4")
     assert result.exit_code == 130
     assert (
         f"the answer so far: {answer['params_count']:,} parameters ({answer['candidate']}, claimed "
         "before)"
     ) in result.stderr
-    assert "nothing trained in full" not in result.stderr
+    assert "no candidate that was trained" not in result.stderr
 
 
 def test_a_study_that_holds_something_else_is_refused_before_the_reference(
@@ -233,10 +236,10 @@ def test_a_study_that_holds_something_else_is_refused_before_the_reference(
     assert "results/toy-digits holds another study; nothing was changed" in mistaken.stderr
     reused = search("--reuse", "toy-digits", "--epochs", "3", reference="alexnet")
     assert reused.exit_code == 1
-    assert "recipe.epochs: 3 asked for, 15 in the study" in reused.stderr
+    assert "recipe.epochs: 3 wanted, 15 in the study" in reused.stderr
     dry = run("search", "toy.yaml", "--dry-run", "--study", "toy-digits")
     assert dry.exit_code == 1
-    assert "kind: search asked for, sweep in the study" in dry.stderr
+    assert "kind: search wanted, sweep in the study" in dry.stderr
     assert log.read_text() == ""
     assert os.listdir("results") == ["toy-digits"]
 
@@ -283,7 +286,7 @@ def test_more_budget_goes_on(search):
     assert len(read_trials(FOLDER / "trials.csv")) > before
     refused = search("--sampler", "random")
     assert refused.exit_code == 1
-    assert "search.sampler: random asked for, gp in the study" in refused.stderr
+    assert "search.sampler: random wanted, gp in the study" in refused.stderr
 
 
 def test_lists_of_layers_are_words_in_the_answer(search):

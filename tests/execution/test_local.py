@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -9,6 +11,8 @@ import pytest
 
 from dse.errors import StudyError
 from dse.execution import local as executor_module
+from dse.execution.artifacts import FolderStore
+from dse.execution.executor import JobList
 from dse.execution.job import (
     Ended,
     EpochDone,
@@ -19,14 +23,15 @@ from dse.execution.job import (
     job_from_dict,
     setup_from_dict,
 )
-from dse.execution.local import Executor, default_workers, gpu_count, worker_environment
+from dse.execution.local import LocalExecutor, default_workers, gpu_count, worker_environment
+from dse.study.fidelity import Fidelity
 from dse.training import Recipe
 
 
 def run(sweep, tmp_path: Path, *, workers: int = 2):
-    setup = Setup(tmp_path, sweep.recipe)
-    with Executor(setup, workers, tmp_path / "logs") as executor:
-        return list(executor.run(sweep.jobs))
+    executor = LocalExecutor(workers)
+    with executor.session(Setup("f" * 32, sweep.recipe), {}, tmp_path / "logs") as session:
+        return list(session.serve(JobList(sweep.jobs), most_workers=len(sweep.jobs)))
 
 
 def ended(events) -> dict[tuple[str, int], Ended]:
@@ -185,6 +190,47 @@ def test_devices_that_jax_cannot_use_do_not_count(monkeypatch):
 def test_jobs_and_setup_survive_the_pipe(sweep, tmp_path):
     for job in sweep.jobs:
         assert job_from_dict(job.to_dict()) == job
-    setup = Setup(tmp_path, Recipe(epochs=3), 7, tmp_path / "weights", None)
-    assert setup_from_dict(setup.to_dict()) == setup
+    rung = dataclasses.replace(sweep.jobs[0], fidelity=Fidelity(3, 24, 0.5), measure_latency=True)
+    assert job_from_dict(json.loads(json.dumps(rung.to_dict()))) == rung
+    setup = Setup("f" * 32, Recipe(epochs=3), 7, keep_checkpoints=False, scores_test=False)
+    assert setup_from_dict(json.loads(json.dumps(setup.to_dict()))) == setup
     assert Job(sweep.jobs[0].candidate, 1).weights_name.endswith("-seed1.safetensors")
+
+
+def test_what_a_worker_is_given_names_no_path_of_this_machine(sweep, tmp_path):
+    setup = Setup("f" * 32, sweep.recipe)
+    for plain in (setup.to_dict(), sweep.jobs[0].to_dict()):
+        assert str(tmp_path) not in json.dumps(plain)
+        assert "/" not in json.dumps(plain)
+
+
+def test_an_artifacts_key_says_what_it_follows_from(sweep):
+    job, other = sweep.jobs[0], sweep.jobs[1]
+    setup = Setup("f" * 32, sweep.recipe)
+    key = job.artifact("weights", setup)
+    assert key == f"weights/{setup.key}/{job.weights_name}"
+    assert job.artifact("weights", dataclasses.replace(setup, scores_test=False)) == key
+    changed = (
+        job.artifact("checkpoints", setup),
+        other.artifact("weights", setup),
+        job.artifact("weights", Setup("e" * 32, sweep.recipe)),
+        job.artifact("weights", Setup("f" * 32, sweep.recipe, study_seed=1)),
+        job.artifact("weights", Setup("f" * 32, dataclasses.replace(sweep.recipe, epochs=7))),
+    )
+    assert len({key, *changed}) == 6
+
+
+def test_a_folder_store_reads_and_writes_where_it_is_told(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "weights").mkdir()
+    store = FolderStore({"data/abc": tmp_path / "images", "weights/t": tmp_path / "weights"})
+    assert store.fetch("data/abc") == tmp_path / "images"
+    assert store.fetch("weights/t/a.safetensors") is None
+    with store.writing("weights/t/a.safetensors") as path:
+        path.write_bytes(b"weights")
+    assert store.fetch("weights/t/a.safetensors").read_bytes() == b"weights"
+    store.drop("weights/t/a.safetensors")
+    store.drop("weights/t/a.safetensors")
+    assert list((tmp_path / "weights").iterdir()) == []
+    with pytest.raises(KeyError):
+        store.fetch("weights/other/a.safetensors")

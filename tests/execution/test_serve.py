@@ -1,4 +1,4 @@
-"""`Executor.serve`: sources that decide by what came before."""
+"""`Session.serve`: sources that decide by what came before."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from dse.execution.job import Ended, EpochDone, Job, Setup, Started, WorkerLost
-from dse.execution.local import ATTEMPTS, Executor
+from dse.execution.local import ATTEMPTS, LocalExecutor, LocalSession
+from dse.study.fidelity import Fidelity
 from tests.search.searching import RECIPE, pool
 
 CHILDREN = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
 
 
 def job(number: int, replicate: int = 0, epochs: int | None = 1) -> Job:
-    return Job(pool().candidate(number), replicate, epochs)
+    return Job(pool().candidate(number), replicate, Fidelity(epochs) if epochs else None)
 
 
 class Source:
@@ -34,7 +35,7 @@ class Source:
         return self.over()
 
 
-def serve(executor: Executor, source: Source) -> list:
+def serve(executor: LocalSession, source: Source) -> list:
     events = []
     for event in executor.serve(source):
         events.append(event)
@@ -47,9 +48,9 @@ def serve(executor: Executor, source: Source) -> list:
 
 @pytest.fixture
 def executor(tmp_path, fake_worker):
-    setup = Setup(tmp_path, RECIPE, scores_test=False)
-    with Executor(setup, 2, tmp_path / "logs") as executor:
-        yield executor
+    setup = Setup("f" * 32, RECIPE, scores_test=False)
+    with LocalExecutor(2).session(setup, {}, tmp_path / "logs") as session:
+        yield session
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def answer(setup: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
             file.write(json.dumps(job) + "\n")
     validation_count, test_count = images()
     full, name, replicate = setup["recipe"]["epochs"], name_of(job), job["replicate"]
-    epochs = job["epochs"] or full
+    epochs = job["fidelity"]["epochs"] if job["fidelity"] else full
     fails = json.loads(os.environ.get("DSE_FAKE_FAILS", "{}")).get(name)
     if fails is not None and epochs >= fails and job["task"] == "train":
         return {"status": "failed", "reason": "the loss became nan at step 7", "epochs": fails - 1}

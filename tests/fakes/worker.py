@@ -26,7 +26,7 @@ def main() -> None:
     if os.environ.get("DSE_FAKE_SILENT"):
         sys.stderr.write("no such device\n")
         sys.exit(3)
-    setup = json.loads(sys.stdin.readline())
+    setup = json.loads(sys.stdin.readline())["setup"]
     say({"type": "ready"})
     for line in sys.stdin:
         job = json.loads(line)

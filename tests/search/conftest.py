@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.search.searching import InProcess
+from tests.search import searching
 
 
 @pytest.fixture(autouse=True)
@@ -13,4 +13,4 @@ def _fast(fast_records: None) -> None:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches train by the closed form in this process."""
-    monkeypatch.setattr("dse.search.search.Executor", InProcess)
+    monkeypatch.setattr(searching, "make_executor", searching.InProcess)

@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from dse.data import Dataset, Split
+from dse.execution.artifacts import FolderStore
 from dse.execution.job import Ended, EpochDone, Started
+from dse.execution.local import LocalExecutor
 from dse.search.budget import parse_budget
+from dse.search.plan import Search
 from dse.search.reference import Reference
+from dse.search.run import run as run_study
 from dse.search.rungs import Ladder
-from dse.search.search import Search, run_search
 from dse.space import Categorical, Fixed, SearchSpace
 from dse.space.pool import make_pool
 from dse.study.measurement import Measurement
@@ -39,7 +42,7 @@ def pool(space: SearchSpace = SPACE):
 
 
 def search(budget: str = "8trials", **changes: Any) -> Search:
-    values = {"ladder": Ladder((1, 3, 9)), "sampler": "random", "pool": pool()} | changes
+    values = {"ladder": Ladder.of_epochs(1, 3, 9), "sampler": "random", "pool": pool()} | changes
     return Search("ratios", recipe=RECIPE, budget=parse_budget(budget), **values)
 
 
@@ -68,23 +71,31 @@ def dataset(tmp_path: Path, **changes: Any) -> Dataset:
 def run(wanted: Search, tmp_path: Path, reference: Reference = NUMBER, **options: Any):
     """Search; gives the result and the events."""
     events: list[Any] = []
-    result = run_search(
+    result = run_study(
         wanted,
-        reference,
         options.pop("dataset", dataset(tmp_path)),
+        make_executor(options.pop("workers", 1)),
         results=tmp_path / "results",
-        workers_count=options.pop("workers", 1),
+        reference=reference,
         on_event=options.pop("on_event", events.append),
         **options,
     )
     return result, events
 
 
+make_executor = LocalExecutor
+"""Of so many workers; tests put another one here."""
+
+
 class InProcess:
     """An executor of one worker without a process; what it is given to do ends at once."""
 
-    def __init__(self, setup: Any, workers_count: int, log_directory: Path) -> None:
-        self.setup, self.workers_count = setup, workers_count
+    def __init__(self, workers_count: int) -> None:
+        self.workers_count = workers_count
+
+    def session(self, setup: Any, artifacts: Any, logs: Path) -> InProcess:
+        self.setup, self.store = setup, FolderStore(artifacts)
+        return self
 
     def __enter__(self) -> InProcess:
         return self
@@ -92,7 +103,7 @@ class InProcess:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def serve(self, source: Any) -> Iterator[Any]:
+    def serve(self, source: Any, *, most_workers: int | None = None) -> Iterator[Any]:
         while not source.is_over():
             job = source.next_job("", frozenset())
             if job is None:
@@ -109,7 +120,7 @@ def ended(events: list[Any]) -> list[tuple[float, int, int | None, str]]:
         (
             event.job.candidate.metaparameters["squeeze_ratio"],
             event.job.replicate,
-            event.job.epochs,
+            event.job.fidelity.epochs if event.job.fidelity else None,
             event.job.task,
         )
         for event in events
@@ -129,5 +140,5 @@ def told(record: Any) -> list[dict[str, Any]]:
 
 def document(result: Any) -> dict[str, Any]:
     """`answer.json`."""
-    found: dict[str, Any] = json.loads(result.answer_path.read_text())
+    found: dict[str, Any] = json.loads((result.directory / "answer.json").read_text())
     return found

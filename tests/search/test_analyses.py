@@ -19,8 +19,8 @@ from dse.search.analyses import (
     previous_analyses,
 )
 from dse.search.finals import Verdict, decide, next_seeds
+from dse.search.run import StageStarted
 from dse.search.rungs import Ladder
-from dse.search.search import StageBegun
 from dse.stats.comparison import compare, pool_seed_variance
 from tests.search.searching import document, ended, pool, run, search
 from tests.search.test_finals import finalist, replicates
@@ -182,8 +182,8 @@ def test_without_a_claim_the_nearest_of_all_looks_is_told():
     finalists = [finalist("a", 5.0, 0.8, 0.79, 3), finalist("b", 3.0, 0.9, 0.5, 3)]
     better, worse = (compare(replicates(share, 3), 0.8) for share in (0.79, 0.5))
     tests = {
-        "a": Outcome("a", FAILED, "not shown to be level", better),
-        "b": Outcome("b", FAILED, "not shown to be level", worse),
+        "a": Outcome("a", FAILED, "non-inferiority not shown", better),
+        "b": Outcome("b", FAILED, "non-inferiority not shown", worse),
     }
     held = decision_of(finalists, tests)
     assert (held.answer, held.nearest) == (None, 0)
@@ -215,7 +215,7 @@ def ceilings(monkeypatch):
 
 
 def wanted(budget: str, **changes):
-    return search(budget, ladder=Ladder((9,)), **changes)
+    return search(budget, ladder=Ladder.of_epochs(9), **changes)
 
 
 def ratio_of(found) -> float:
@@ -232,7 +232,7 @@ def flattered(ceilings, events, values: dict[float, float]):
 
     def on_event(event) -> None:
         events.append(event)
-        if isinstance(event, StageBegun) and event.name == "finals":
+        if isinstance(event, StageStarted) and event.name == "finals":
             ceilings(0.3, values)
 
     return on_event
@@ -256,8 +256,8 @@ def test_a_larger_budget_does_not_take_back_what_was_claimed(tmp_path, in_proces
     result, _ = run(wanted("16trials"), tmp_path, on_event=on_event)
     found = document(result)
     assert ratio_of(found["answer"]) == answer
-    assert verdicts(found)[answer] == "not below the reference (an earlier run)"
-    assert verdicts(found)[1 / 16] == "not shown to be level"
+    assert verdicts(found)[answer] == "non-inferior (an earlier run)"
+    assert verdicts(found)[1 / 16] == "non-inferiority not shown"
     assert found["analyses_count"] == 1, "all had passed, so the sequence went on"
     finals = {ratio for ratio, replicate, *_ in ended(events) if replicate}
     assert finals == {1 / 16}, "what was claimed is not trained again"
@@ -272,7 +272,7 @@ def test_a_smaller_one_that_passes_is_the_new_answer(tmp_path, in_process, ceili
     result, _ = run(wanted("16trials"), tmp_path)
     found = document(result)
     assert ratio_of(found["answer"]) == 1 / 16
-    assert verdicts(found)[answer] == "not below the reference (an earlier run)"
+    assert verdicts(found)[answer] == "non-inferior (an earlier run)"
     assert 15 / 16 not in verdicts(found), "larger than what was claimed: of no use"
     assert found["tested_count"] == 2
 
@@ -292,7 +292,7 @@ def test_who_failed_is_not_tested_again_and_the_next_is_a_further_look(
     result, _ = run(wanted("4trials"), tmp_path)
     found = document(result)
     assert (found["found"], found["analyses_count"]) == (False, 1)
-    failed = {r for r, said in verdicts(found).items() if said == "not shown to be level"}
+    failed = {r for r, said in verdicts(found).items() if said == "non-inferiority not shown"}
     assert len(failed) == 1
     ceilings(0.9)
     result, events = run(wanted("16trials"), tmp_path)
@@ -300,7 +300,7 @@ def test_who_failed_is_not_tested_again_and_the_next_is_a_further_look(
     assert found["found"] is True
     assert found["analyses_count"] == 2
     assert failed.isdisjoint({r for r, replicate, *_ in ended(events) if replicate})
-    assert verdicts(found)[failed.pop()] == "not shown to be level (an earlier run)"
+    assert verdicts(found)[failed.pop()] == "non-inferiority not shown (an earlier run)"
 
 
 def test_a_search_that_is_killed_in_the_finals_has_made_no_look(tmp_path, in_process, ceilings):
@@ -356,7 +356,7 @@ def test_a_larger_budget_is_shared_out_anew_behind_what_was_spent(
     tmp_path, in_process, ceilings, rungs
 ):
     ceilings(0.9)
-    ladder = Ladder(rungs)
+    ladder = Ladder.of_epochs(*rungs)
     first = document(run(search("60epochs", ladder=ladder), tmp_path)[0])["cost"]
     # All of the first budget is spent, two fifths of it on finals.
     assert first["finals"] >= 2

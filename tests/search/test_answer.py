@@ -80,13 +80,13 @@ def test_the_smallest_that_is_clearly_level_is_the_answer(tmp_path, in_process, 
     assert found["cost"]["trials"] == len(frame)
 
 
-def test_the_difference_is_that_of_the_confirmation_half(tmp_path, in_process, ceilings):
+def test_the_difference_is_that_of_the_confirmation_split(tmp_path, in_process, ceilings):
     ceilings({0.25: 0.9})
     result, _ = run(search("16trials"), tmp_path, network(0.7))
     found = document(result)
-    from dse.search.halves import confirmation_half
+    from dse.search.confirmation import confirmation_split
 
-    mask = confirmation_half(200)
+    mask = confirmation_split(200)
     share = accuracy("0.25", 9)
     ours = np.mean([np.array(right(200, share, r))[mask].mean() for r in (1, 2, 3)])
     theirs = np.mean([np.array(right(200, 0.7, r))[mask].mean() for r in (0, 1, 2)])
@@ -107,7 +107,7 @@ def test_nothing_qualifies(tmp_path, in_process, ceilings):
     assert found["nearest"]["test_accuracy"] is None
     assert found["nearest"]["difference"] < 0
     assert scored(events) == [], "the test images are looked at for an answer alone"
-    answer = read_answer(result.answer_path)
+    answer = read_answer(result.directory / "answer.json")
     assert (answer.found, answer.answer) == (False, None)
     assert answer.nearest.seeds_count == found["nearest"]["seeds_count"] > 0
 
@@ -158,7 +158,7 @@ def test_finalists_without_a_fresh_seed_have_no_difference(tmp_path, in_process,
     found = document(result)
     known = {f["candidate"]: f["seeds_count"] for f in found["finalists"]}
     assert sorted(known.values()) == [0, 2], "a clear loser after two of three seeds"
-    answer = read_answer(result.answer_path)
+    answer = read_answer(result.directory / "answer.json")
     for finalist in answer.finalists:
         assert (finalist.difference is None) == (known[finalist.candidate] == 0)
         assert finalist.verdict
@@ -173,18 +173,20 @@ def test_no_finals_at_all_still_give_an_answer_that_can_be_read(tmp_path, in_pro
     assert found["found"] is False
     assert found["nearest"]["seeds_count"] == 0
     assert found["nearest"]["difference"] is None
-    answer = read_answer(result.answer_path)
+    answer = read_answer(result.directory / "answer.json")
     assert callout(answer.nearest, answer, "params_count").endswith("no fresh seed was trained")
 
 
 def test_one_fresh_seed_tells_nothing_of_the_seeds(tmp_path, in_process, ceilings):
     ceilings({0.5: 0.9})
     result, _ = run(search("28epochs"), tmp_path)
-    nearest = read_answer(result.answer_path).nearest
+    nearest = read_answer(result.directory / "answer.json").nearest
     assert nearest.seeds_count == 1
     assert nearest.difference is not None
     assert nearest.difference_low is None
-    assert callout(nearest, read_answer(result.answer_path), "params_count").endswith("of one seed")
+    assert callout(nearest, read_answer(result.directory / "answer.json"), "params_count").endswith(
+        "of one seed"
+    )
 
 
 def test_a_finalist_whose_fresh_seed_fails_is_not_the_answer(tmp_path, fake_worker, ceilings):
@@ -218,13 +220,13 @@ def test_every_candidate_fails(tmp_path, in_process, monkeypatch):
 def test_right_images_of_the_test_are_kept(tmp_path, in_process, ceilings):
     import optuna
 
-    from dse.study.record import TESTED
+    from dse.study.record import NOTES
 
     ceilings({0.25: 0.9})
     result, _ = run(search("16trials"), tmp_path)
     storage = optuna.storages.RDBStorage(f"sqlite:///{Path(result.directory) / 'study.db'}")
     study = optuna.load_study(study_name="ratios", storage=storage)
-    ((key, by_replicate),) = study.user_attrs[TESTED].items()
+    ((key, by_replicate),) = study.user_attrs[NOTES["tested"]].items()
     storage.engine.dispose()
     assert key == document(result)["answer"]["candidate"]
     for replicate, text in by_replicate.items():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dse.errors import ConfigError
 from dse.search.budget import Budget, parse_budget
-from dse.search.halves import confirmation_half
+from dse.search.confirmation import confirmation_split
 
 
 @pytest.mark.parametrize(
@@ -54,15 +54,15 @@ def test_a_number_beyond_all_numbers_is_refused():
 
 @given(st.integers(0, 3000))
 def test_half_of_the_images_judge(count):
-    mask = confirmation_half(count)
+    mask = confirmation_split(count)
     assert mask.shape == (count,)
     assert mask.sum() == count - count // 2
-    assert (mask == confirmation_half(count)).all()
+    assert (mask == confirmation_split(count)).all()
 
 
 def test_the_halves_are_fixed_for_all_time():
     # A record made today is judged by the same images in a year.
-    assert np.flatnonzero(confirmation_half(12)).tolist() == [0, 1, 2, 4, 9, 11]
+    assert np.flatnonzero(confirmation_split(12)).tolist() == [0, 1, 2, 4, 9, 11]
     # Balanced over the order of the images: a half is no block of them.
-    first = confirmation_half(10_000)[:5000].sum()
+    first = confirmation_split(10_000)[:5000].sum()
     assert 2400 < first < 2600

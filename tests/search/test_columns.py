@@ -6,11 +6,11 @@ from dse.search.columns import Columns
 from dse.search.rungs import Ladder
 from tests.study.test_record import FAILED, add, ask, fill, opened
 
-LADDER, OBJECTIVES = Ladder((1, 3, 9)), ("params_count", "macs")
+LADDER, OBJECTIVES = Ladder.of_epochs(1, 3, 9), ("params_count", "macs")
 
 
-def accuracy(trial, epochs: int) -> float:
-    measured = trial.rungs[epochs].validation_accuracy
+def accuracy(trial, fidelity) -> float:
+    measured = trial.rungs[fidelity].validation_accuracy
     return float("nan") if measured is None else measured
 
 
@@ -27,9 +27,9 @@ def assert_as_read_anew(columns: Columns, record) -> None:
     )
     np.testing.assert_array_equal(
         columns.accuracies,
-        [[accuracy(t, e) if e in t.rungs else nan for e in LADDER.epochs] for t in trials],
+        [[accuracy(t, f) if f in t.rungs else nan for f in LADDER.fidelities] for t in trials],
     )
-    assert columns.epochs.tolist() == [max(t.rungs, default=0) for t in trials]
+    assert columns.epochs.tolist() == [max((f.epochs for f in t.rungs), default=0) for t in trials]
     assert columns.is_failed.tolist() == [t.is_failed for t in trials]
 
 
@@ -46,7 +46,7 @@ def test_columns_follow_every_change_of_the_record(tmp_path):
         record.add(record.searched[1], FAILED, 2.0)
         assert_as_read_anew(columns, record)
         record.stop(record.searched[2], "others were better")
-        add(record, record.go_on(record.searched[2]), 3, 3.0)
+        add(record, record.resume(record.searched[2]), 3, 3.0)
         assert_as_read_anew(columns, record)
         assert columns.epochs.tolist() == [9, 2, 3, 0]  # a failure is the last word
         assert columns.is_failed.tolist() == [False, True, False, False]

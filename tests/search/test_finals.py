@@ -118,7 +118,7 @@ def test_a_loser_after_a_winner_leaves_the_winner():
     decision = decide(entries, REFERENCE)
     assert decision.answer == 1
     assert decision.nearest is None
-    assert decision.reasons[1].startswith("not below the reference: +10.00 points, at 95%")
+    assert decision.reasons[1].startswith("non-inferior: +10.00 points, at 95%")
 
 
 def test_the_answer_is_the_smallest_that_passed_not_the_last():
@@ -131,7 +131,7 @@ def test_one_that_would_pass_is_not_claimed_after_one_that_did_not():
     decision = decide(entries, REFERENCE)
     assert decision.answer is None
     assert decision.comparisons[0] is not None
-    assert decision.comparisons[0].is_not_below
+    assert decision.comparisons[0].is_non_inferior
     assert decision.nearest == 0
     assert decision.reasons[1].endswith("all 5 seeds measured")
     # … and with a margin both are level.

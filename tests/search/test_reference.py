@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 
 from dse.architecture import PRESETS, build, cost, make_candidate
+from dse.data import parse_data
 from dse.errors import ConfigError, StudyError
 from dse.execution.job import Ended
-from dse.search.halves import confirmation_half
+from dse.execution.local import LocalExecutor
+from dse.search.confirmation import confirmation_split
 from dse.search.reference import (
     Reference,
     ReferencePlan,
     held_reference,
-    measure_reference,
-    parse_reference,
+    plan_reference,
     reference_recipe,
 )
+from dse.search.train_reference import train_reference
 from dse.training import Recipe, default_recipe
 from tests.fakes.closed_form import right
 from tests.search.searching import RECIPE, dataset
@@ -38,33 +40,43 @@ def plan(**changes) -> ReferencePlan:
 
 def measure(wanted: ReferencePlan, images, tmp_path: Path):
     events = []
-    reference = measure_reference(
-        wanted, images, results=tmp_path / "results", workers_count=1, on_event=events.append
+    reference = train_reference(
+        wanted, images, LocalExecutor(1), results=tmp_path / "results", on_event=events.append
     )
     replicates = [event.job.replicate for event in events if isinstance(event, Ended)]
     return reference, replicates
 
 
+def planned(text: str, **options):
+    return plan_reference(text, parse_data("digits"), dataset(Path()), **options)
+
+
 def test_the_names_and_numbers_of_a_reference():
-    assert parse_reference("alexnet") == ALEXNET
+    assert planned("alexnet").candidate == ALEXNET
     for name in PRESETS.keys() - {"alexnet"}:
-        assert parse_reference(name) == PRESETS[name].candidate
-    assert parse_reference("0.803") == 0.803
-    assert parse_reference("8e-1") == 0.8
+        assert planned(name).candidate == PRESETS[name].candidate
+    assert planned("0.803") == Reference("0.803", accuracy=0.803)
+    assert planned("8e-1").accuracy == 0.8
+
+
+def test_the_plan_of_a_network_is_its_recipe_with_what_is_changed():
+    found = planned("alexnet", changes=["epochs=7"], seeds=2, study_seed=5)
+    own = reference_recipe(ALEXNET, "digits", (8, 8, 1), 200)
+    assert found == ReferencePlan("alexnet", ALEXNET, replace(own, epochs=7), 2, 5)
 
 
 @pytest.mark.parametrize("text", ["0", "1", "1.0", "-0.5", "80.3", "nan", "inf", "1e400"])
 def test_a_number_that_is_no_accuracy_is_refused(text):
     with pytest.raises(ConfigError, match="an accuracy is a fraction between 0 and 1, such as"):
-        parse_reference(text)
+        planned(text)
 
 
 @pytest.mark.parametrize(
     ("text", "hint"), [("alexnett", "did you mean alexnet?"), ("", ""), ("80%", "0.803")]
 )
 def test_a_name_that_nothing_has_is_refused(text, hint):
-    with pytest.raises(ConfigError, match="there is no such network") as error:
-        parse_reference(text)
+    with pytest.raises(ConfigError, match="unknown network") as error:
+        planned(text)
     assert hint in str(error.value)
 
 
@@ -79,7 +91,7 @@ def test_it_is_measured_once(tmp_path, images, fake_worker, monkeypatch):
     assert reference.costs["params_count"] == counted.params_count
     for replicate in reference.replicates:
         assert replicate.validation.tolist() == right(200, 0.8, replicate.replicate)
-    mask = confirmation_half(200)
+    mask = confirmation_split(200)
     assert reference.on(mask).shape == (3, 100)
     assert reference.on(mask)[1].tolist() == np.array(right(200, 0.8, 1))[mask].tolist()
     assert reference.on_test().shape == (3, 200)
@@ -213,7 +225,7 @@ def test_a_file_of_a_later_version_is_refused(tmp_path, images, fake_worker):
 
 def test_a_number_is_a_reference_without_images():
     number = Reference("0.8", accuracy=0.8)
-    assert number.validation_accuracy == number.on(confirmation_half(10)) == 0.8
+    assert number.validation_accuracy == number.on(confirmation_split(10)) == 0.8
     assert (number.test_accuracy, number.on_test(), number.costs) == (None, None, None)
 
 

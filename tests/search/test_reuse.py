@@ -8,13 +8,14 @@ import pytest
 
 from dse.errors import StudyError, StudyMismatchError
 from dse.execution.job import Ended
-from dse.search.search import Opened, run_search
-from dse.search.sweep import Sweep, run_sweep
+from dse.execution.local import LocalExecutor
+from dse.search.plan import Sweep
+from dse.search.run import SearchStarted
+from dse.search.run import run as run_study
 from dse.space import Categorical, Fixed, SearchSpace, survey
 from dse.space.pool import make_pool
 from dse.study.table import read_trials
 from tests.search.searching import (
-    NUMBER,
     RATIOS,
     RECIPE,
     dataset,
@@ -42,21 +43,21 @@ def sweep(tmp_path, fake_worker, monkeypatch):
         recipe = dataclasses.replace(RECIPE, **changes)
         swept = Sweep("swept", space, survey(space, (8, 8, 1), 10), recipe, seeds, study_seed)
         images = data or dataset(tmp_path)
-        result = run_sweep(swept, images, results=tmp_path / "results", workers_count=1)
+        result = run_study(swept, images, LocalExecutor(1), results=tmp_path / "results")
         return result.directory
 
     return run_it
 
 
-def opened(events) -> Opened:
-    return next(event for event in events if isinstance(event, Opened))
+def opened(events) -> SearchStarted:
+    return next(event for event in events if isinstance(event, SearchStarted))
 
 
 def test_a_sweep_is_brought_in_and_its_candidates_are_known(tmp_path, sweep):
     swept = sweep()
     result, events = run(search("6trials"), tmp_path, reuse=[swept])
-    assert opened(events).reused_count == 4
-    assert opened(events).left_out == ()
+    assert opened(events).imported.count == 4
+    assert opened(events).imported.left_out == ()
     searched = [(ratio, epochs) for ratio, replicate, epochs, _ in ended(events) if not replicate]
     assert not {ratio for ratio, _ in searched} & set(SWEPT), "a reused one was trained again"
     assert len({ratio for ratio, _ in searched}) == 6, "reused ones count as asked for"
@@ -75,7 +76,7 @@ def test_reused_trials_are_brought_in_once(tmp_path, sweep):
     swept = sweep()
     first, _ = run(search("3trials"), tmp_path, reuse=[swept])
     again, events = run(search("3trials"), tmp_path, reuse=[swept, swept])
-    assert opened(events).reused_count == 0
+    assert opened(events).imported.count == 0
     assert not [event for event in events if isinstance(event, Ended)]
     assert document(again) == document(first)
     without, _ = run(search("3trials"), tmp_path)
@@ -121,7 +122,7 @@ def test_a_search_is_brought_in(tmp_path, fake_worker):
     assert (frame["status"] == "stopped").any()
     other = dataclasses.replace(search("2trials"), name="second", sampler="tpe")
     result, events = run(other, tmp_path, reuse=[first.directory])
-    assert opened(events).reused_count == len(whole)
+    assert opened(events).imported.count == len(whole)
     reused = read_trials(result.trials_path).query("stage == 'reused'")
     columns = ["candidate", "seed", "validation_accuracy", "params_count", "epochs"]
     assert reused[columns].values.tolist() == whole[columns].values.tolist()
@@ -132,15 +133,15 @@ def test_what_was_reused_may_be_reused(tmp_path, sweep):
     first, _ = run(search("1trials"), tmp_path, reuse=[swept])
     other = dataclasses.replace(search("1trials"), name="second")
     _, events = run(other, tmp_path, reuse=[first.directory])
-    assert opened(events).reused_count >= 4
+    assert opened(events).imported.count >= 4
 
 
 @pytest.mark.parametrize(
     ("changes", "difference"),
     [
-        ({"learning_rate": 0.05}, "recipe.learning_rate: 0.1 asked for, 0.05 in the study"),
-        ({"epochs": 3}, "recipe.epochs: 9 asked for, 3 in the study"),
-        ({"study_seed": 7}, "study_seed: 0 asked for, 7 in the study"),
+        ({"learning_rate": 0.05}, "recipe.learning_rate: 0.1 wanted, 0.05 in the study"),
+        ({"epochs": 3}, "recipe.epochs: 9 wanted, 3 in the study"),
+        ({"study_seed": 7}, "study_seed: 0 wanted, 7 in the study"),
     ],
 )
 def test_what_was_trained_differently_is_refused(tmp_path, sweep, changes, difference):
@@ -156,9 +157,9 @@ def test_other_images_are_refused_but_not_another_name_of_theirs(tmp_path, sweep
     images = dataclasses.replace(dataset(tmp_path), name="moved")
     swept = sweep((0.5,), data=images)
     _, events = run(search("1trials"), tmp_path, reuse=[swept])
-    assert opened(events).reused_count == 1
+    assert opened(events).imported.count == 1
     other = dataclasses.replace(dataset(tmp_path), fingerprint="e" * 32)
-    with pytest.raises(StudyMismatchError, match=r"data\.fingerprint: e+ asked for, f+ in the"):
+    with pytest.raises(StudyMismatchError, match=r"data\.fingerprint: e+ wanted, f+ in the"):
         run(search("1trials"), tmp_path / "b", reuse=[swept], dataset=other)
 
 
@@ -166,22 +167,29 @@ def test_what_is_outside_the_space_is_left_out_and_told(tmp_path, sweep):
     swept = sweep()
     smaller = make_pool(space_of((0.25, 0.3125, 0.375, 0.4375)), (8, 8, 1), 10)
     _, events = run(search("2trials", pool=smaller), tmp_path, reuse=[swept])
-    assert opened(events).reused_count == 1
-    assert opened(events).left_out == (f"{swept}: 3 finished trials are outside this space",)
+    assert opened(events).imported.count == 1
+    assert opened(events).imported.left_out == (
+        f"{swept}: 3 finished trials are outside this space",
+    )
 
 
 def test_trials_that_do_not_say_which_images_were_right_are_left_out(tmp_path, sweep, monkeypatch):
-    from dse.study import storage as study
+    from dse.study import trial
+
+    def without_images(fidelity, measurement, ended_s):
+        measurement = dataclasses.replace(measurement, validation_correct="", test_correct="")
+        return written(fidelity, measurement, ended_s)
 
     # As an older version of dse recorded them.
-    monkeypatch.setattr(study, "correct_of", lambda _: {"validation": "", "test": ""})
+    written = trial.rung_attribute
+    monkeypatch.setattr(trial, "rung_attribute", without_images)
     swept = sweep()
     monkeypatch.undo()
     monkeypatch.setattr("dse.execution.local.WORKER_COMMAND", _worker())
     _, events = run(search("1trials"), tmp_path, reuse=[swept])
-    assert opened(events).reused_count == 0
-    (line,) = opened(events).left_out
-    assert line.startswith(f"{swept}: 4 finished trials do not say which images were right")
+    assert opened(events).imported.count == 0
+    (line,) = opened(events).imported.left_out
+    assert line.startswith(f"{swept}: 4 finished trials do not say which images were correct")
 
 
 def _worker():
@@ -194,11 +202,11 @@ def test_failed_ones_are_not_brought_in(tmp_path, sweep, monkeypatch):
     monkeypatch.setenv("DSE_FAKE_FAILS", '{"0.5": 2}')
     swept = sweep()
     _, events = run(search("1trials"), tmp_path, reuse=[swept])
-    assert opened(events).reused_count == 3
+    assert opened(events).imported.count == 3
 
 
 def test_a_folder_that_is_no_study_is_refused(tmp_path, in_process):
-    with pytest.raises(StudyError, match=r"--reuse .*nowhere: there is no study\.db; only studies"):
+    with pytest.raises(StudyError, match=r"--reuse .*nowhere: no study\.db found; only studies"):
         run(search(), tmp_path, reuse=[tmp_path / "nowhere"])
 
 
@@ -208,7 +216,7 @@ def test_a_record_that_is_none_is_refused(tmp_path, in_process):
     with pytest.raises(StudyError, match="file is not a database"):
         run(search(), tmp_path, reuse=[tmp_path / "other"])
     (tmp_path / "other" / "study.db").write_bytes(b"")
-    with pytest.raises(StudyError, match=r"its study\.db holds 0 studies"):
+    with pytest.raises(StudyError, match=r"its study\.db holds no study"):
         run(search(), tmp_path, reuse=[tmp_path / "other"])
 
 
@@ -221,19 +229,13 @@ def test_a_sweep_and_a_search_of_one_name_are_told_apart(tmp_path, sweep):
     with pytest.raises(StudyMismatchError) as error:
         run(named, tmp_path)
     lines = str(error.value).splitlines()
-    assert lines[1:-1] == ["  kind: search asked for, sweep in the study"]
+    assert lines[1:-1] == ["  kind: search wanted, sweep in the study"]
     assert (swept / "trials.csv").read_bytes() == before
-    result = run_search(
-        dataclasses.replace(named, name="found"),
-        NUMBER,
-        dataset(tmp_path),
-        results=tmp_path / "results",
-        workers_count=1,
-    )
+    result, _ = run(dataclasses.replace(named, name="found"), tmp_path)
     space = dataclasses.replace(space_of(SWEPT))
     sweep_of_it = Sweep("found", space, survey(space, (8, 8, 1), 10), RECIPE)
     with pytest.raises(StudyMismatchError) as error:
-        run_sweep(sweep_of_it, dataset(tmp_path), results=tmp_path / "results", workers_count=1)
+        run_study(sweep_of_it, dataset(tmp_path), LocalExecutor(1), results=tmp_path / "results")
     lines = str(error.value).splitlines()
-    assert lines[1:-1] == ["  kind: sweep asked for, search in the study"]
+    assert lines[1:-1] == ["  kind: sweep wanted, search in the study"]
     assert np.isfinite(read_trials(result.trials_path)["ended_s"]).all()

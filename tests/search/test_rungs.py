@@ -20,7 +20,7 @@ from dse.search.rungs import (
 from dse.stats.pareto import dominates, hypervolume
 
 NAN = float("nan")
-LADDER = Ladder((1, 3, 9))
+LADDER = Ladder.of_epochs(1, 3, 9)
 
 
 def standings(sizes, accuracies, is_open=None) -> Standings:
@@ -47,7 +47,7 @@ def standings(sizes, accuracies, is_open=None) -> Standings:
     ],
 )
 def test_ladders_by_hand(epochs, options, rungs):
-    assert make_ladder(epochs, **options) == Ladder(rungs)
+    assert make_ladder(epochs, **options) == Ladder.of_epochs(*rungs)
 
 
 @given(st.integers(1, 2000), st.integers(2, 6), st.integers(1, 2000))
@@ -65,9 +65,9 @@ def test_a_ladder_rises_to_the_full_epochs(epochs, factor, first):
         (lambda: make_ladder(0), "first=1, epochs=0, factor=3"),
         (lambda: make_ladder(9, factor=1), "factor=1"),
         (lambda: make_ladder(9, first=10), "first=10, epochs=9"),
-        (lambda: Ladder(()), r"but are \[\]"),
-        (lambda: Ladder((3, 3)), r"but are \[3, 3\]"),
-        (lambda: Ladder((0, 3)), r"but are \[0, 3\]"),
+        (lambda: Ladder.of_epochs(), r"but are \[\]"),
+        (lambda: Ladder.of_epochs(3, 3), r"but are \[3, 3\]"),
+        (lambda: Ladder.of_epochs(0, 3), r"but are \[0, 3\]"),
     ],
 )
 def test_what_makes_no_ladder_is_refused(call, message):
@@ -136,7 +136,7 @@ def test_top_up_promotes_every_front_and_then_ends():
     sizes = np.array([1.0, 2.0, 3.0, 4.0])
     accuracies = np.array([[0.1, NAN], [0.3, NAN], [0.2, NAN], [0.4, NAN]])
     promoted = []
-    while (row := top_up(Ladder((1, 3)), standings(sizes, accuracies))) is not None:
+    while (row := top_up(Ladder.of_epochs(1, 3), standings(sizes, accuracies))) is not None:
         promoted.append(row)
         accuracies[row, 1] = accuracies[row, 0]
     assert sorted(promoted) == [0, 1, 3]
@@ -199,7 +199,7 @@ def test_only_open_ones_below_the_top_go_on_and_the_front_before_the_dominated(d
 @given(st.randoms(use_true_random=False), st.integers(1, 4))
 def test_no_worker_ever_waits_whatever_the_order_of_results(random, workers):
     """Every call answers at once with a promotion or None; all ends with tops."""
-    ladder = Ladder((1, 3))
+    ladder = Ladder.of_epochs(1, 3)
     sizes, accuracies, running = [], [], []
     for _ in range(60):
         if len(running) == workers:

@@ -11,10 +11,13 @@ import pytest
 
 from dse.errors import StudyError
 from dse.execution.job import Ended, EpochDone, Started
-from dse.search.search import Opened, StageBegun
+from dse.search.run import SearchStarted, StageStarted
+from dse.study.fidelity import Fidelity
 from dse.study.table import parse_curve, read_trials
+from tests.search import searching
 from tests.search.searching import InProcess, document, ended, run, search
 
+EVERY_KIND = (SearchStarted, StageStarted, Started, Ended)
 TIMES = {"train_s", "compile_s", "images_per_s", "ended_s"}
 
 
@@ -42,10 +45,14 @@ def jobs_log(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize(
     ("budget", "kinds"),
     [
-        ("2trials", (Opened, StageBegun, Started)),
+        ("2trials", (SearchStarted, StageStarted, Started)),
         ("36epochs", (Ended,)),  # which end in the middle of the finals
-        pytest.param("6trials", (Opened, StageBegun, Started, Ended), marks=pytest.mark.slow),
-        pytest.param("100epochs", (Opened, StageBegun, Started, Ended), marks=pytest.mark.slow),
+        pytest.param(
+            "6trials", (SearchStarted, StageStarted, Started, Ended), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "100epochs", (SearchStarted, StageStarted, Started, Ended), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_killed_at_any_event_it_ends_as_if_it_had_not_been(tmp_path, in_process, budget, kinds):
@@ -97,8 +104,8 @@ def test_a_search_that_is_over_trains_and_starts_nothing(tmp_path, fake_worker, 
     monkeypatch.setenv("DSE_FAKE_SILENT", "1")  # a worker would die
     before = first.trials_path.read_bytes()
     second, events = run(search("3trials"), tmp_path)
-    assert [type(event) for event in events] == [Opened, StageBegun, StageBegun]
-    assert second.document == first.document
+    assert [type(event) for event in events] == [SearchStarted, StageStarted, StageStarted]
+    assert second.answer == first.answer
     assert first.trials_path.read_bytes() == before
 
 
@@ -240,7 +247,7 @@ def test_no_checkpoint_is_left_of_what_is_over(tmp_path, fake_worker, monkeypatc
 
 def test_in_process_is_what_a_worker_is(tmp_path, fake_worker, monkeypatch):
     run(search("4trials"), tmp_path / "worker")
-    monkeypatch.setattr("dse.search.search.Executor", InProcess)
+    monkeypatch.setattr(searching, "make_executor", InProcess)
     run(search("4trials"), tmp_path)
     assert table(tmp_path / "results") == table(tmp_path / "worker" / "results")
     assert answer(tmp_path / "results") == answer(tmp_path / "worker" / "results")
@@ -254,7 +261,7 @@ def test_a_latency_is_measured_once_and_counts_as_a_size(tmp_path, in_process, m
         event.job for event in events if isinstance(event, Ended) and event.job.measure_latency
     ]
     assert len({job.key for job in timed}) == len(timed) == 8
-    assert {job.epochs for job in timed} == {1}
+    assert {job.fidelity for job in timed} == {Fidelity(1)}
     frame = read_trials(result.trials_path)
     failed = frame["status"] == "failed"
     assert failed.sum() == frame["latency_s"].isna().sum() == 1
@@ -265,6 +272,6 @@ def test_a_latency_is_measured_once_and_counts_as_a_size(tmp_path, in_process, m
     assert len(stopped) > 0
     again, events = run(wanted, tmp_path)
     assert ended(events) == []
-    assert again.document == result.document
-    ratio = result.document["answer"]["metaparameters"]["squeeze_ratio"]
-    assert result.document["answer"]["latency_s"] == 0.001 * ratio
+    assert again.answer == result.answer
+    ratio = result.answer.answer.metaparameters["squeeze_ratio"]
+    assert result.answer.answer.latency_s == 0.001 * ratio

@@ -14,7 +14,10 @@ from dse.config import load_yaml_dict, space_from_dict
 from dse.data import Dataset, Split
 from dse.errors import StudyError, StudyMismatchError, TrainingError
 from dse.execution.job import Ended
-from dse.search.sweep import Begun, Sweep, run_sweep
+from dse.execution.local import LocalExecutor
+from dse.search.plan import Sweep
+from dse.search.run import SweepStarted
+from dse.search.run import run as run_study
 from dse.space import Categorical, Fixed, FloatRange, IntRange, SearchSpace, survey
 from dse.study.table import read_trials
 from dse.training import Recipe
@@ -42,11 +45,11 @@ def dataset(tmp_path: Path) -> Dataset:
 def run(sweep, dataset, tmp_path: Path, **options):
     events: list[object] = []
     on_event = options.pop("on_event", events.append)
-    result = run_sweep(
+    result = run_study(
         sweep,
         dataset,
+        LocalExecutor(options.pop("workers", 2)),
         results=tmp_path / "results",
-        workers_count=options.pop("workers", 2),
         on_event=on_event,
         **options,
     )
@@ -102,7 +105,7 @@ def test_what_is_recorded_is_not_trained_again(sweep, dataset, tmp_path, fake_wo
     first, _ = run(sweep, dataset, tmp_path)
     before = first.trials_path.read_bytes()
     second, events = run(sweep, dataset, tmp_path)
-    assert events == [Begun((), sweep.jobs)]
+    assert events == [SweepStarted((), sweep.jobs)]
     assert second.trained_count == 0
     assert second.trials_path.read_bytes() == before
 
@@ -225,9 +228,9 @@ def test_interrupted_anywhere_it_goes_on_to_the_same_table(sweep, dataset, tmp_p
     [
         (
             {"recipe": Recipe(epochs=2, batch_size=10, crop_px=0, flip=False)},
-            "recipe.epochs: 2 asked for, 1 in the study",
+            "recipe.epochs: 2 wanted, 1 in the study",
         ),
-        ({"study_seed": 3}, "study_seed: 3 asked for, 0 in the study"),
+        ({"study_seed": 3}, "study_seed: 3 wanted, 0 in the study"),
     ],
 )
 def test_a_study_that_holds_something_else_is_refused(
@@ -244,7 +247,7 @@ def test_a_study_that_holds_something_else_is_refused(
 
 def test_other_images_or_another_space_are_refused(sweep, dataset, tmp_path, fake_worker):
     run(sweep, dataset, tmp_path)
-    with pytest.raises(StudyMismatchError, match=r"data\.fingerprint: e+ asked for, f+ in"):
+    with pytest.raises(StudyMismatchError, match=r"data\.fingerprint: e+ wanted, f+ in"):
         run(sweep, dataclasses.replace(dataset, fingerprint="e" * 32), tmp_path)
     other = dataclasses.replace(
         sweep.space, domains=sweep.space.domains | {"squeeze_ratio": Categorical((0.25, 0.5))}

@@ -13,11 +13,15 @@ import pytest
 from dse.errors import StudyError
 from dse.execution.job import Ended, Started
 from dse.search.estimate import COMPILE_S, train_s
-from dse.search.search import StageBegun
+from dse.search.run import StageStarted
+from dse.study.fidelity import Fidelity
 from dse.study.measurement import Measurement
 from dse.study.table import read_trials
 from tests.fakes.closed_form import answer
+from tests.search import searching
 from tests.search.searching import RECIPE, InProcess, document, ended, pool, run, search
+
+FULL = Fidelity(RECIPE.epochs)
 
 
 @dataclasses.dataclass
@@ -39,8 +43,9 @@ def world(monkeypatch) -> World:
     world = World()
 
     class Clock:
-        def __init__(self, spent_s: float) -> None:
-            self.spent_s, self.started_s = spent_s, world.now_s
+        def __init__(self, spent_s: float, started: float) -> None:
+            self.spent_s, self.started = spent_s, started
+            self.started_s = world.now_s
 
         def __call__(self) -> float:
             return self.spent_s + world.now_s - self.started_s
@@ -48,14 +53,14 @@ def world(monkeypatch) -> World:
     class Timed(InProcess):
         trained: ClassVar[dict] = {}
 
-        def serve(self, source):
+        def serve(self, source, *, most_workers=None):
             while not source.is_over():
                 job = source.next_job("", frozenset())
                 if job is None:
                     return
                 yield Started(job, 0)
                 if job.task == "train":
-                    until = job.epochs or RECIPE.epochs
+                    until = (job.fidelity or FULL).epochs
                     done = self.trained.get(job.key, 0)
                     world.now_s += COMPILE_S + world.train_s(job, until - done)
                     if source.is_over():
@@ -66,8 +71,8 @@ def world(monkeypatch) -> World:
                     plain["train_s"] = world.train_s(job, until)
                 yield Ended(job, 0, Measurement(**plain))
 
-    monkeypatch.setattr("dse.search.search.Clock", Clock)
-    monkeypatch.setattr("dse.search.search.Executor", Timed)
+    monkeypatch.setattr("dse.search.run.Clock", Clock)
+    monkeypatch.setattr(searching, "make_executor", Timed)
     return world
 
 
@@ -77,7 +82,7 @@ def test_nothing_is_begun_that_does_not_fit(tmp_path, world, seconds):
 
     def keep(event) -> None:
         events.append(event)
-        if isinstance(event, StageBegun):
+        if isinstance(event, StageStarted):
             moments[event.name] = world.now_s
 
     events = []

@@ -43,7 +43,7 @@ def test_two_seeds_by_hand():
     # Two degrees of freedom: P(T > t) = 1/2 - t / (2 sqrt(2 + t^2)).
     t = 0.25 / math.sqrt(1.25 / 12)
     assert comparison.p_value == pytest.approx(0.5 - t / (2 * math.sqrt(2 + t * t)))
-    assert not comparison.is_not_below
+    assert not comparison.is_non_inferior
 
 
 def test_seeds_that_differ_on_all_images_by_hand():
@@ -74,7 +74,7 @@ def test_one_seed_against_another_is_mcnemars_test_with_half_images():
     assert comparison.degrees_of_freedom == 99
     mcnemar = (only_candidate - only_reference) / math.sqrt(only_candidate + only_reference)
     assert 0.08 / comparison.standard_error == pytest.approx(mcnemar, rel=0.03)
-    assert comparison.is_not_below
+    assert comparison.is_non_inferior
 
 
 def test_one_seed_against_a_number_is_the_score_test():
@@ -102,7 +102,7 @@ def test_one_replicate_of_each_claims_nothing():
     assert comparison.degrees_of_freedom == 0
     assert (comparison.lower, comparison.upper) == (-math.inf, math.inf)
     assert comparison.p_value == 1.0
-    assert not comparison.is_not_below
+    assert not comparison.is_non_inferior
 
 
 def test_one_replicate_of_the_reference_takes_the_variance_of_the_candidate():
@@ -132,23 +132,23 @@ def test_networks_without_a_mistake_are_not_certain(reference):
     assert comparison.difference == 0.0
     assert comparison.standard_error == pytest.approx(1 / math.sqrt(134 * 135))
     assert comparison.p_value == 0.5
-    assert not comparison.is_not_below
-    assert not compare(np.ones((3, 135), dtype=bool), reference, margin=0.005).is_not_below
-    assert compare(np.ones((3, 135), dtype=bool), reference, margin=0.02).is_not_below
+    assert not comparison.is_non_inferior
+    assert not compare(np.ones((3, 135), dtype=bool), reference, margin=0.005).is_non_inferior
+    assert compare(np.ones((3, 135), dtype=bool), reference, margin=0.02).is_non_inferior
 
 
 def test_a_network_without_a_mistake_against_a_number_near_one():
     # 0.98^135 = 0.065: at 98% such a run of luck is not rare, and 1% more is needed to say so.
     right = np.ones((3, 135), dtype=bool)
     assert compare(right, 0.98).p_value == pytest.approx(0.05, abs=0.015)
-    assert compare(right, 0.0).is_not_below
-    assert not compare(~right, 1.0, margin=0.9).is_not_below
+    assert compare(right, 0.0).is_non_inferior
+    assert not compare(~right, 1.0, margin=0.9).is_non_inferior
 
 
 @given(networks(), networks(), st.sampled_from([0.0, 0.01, 0.2]))
 def test_the_claim_the_bound_and_the_p_value_say_the_same(candidate, reference, margin):
     comparison = compare(candidate, reference, margin=margin)
-    assert comparison.is_not_below == (comparison.p_value < 0.05)
+    assert comparison.is_non_inferior == (comparison.p_value < 0.05)
     assert comparison.lower < comparison.difference < comparison.upper
     quantile = student_t_quantile(0.95, degrees_of_freedom=comparison.degrees_of_freedom)
     assert comparison.difference - comparison.lower == pytest.approx(
@@ -188,7 +188,7 @@ def test_claims_about_equal_networks_are_as_rare_as_stated(seed_sd, own_sd):
 
         candidate, reference = network(3), network(5)
         pooled = pool_seed_variance([candidate, reference, network(4)])
-        claims += compare(candidate, reference, seed_variance=pooled).is_not_below
+        claims += compare(candidate, reference, seed_variance=pooled).is_non_inferior
     # Three standard deviations of a binomial count above 5% of 600.
     assert claims <= 30 + 3 * math.sqrt(600 * 0.05 * 0.95)
     assert claims >= 5

@@ -67,7 +67,7 @@ def test_no_answer_yet(tmp_path):
         ({"finalists": {}}, "finalists is {}, but must be a list of objects"),
         ({"finalists": [{}]}, r"finalists\[0\].candidate is missing"),
         ({"cost__wall_s": "1"}, 'cost.wall_s is "1", but must be seconds from 0'),
-        ({"schema": 2}, "schema is 2, but this version of dse reads 1"),
+        ({"schema": 3}, "schema is 3, but this version of dse reads 1 and 2"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_file(write, changes, message):
@@ -95,7 +95,7 @@ def test_all_problems_at_once_and_no_consequences_of_them(write):
         ("[1]", "must hold an object with the search's answer"),
         ('{"schema": NaN}', "NaN is no number of JSON"),
         ("[" * 100_000, "not a JSON file"),
-        ("{}", "schema is None, but this version of dse reads 1"),
+        ("{}", "schema is None, but this version of dse reads 1 and 2"),
     ],
 )
 def test_a_file_that_is_no_answer(write, text, message):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import json
 from pathlib import Path
 
 import optuna
@@ -11,10 +12,11 @@ import pytest
 from dse.errors import StudyError, StudyMismatchError
 from dse.execution.job import Job
 from dse.search.rungs import Ladder
+from dse.study.fidelity import Fidelity
 from dse.study.measurement import Measurement
-from dse.study.record import FINALS, REUSED, SearchRecord
-from dse.study.storage import open_record
+from dse.study.record import Record, open_record, peek_trials, read_study
 from dse.study.table import parse_curve, read_trials
+from dse.study.trial import FINALS, REUSED, SEARCH, Trial
 from tests.fakes.closed_form import answer
 from tests.search import searching
 
@@ -24,17 +26,7 @@ FAILED = Measurement(status="failed", reason="the loss became nan at step 7", ep
 
 @contextlib.contextmanager
 def opened(tmp_path: Path, definition=DEFINITION):
-    def make(directory, study, storage):
-        return SearchRecord(
-            directory,
-            study,
-            storage,
-            space=searching.SPACE,
-            objectives=definition.objectives,
-            full_epochs=9,
-        )
-
-    with open_record(tmp_path, definition, make) as record:
+    with open_record(tmp_path, definition, searching.SPACE) as record:
         yield record
 
 
@@ -43,16 +35,22 @@ def measured(job: Job) -> Measurement:
     return Measurement(**answer(setup, job.to_dict()))
 
 
-def ask(record: SearchRecord, index: int):
+def ask(record: Record, index: int):
     pool = searching.pool()
-    return record.ask(pool.candidate(index), pool.costs_of(index))
+    return record.begin(pool.candidate(index), pool.costs_of(index))
 
 
-def add(record: SearchRecord, trial, epochs: int, ended_s: float) -> None:
-    record.add(trial, measured(Job(trial.candidate, 0, epochs)), ended_s)
+def add(record: Record, trial, epochs: int, ended_s: float) -> None:
+    record.add(trial, measured(Job(trial.candidate, 0, Fidelity(epochs))), ended_s)
 
 
-def fill(record: SearchRecord) -> None:
+def whole(job: Job, costs, stage: str, ended_s: float) -> Trial:
+    trial = Trial(job.candidate, job.replicate, dict(costs), stage)
+    trial.add(Fidelity(9), measured(job), ended_s)
+    return trial
+
+
+def fill(record: Record) -> None:
     """0 full, 1 stopped, 2 stopped and on again, 3 failed at its second rung, 4 only asked for."""
     for index in range(5):
         ask(record, index)
@@ -62,9 +60,8 @@ def fill(record: SearchRecord) -> None:
     record.add(trials[3], FAILED, 7.0)
     record.stop(trials[1], "others were better")
     record.stop(trials[2], "others were better")
-    add(record, record.go_on(trials[2]), 3, 8.0)
-    job = Job(trials[0].candidate, 1)
-    record.add_whole(job, trials[0].costs, [measured(job)], FINALS, 9.25)
+    add(record, record.resume(trials[2]), 3, 8.0)
+    record.add_whole(whole(Job(trials[0].candidate, 1), trials[0].costs, FINALS, 9.25))
 
 
 def optuna_trials(directory: Path):
@@ -96,7 +93,7 @@ def test_opened_again_it_is_what_it_was(tmp_path):
 def test_optuna_sees_the_same(tmp_path):
     with opened(tmp_path) as record:
         fill(record)
-        accuracy = [t.rungs[t.epochs].validation_accuracy for t in record.searched[:3]]
+        accuracy = [t.latest.validation_accuracy for t in record.searched[:3]]
         sizes = [t.costs["params_count"] for t in record.searched]
     trials = optuna_trials(tmp_path / "ratios")
     assert [t.state.name for t in trials] == [
@@ -129,7 +126,7 @@ def test_the_table_says_how_each_trial_ended(tmp_path):
         ("0.0625", "1", "finished", "", "9", "finals", "9.25"),
     ]
     assert parse_curve(table[0]["curve"]) == tuple(
-        (epochs, m.validation_accuracy) for epochs, m in first.rungs.items()
+        (fidelity.epochs, m.validation_accuracy) for fidelity, m in first.rungs.items()
     )
     assert [len(parse_curve(row["curve"])) for row in table] == [3, 1, 2, 1, 1]
     assert table[3]["validation_accuracy"] == ""
@@ -147,7 +144,7 @@ def test_a_failure_ends_a_trial_behind_its_last_rung(tmp_path, epochs, rung):
         trial = ask(record, 0)
         add(record, trial, 1, 1.0)
         record.add(trial, dataclasses.replace(FAILED, epochs=epochs), 2.0)
-        assert list(trial.rungs) == [1, rung]
+        assert list(trial.rungs) == [Fidelity(1), Fidelity(rung)]
         assert trial.is_failed
         assert record.is_over(trial.key)
     with opened(tmp_path) as record:
@@ -195,36 +192,53 @@ def test_reused_trials_cost_nothing_and_belong_to_the_search(tmp_path):
         candidate = searching.pool().candidate(3)
         costs = searching.pool().costs_of(3)
         for replicate in (0, 1):
-            job = Job(candidate, replicate)
-            record.add_whole(job, costs, [measured(job)], REUSED, 0.0)
+            record.add_whole(whole(Job(candidate, replicate), costs, REUSED, 0.0))
         assert record.spent_epochs == 0
         assert [t.key for t in record.searched] == [(candidate.key, 0)]
 
 
-def test_what_was_tested_is_kept(tmp_path):
+def test_what_was_noted_is_kept(tmp_path):
+    tested = {"abc": {"1": "AA==", "2": "gA=="}, "def": {"1": "AA=="}}
     with opened(tmp_path) as record:
-        record.add_tested("abc", 1, "AA==")
-        record.add_tested("abc", 2, "gA==")
-        record.add_tested("def", 1, "AA==")
+        assert record.note("tested") is None
+        record.set_note("tested", {"abc": {"1": "AA=="}})
+        record.set_note("tested", tested)
     with opened(tmp_path) as record:
-        assert record.tested("abc") == {"1": "AA==", "2": "gA=="}
-        assert record.tested("other") == {}
-        assert record.tested_count == 2
+        assert record.note("tested") == tested
+        assert record.note("runs") is None
+
+
+def test_a_sweeps_trials_are_those_of_a_search_with_one_rung(tmp_path):
+    """Its record says the same, its table leaves out what is the same for all."""
+    definition = dataclasses.replace(DEFINITION, search=None)
+    with opened(tmp_path, definition) as record:
+        pool = searching.pool()
+        for replicate in (0, 1):
+            job = Job(pool.candidate(3), replicate)
+            record.add_whole(whole(job, pool.costs_of(3), SEARCH, 2.5))
+        table = rows(record.write_table([(pool.candidate(3).key, n) for n in (1, 0, 2)]))
+    assert [row["seed"] for row in table] == ["1", "0"]
+    assert table[0].keys().isdisjoint({"stage", "curve", "ended_s"})
+    held, trials = read_study(tmp_path / "ratios")
+    assert held == json.loads(json.dumps(definition.to_dict()))
+    assert [(t.stage, t.epochs, t.ended_s) for t in trials] == [("search", 9, [2.5])] * 2
+    assert {t.key: t for t in trials} == peek_trials(tmp_path, definition)
+    assert [t.state.name for t in optuna_trials(tmp_path / "ratios")] == ["COMPLETE"] * 2
 
 
 @pytest.mark.parametrize(
     ("changes", "difference"),
     [
-        ({"sampler": "tpe"}, "search.sampler: tpe asked for, random in the study"),
+        ({"sampler": "tpe"}, "search.sampler: tpe wanted, random in the study"),
         (
-            {"ladder": Ladder((3, 9))},
-            "search.rungs: [3, 9] asked for, [1, 3, 9] in the study",
+            {"ladder": Ladder.of_epochs(3, 9)},
+            "search.rungs: [3, 9] wanted, [1, 3, 9] in the study",
         ),
         (
             {"objectives": ("macs", "params_count")},
-            "search.objectives: ['macs', 'params_count'] asked for, ['params_count'] in the study",
+            "search.objectives: ['macs', 'params_count'] wanted, ['params_count'] in the study",
         ),
-        ({"study_seed": 5}, "study_seed: 5 asked for, 0 in the study"),
+        ({"study_seed": 5}, "study_seed: 5 wanted, 0 in the study"),
     ],
 )
 def test_another_search_under_the_name_is_refused(tmp_path, changes, difference):

@@ -15,6 +15,7 @@ import pytest
 from dse.architecture import make_candidate
 from dse.data import ClassNames, Split, open_labelled, parse_data, prepare_data
 from dse.errors import DataError, WeightsError
+from dse.execution.artifacts import FolderStore
 from dse.execution.job import Job, Setup
 from dse.execution.worker import Evaluator
 from dse.networks import LoadedNetwork, load_network
@@ -189,7 +190,9 @@ def test_weights_of_a_study_reach_the_test_accuracy_that_was_measured(tmp_path: 
     values = {"base_e": 4, "incr_e": 2, "fire_modules": 1, "squeeze_ratio": 0.5, "norm": "batch"}
     job = Job(make_candidate("squeezenet", values), 0)
     recipe = Recipe(epochs=2, batch_size=8, crop_px=0, flip=False)
-    evaluator = Evaluator(Setup(data.directory, recipe, 0, tmp_path / "weights", None))
+    setup = Setup(data.fingerprint, recipe, keep_checkpoints=False)
+    folders = {setup.data_key: data.directory, f"weights/{setup.key}": tmp_path / "weights"}
+    evaluator = Evaluator(setup, FolderStore(folders))
     measured = evaluator.evaluate(job, lambda epochs, loss: None)
 
     loaded = load_network(tmp_path / "weights" / job.weights_name)

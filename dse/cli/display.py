@@ -1,0 +1,88 @@
+"""A live display of running candidates on a terminal; plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any
+
+from dse.cli.tables import note
+
+
+class Display:
+    """One line per running candidate and one for the whole, on standard error.
+
+    Use it as a context manager. Without a terminal only what is said is shown.
+    """
+
+    def __init__(self) -> None:
+        self.is_live = sys.stderr.isatty()
+        self._live: Any = None
+        self._running: dict[int, Any] = {}
+        if not self.is_live:
+            return
+        from rich.console import Console, Group
+        from rich.live import Live
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.table import Column
+
+        console = Console(stderr=True)
+        # The name of a candidate may be longer than the line: it comes last, and is cut.
+        name = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+        self._progress = Progress(
+            BarColumn(bar_width=12),
+            MofNCompleteColumn(),
+            TextColumn("epochs"),
+            TextColumn("{task.description}", table_column=name),
+            console=console,
+            expand=True,
+        )
+        self._state = Progress(TextColumn("{task.description}"), console=console)
+        self._state_task = self._state.add_task("")
+        self._live = Live(
+            Group(self._progress, self._state),
+            console=console,
+            transient=True,
+            refresh_per_second=4,
+        )
+
+    def __enter__(self) -> Display:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, worker: int, text: str, epochs: int, total: int) -> None:
+        """What a worker is doing: so many epochs of all."""
+        if not self._live:
+            return
+        if worker not in self._running:
+            self._running[worker] = self._progress.add_task("", total=total)
+        self._progress.update(
+            self._running[worker], description=text, completed=epochs, total=total, visible=True
+        )
+
+    def end(self, worker: int) -> None:
+        """A worker has nothing to do."""
+        if worker in self._running:
+            self._progress.update(self._running[worker], visible=False)
+
+    def state(self, text: str) -> None:
+        """The line of the whole."""
+        if self._live:
+            self._state.update(self._state_task, description=text)
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        if self._live:
+            self._live.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        else:
+            note(line)

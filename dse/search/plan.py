@@ -1,0 +1,368 @@
+"""What is to be trained, decided before anything is: a sweep, or a search and its reference.
+
+`plan_sweep` and `plan_search` take what a user says, as the command line has it, and the images
+(or their description, where they are not decoded yet).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from dse.architecture import LATENCY, OBJECTIVES, Candidate, Cost
+from dse.config import space_to_dict
+from dse.data import DataDescription, Dataset, DataSpec
+from dse.errors import StudyError, UsageError
+from dse.execution.job import Job
+from dse.search.budget import Budget, parse_budget
+from dse.search.estimate import worthwhile
+from dse.search.finals import LEAST_SEEDS, MOST_FINALISTS
+from dse.search.reference import Reference, ReferencePlan, plan_reference
+from dse.search.rungs import Ladder, first_rung, make_ladder
+from dse.search.samplers import default_sampler, make_sampler
+from dse.space import SearchSpace, Survey, survey
+from dse.space.pool import Pool, make_pool
+from dse.study.definition import Definition, data_facts
+from dse.study.paths import REFERENCES_FOLDER
+from dse.text import nearest
+from dse.training import Recipe, default_recipe, recipe_from_texts
+
+SEARCH_SHARE = 0.6
+"""Of a budget of time or epochs, what the search spends at most; the finals have the rest."""
+
+LONGEST_NAME_BYTES = 200
+"""A name and what is put around it for temporary files has to fit in 255 bytes."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Every feasible candidate of a finite space with every seed: a search with one rung.
+
+    Attributes:
+        name: of the study.
+        space: a finite space.
+        survey: its candidates for the images of the study.
+        recipe: how each is trained.
+        seeds: replicates of each candidate.
+        study_seed: with the replicate, the source of all noise.
+        skipped: replicates below `seeds` that are known from elsewhere.
+    """
+
+    name: str
+    space: SearchSpace
+    survey: Survey
+    recipe: Recipe
+    seeds: int = 1
+    study_seed: int = 0
+    skipped: frozenset[int] = frozenset()
+
+    @cached_property
+    def jobs(self) -> tuple[Job, ...]:
+        """One job for each feasible candidate and seed, candidate by candidate."""
+        return tuple(
+            Job(candidate, replicate)
+            for candidate, _ in self.survey.feasible
+            for replicate in range(self.seeds)
+            if replicate not in self.skipped
+        )
+
+    @cached_property
+    def costs(self) -> Mapping[Candidate, Cost]:
+        """The exact cost of each feasible candidate."""
+        return dict(self.survey.feasible)
+
+    def definition(self, data: Dataset | DataDescription) -> Definition:
+        """What makes this study this study, as far as that is known of its images."""
+        return Definition(
+            self.name,
+            space_to_dict(self.space),
+            self.recipe.to_dict(),
+            data_facts(data),
+            self.study_seed,
+        )
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is to be found, and how.
+
+    Attributes:
+        name: of the study.
+        pool: the candidates.
+        recipe: of every candidate; its epochs are the full fidelity.
+        ladder: the rungs up to it.
+        budget: what search and finals may spend.
+        sampler: a name of `SAMPLERS`.
+        objectives: costs that are to be small; the first one is what "smallest" means.
+        study_seed: with the replicate, the source of all noise.
+        margin: how far below the reference (a fraction) is still non-inferior.
+        confidence: of the claim.
+        finalists: candidates in the finals at most.
+        seeds: fresh replicates of each of them.
+    """
+
+    name: str
+    pool: Pool
+    recipe: Recipe
+    ladder: Ladder
+    budget: Budget
+    sampler: str = "tpe"
+    objectives: tuple[str, ...] = ("params_count",)
+    study_seed: int = 0
+    margin: float = 0.0
+    confidence: float = 0.95
+    finalists: int = MOST_FINALISTS
+    seeds: int = LEAST_SEEDS
+
+    @property
+    def space(self) -> SearchSpace:
+        """What is searched."""
+        return self.pool.space
+
+    def definition(self, data: Dataset | DataDescription) -> Definition:
+        """What makes this study this study; budget and claim may change from run to run."""
+        return Definition(
+            self.name,
+            space_to_dict(self.space),
+            self.recipe.to_dict(),
+            data_facts(data),
+            self.study_seed,
+            search={
+                "rungs": list(self.ladder.epochs),
+                "sampler": self.sampler,
+                "objectives": list(self.objectives),
+            },
+            objectives=self.objectives,
+        )
+
+    def check_budget(self) -> None:
+        """Refuse a budget of epochs that is less than one training to full fidelity.
+
+        Raises:
+            StudyError: the search's part is less than one candidate takes.
+        """
+        full, budget = self.recipe.epochs, self.budget
+        if budget.kind == "epochs" and SEARCH_SHARE * budget.amount < full:
+            raise StudyError(
+                f"the budget of {budget} is too small: a candidate takes {full} epochs to full "
+                f"fidelity, and the search has {SEARCH_SHARE:.0%} of the budget (the finals have "
+                f"the rest): give --budget {math.ceil(full / SEARCH_SHARE)}epochs or more, or "
+                "take fewer --epochs"
+            )
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """A search as a user states it; the defaults are those of `dse search`.
+
+    Attributes:
+        reference: `alexnet`, another preset, or an accuracy such as `0.803`.
+        budget: `90s`, `60m`, `500epochs` or `40trials`.
+        margin, confidence: of the claim, as fractions or percent (`0.5%`).
+        objectives: costs that are to be small; () is the number of parameters.
+        sampler: a name of `SAMPLERS`; None chooses one that suits space and rungs.
+        finalists: candidates in the finals at most.
+        seeds: fresh replicates of each finalist.
+        epochs: of a training to full fidelity; None is the recipe's.
+        first_rung: fewest epochs after which a candidate may be paused; None measures it.
+        recipe: changes of the candidates' recipe, `KEY=VALUE`.
+        reference_recipe: changes of the reference's.
+        reference_seeds: trainings of the reference.
+        study: name of the study; None makes one from space and data.
+        study_seed: source of all random draws.
+    """
+
+    reference: str = "alexnet"
+    budget: str = "8trials"
+    margin: str = "0"
+    confidence: str = "0.95"
+    objectives: Sequence[str] = ()
+    sampler: str | None = None
+    finalists: int = 3
+    seeds: int = 3
+    epochs: int | None = None
+    first_rung: int | None = None
+    recipe: Sequence[str] = ()
+    reference_recipe: Sequence[str] = ()
+    reference_seeds: int = 3
+    study: str | None = None
+    study_seed: int = 0
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """A search, and what its answer is compared with: known, or to be trained first."""
+
+    search: Search
+    reference: Reference | ReferencePlan
+
+
+def plan_sweep(
+    space: SearchSpace,
+    spec: DataSpec,
+    data: Dataset | DataDescription,
+    *,
+    seeds: int = 1,
+    recipe: Sequence[str] = (),
+    epochs: int | None = None,
+    study: str | None = None,
+    study_seed: int = 0,
+) -> Sweep:
+    """Plan the training of every candidate of a finite space.
+
+    Args:
+        space: the space.
+        spec: of the images; the recipe's defaults follow from their source.
+        data: the images, or their description.
+        seeds: replicates of each candidate.
+        recipe: changes of the recipe, `KEY=VALUE`.
+        epochs: passes over the training images; None is the recipe's.
+        study: name of the study; None makes one from space and data.
+        study_seed: source of all random draws.
+
+    Raises:
+        SpaceError: the space is infinite, or no candidate is feasible.
+        UsageError: a name that is none for a folder.
+        ConfigError: a change that no recipe has.
+    """
+    return Sweep(
+        name=check_study_name(f"{space.name}-{data.name}" if study is None else study),
+        space=space,
+        survey=survey(space, data.input_shape, len(data.classes)),
+        recipe=_recipe(spec, data, recipe, epochs),
+        seeds=seeds,
+        study_seed=study_seed,
+    )
+
+
+def plan_search(
+    space: SearchSpace,
+    spec: DataSpec,
+    data: Dataset | DataDescription,
+    options: SearchOptions,
+    *,
+    pool: Pool | None = None,
+) -> SearchPlan:
+    """Plan a search and its reference.
+
+    Args:
+        space: any space.
+        spec: of the images; the recipes' defaults follow from their source.
+        data: the images, or their description.
+        options: as the user states them.
+        pool: of the same space and images, where it is there already.
+
+    Raises:
+        UsageError: an option that is not possible.
+        ConfigError: an unknown reference, budget or recipe.
+        SamplerError: an unknown sampler, or one that the space does not suit.
+        SpaceError: no candidate is feasible.
+    """
+    objectives = tuple(dict.fromkeys(options.objectives or ("params_count",)))
+    known = [*OBJECTIVES, LATENCY]
+    for name in objectives:
+        if name not in known:
+            raise UsageError(f"--objective {name}: unknown cost{nearest(name, known)}")
+    margin, confidence = _fraction(options.margin), _fraction(options.confidence)
+    if not 0 <= margin < 1:
+        raise UsageError(
+            f"--margin {options.margin}: must be a fraction from 0 to below 1, or percent: 0.005 "
+            "or 0.5%"
+        )
+    if not 0.5 <= confidence < 1:
+        raise UsageError(
+            f"--confidence {options.confidence}: must be a fraction from 0.5 to below 1, or "
+            "percent: 0.95 or 95%"
+        )
+    reference = plan_reference(
+        options.reference,
+        spec,
+        data,
+        changes=options.reference_recipe,
+        seeds=options.reference_seeds,
+        study_seed=options.study_seed,
+    )
+    budget = parse_budget(options.budget)
+    if pool is None:
+        shape, classes_count = data.input_shape, len(data.classes)
+        pool = make_pool(space, shape, classes_count, seed=options.study_seed)
+    if options.sampler is not None:
+        make_sampler(options.sampler, pool)
+    recipe = _recipe(spec, data, options.recipe, options.epochs)
+    ladder = _ladder(recipe, _train_count(data), options.first_rung, pool)
+    name = f"{space.name}-{data.name}-search" if options.study is None else options.study
+    search = Search(
+        name=check_study_name(name),
+        pool=pool,
+        recipe=recipe,
+        ladder=ladder,
+        budget=budget,
+        sampler=options.sampler or default_sampler(pool, rungs_count=len(ladder.fidelities)),
+        objectives=objectives,
+        study_seed=options.study_seed,
+        margin=margin,
+        confidence=confidence,
+        finalists=options.finalists,
+        seeds=options.seeds,
+    )
+    return SearchPlan(search, reference)
+
+
+def check_study_name(name: str) -> str:
+    """The name, where it can be that of a folder.
+
+    Raises:
+        UsageError: it is hidden, too long or taken, or has a path or unprintable characters in
+            it.
+    """
+    if name == REFERENCES_FOLDER:
+        raise UsageError(
+            f"the name of the study is {name!r}, but that is the folder of the references that "
+            "searches are compared with; choose another --study name"
+        )
+    plain = name.isprintable() and name == name.strip() and not any(c in name for c in "/\\?{}")
+    if not plain or not name or name[0] in ".-" or len(name.encode()) > LONGEST_NAME_BYTES:
+        shown = name if len(name) <= 40 else f"{name[:40]}…"
+        raise UsageError(
+            f"the name of the study is {shown!r}, but must be a plain name of at most "
+            f"{LONGEST_NAME_BYTES} bytes; choose one such as --study squeeze_ratio-a"
+        )
+    return name
+
+
+def _train_count(data: Dataset | DataDescription) -> int:
+    return data.train_count if isinstance(data, DataDescription) else len(data.train)
+
+
+def _recipe(
+    spec: DataSpec, data: Dataset | DataDescription, changes: Sequence[str], epochs: int | None
+) -> Recipe:
+    """The default recipe of the data with what the user changes."""
+    default = default_recipe(spec.source, data.input_shape, _train_count(data))
+    return recipe_from_texts(default, [*([f"epochs={epochs}"] if epochs else []), *changes])
+
+
+def _ladder(recipe: Recipe, train_count: int, first: int | None, pool: Pool) -> Ladder:
+    if first is not None and first > recipe.epochs:
+        raise UsageError(
+            f"--first-rung {first}: must be at most the epochs of a training to full fidelity, "
+            f"which are {recipe.epochs}"
+        )
+    least = first_rung(recipe.epochs, train_count // recipe.batch_size)
+    ladder = make_ladder(recipe.epochs, first=first or least)
+    if first is not None:
+        return ladder
+    median_macs = float(np.median(pool.costs["macs"]))
+    return worthwhile(ladder, median_macs, recipe, train_count)
+
+
+def _fraction(text: str) -> float:
+    """The number that a fraction or a percentage says; -1 for none."""
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        return -1.0

@@ -1,0 +1,341 @@
+"""One run of a study: open the record, train what is not in it, write what follows.
+
+A sweep is a search with one rung and no finals; both go through `run`. Interrupt it in any way
+and call it again: what is recorded is not trained again, and with one worker and a budget of
+trials or epochs the trials are those of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from dse.architecture import Candidate
+from dse.data import DataDescription, Dataset
+from dse.errors import StudyError
+from dse.execution.executor import Executor, Session
+from dse.execution.job import Ended, Event, Job, Setup
+from dse.search.answer import make_answer
+from dse.search.estimate import COMPILE_S, train_s
+from dse.search.plan import Search, Sweep
+from dse.search.reference import Reference
+from dse.search.reuse import ReuseResult, import_trials
+from dse.search.schedule import handing_out
+from dse.search.stages import FinalsStage, SearchStage, Stage, SweepStage, TestStage
+from dse.search.state import SearchState
+from dse.study.answer import Answer, write_answer
+from dse.study.record import Key, Record, open_record, peek_trials, write_description
+from dse.study.storage import storage_errors
+from dse.study.trial import Trial
+from dse.training import check_fits
+
+TABLE_EVERY_S = 2.0
+"""`trials.csv` is written again at most this often while a study runs, and at its end."""
+
+
+@dataclass(frozen=True)
+class SweepStarted:
+    """The record is open: `pending` jobs are to be trained, `recorded` ones are not."""
+
+    pending: tuple[Job, ...]
+    recorded: tuple[Job, ...]
+
+
+@dataclass(frozen=True)
+class SearchStarted:
+    """The record is open: so many trials were in it, and so many were imported."""
+
+    state: SearchState
+    recorded_count: int
+    imported: ReuseResult
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """A stage of a search begins: `search`, `finals` or `test`."""
+
+    name: str
+
+
+RunEvent = SweepStarted | SearchStarted | StageStarted | Event
+OnEvent = Callable[[RunEvent], None]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Where the results of a run lie, and what they are.
+
+    Attributes:
+        directory: of the study.
+        trials_path: its `trials.csv`.
+        trials: of a sweep those of its jobs, of a search all of the record.
+        trained_count: jobs of this run.
+        wall_s: seconds that it took.
+        answer: of a search.
+    """
+
+    directory: Path
+    trials_path: Path
+    trials: Mapping[Key, Trial]
+    trained_count: int
+    wall_s: float
+    answer: Answer | None = None
+
+    @property
+    def failed_count(self) -> int:
+        """Trials whose training failed."""
+        return sum(trial.is_failed for trial in self.trials.values())
+
+    @property
+    def finished_count(self) -> int:
+        """The others."""
+        return len(self.trials) - self.failed_count
+
+
+@dataclass
+class Clock:
+    """Seconds of search: continues from the last result in the record, stands between runs."""
+
+    spent_s: float
+    started: float
+
+    def __call__(self) -> float:
+        """Seconds so far."""
+        return self.spent_s + time.monotonic() - self.started
+
+
+def pending_jobs(
+    sweep: Sweep, data: Dataset | DataDescription, *, results: Path, retry_failed: bool = False
+) -> tuple[Job, ...]:
+    """What a run of a sweep would train, from the record; nothing is begun.
+
+    Raises:
+        StudyMismatchError: a study of that name holds something else.
+        StudyError: the record cannot be read.
+    """
+    trials = peek_trials(results, sweep.definition(data))
+    return _pending(sweep, trials, retry_failed)
+
+
+def count_recorded(search: Search, data: Dataset | DataDescription, *, results: Path) -> int:
+    """Trials that a run of a search would find in the record; nothing is begun.
+
+    Raises:
+        StudyMismatchError: a study of that name holds something else.
+        StudyError: the record cannot be read.
+    """
+    return len(peek_trials(results, search.definition(data)))
+
+
+def run(
+    plan: Sweep | Search,
+    dataset: Dataset,
+    executor: Executor,
+    *,
+    results: Path,
+    reference: Reference | None = None,
+    reuse: Sequence[Path] = (),
+    retry_failed: bool = False,
+    command: str = "",
+    on_event: OnEvent = lambda event: None,
+) -> RunResult:
+    """Train whatever of a study is not in its record yet, and decide what follows.
+
+    Args:
+        plan: what to train, or to find.
+        dataset: prepared images.
+        executor: where jobs run.
+        results: folder of all studies; this one goes to `results/<name>`.
+        reference: what the answer of a search is compared with; needed by a search alone.
+        reuse: folders of studies whose finished trials a search imports.
+        retry_failed: train recorded failures of a sweep again.
+        command: kept in `study.yaml`.
+        on_event: told of everything that happens, from this process.
+
+    Raises:
+        TrainingError: the recipe does not fit the images.
+        StudyMismatchError: a study of that name, or one to reuse, holds something else.
+        StudyError: the record is in use, or cannot be read or written; every training of a
+            search failed, or its budget reaches to no training at full fidelity.
+    """
+    started = time.monotonic()
+    check_fits(
+        plan.recipe,
+        dataset.name,
+        input_shape=dataset.input_shape,
+        train_count=len(dataset.train.labels),
+    )
+    with open_record(results, plan.definition(dataset), plan.space) as record:
+        setup = Setup(
+            dataset.fingerprint,
+            plan.recipe,
+            plan.study_seed,
+            scores_test=isinstance(plan, Sweep),
+        )
+        study = _Study(record, dataset, setup, executor, Clock(record.spent_s, started), on_event)
+        if isinstance(plan, Sweep):
+            return study.sweep(plan, retry_failed=retry_failed, command=command)
+        if reference is None:
+            raise StudyError(f"{plan.name}: a search needs a reference")
+        return study.search(plan, reference, reuse, command=command)
+
+
+@dataclass
+class _Study:
+    """An open study, its images, and where its jobs run."""
+
+    record: Record
+    dataset: Dataset
+    setup: Setup
+    executor: Executor
+    clock: Clock
+    on_event: OnEvent
+    trained_count: int = 0
+
+    def sweep(self, plan: Sweep, *, retry_failed: bool, command: str) -> RunResult:
+        record = self.record
+        pending = _pending(plan, record.trials, retry_failed)
+        recorded = tuple(job for job in plan.jobs if job not in set(pending))
+        seeds = max([plan.seeds, *(1 + replicate for _, replicate in record.trials)])
+        # With nothing to train, the command and the machine that made the results stay named.
+        if pending or not (record.directory / "study.yaml").exists():
+            count = len(plan.survey.feasible) * seeds
+            facts = {"seeds": seeds, "trials_count": count}
+            definition = plan.definition(self.dataset).to_dict()
+            write_description(record.directory, definition | facts, command=command)
+        self.on_event(SweepStarted(pending, recorded))
+        candidates = [candidate.key for candidate, _ in plan.survey.feasible]
+        keys = [(candidate, replicate) for candidate in candidates for replicate in range(seeds)]
+        train_count, workers_count = len(self.dataset.train), self.executor.workers_count
+        jobs = _in_order(plan, pending, train_count, workers_count)
+        stages = iter([SweepStage(plan, jobs, record, self.clock)] if pending else [])
+        trials_path = self._serve(stages, keys)
+        trials = {job.key: record.trials[job.key] for job in plan.jobs}
+        return self._result(trials_path, trials)
+
+    def search(
+        self, plan: Search, reference: Reference, reuse: Sequence[Path], *, command: str
+    ) -> RunResult:
+        record, definition = self.record, plan.definition(self.dataset)
+        recorded_count = len(record.trials)
+        imported = import_trials(reuse, record, plan.pool, definition)
+        facts = {
+            "reference": reference.name,
+            "budget": str(plan.budget),
+            "space_size": plan.pool.space_count,
+            "feasible_count": len(plan.pool) if plan.pool.is_whole else None,
+        }
+        write_description(record.directory, definition.to_dict() | facts, command=command)
+        state = SearchState(plan, record, self.dataset, reference, self.clock)
+        if not state.full():
+            plan.check_budget()
+        self.on_event(SearchStarted(state, recorded_count, imported))
+        answers: list[Answer] = []
+        trials_path = self._serve(self._search_stages(state, answers.append), None)
+        write_answer(record.directory, answers[0])
+        return self._result(trials_path, record.trials, answers[0])
+
+    def _search_stages(
+        self, state: SearchState, on_answer: Callable[[Answer], None]
+    ) -> Iterator[Stage]:
+        """Each stage when the one before it was served; the answer at the end."""
+        search = SearchStage(state, self.executor.workers_count)
+        yield search
+        search.close()
+        if not state.full():
+            _nothing_at_full_fidelity(state)
+        finals = FinalsStage(state)
+        yield finals
+        decision = finals.decision()
+        state.note_run(state.search.budget)
+        if decision.answer is not None:
+            test = TestStage(state, finals.finalists[decision.answer].candidate.key)
+            if test.has_jobs:
+                yield test
+        on_answer(make_answer(state, finals.finalists, decision))
+
+    def _serve(self, stages: Iterator[Stage], keys: Sequence[Key] | None) -> Path:
+        """Serve stage after stage; write the table of these trials meanwhile and at the end."""
+        record, setup, folder = self.record, self.setup, self.record.directory
+        artifacts = {
+            setup.data_key: self.dataset.directory,
+            f"weights/{setup.key}": folder / "weights",
+            f"checkpoints/{setup.key}": folder / "checkpoints",
+        }
+        with storage_errors(folder):
+            for name in ("weights", "checkpoints"):
+                (folder / name).mkdir(exist_ok=True)
+        try:
+            with self.executor.session(setup, artifacts, folder / "logs") as session:
+                for stage in stages:
+                    if stage.name != "sweep":
+                        self.on_event(StageStarted(stage.name))
+                    self._serve_stage(session, stage, keys)
+        finally:
+            trials_path = record.write_table(keys)
+        return trials_path
+
+    def _serve_stage(self, session: Session, stage: Stage, keys: Sequence[Key] | None) -> None:
+        """Each event is passed on when what it says is in the record."""
+        written = time.monotonic()
+        for event in session.serve(stage, most_workers=stage.most_workers):
+            if isinstance(event, Ended):
+                stage.ended(event)
+                self.trained_count += 1
+                if self.record.is_over(event.job.key):
+                    session.store.drop(event.job.artifact("checkpoints", self.setup))
+                if time.monotonic() - written > TABLE_EVERY_S:
+                    self.record.write_table(keys)
+                    written = time.monotonic()
+            self.on_event(event)
+
+    def _result(
+        self, trials_path: Path, trials: Mapping[Key, Trial], answer: Answer | None = None
+    ) -> RunResult:
+        wall_s = time.monotonic() - self.clock.started
+        return RunResult(
+            self.record.directory, trials_path, trials, self.trained_count, wall_s, answer
+        )
+
+
+def _pending(sweep: Sweep, trials: Mapping[Key, Trial], retry_failed: bool) -> tuple[Job, ...]:
+    return tuple(
+        job
+        for job in sweep.jobs
+        if (trial := trials.get(job.key)) is None or (retry_failed and trial.is_failed)
+    )
+
+
+def _in_order(sweep: Sweep, jobs: Sequence[Job], train_count: int, workers_count: int) -> list[Job]:
+    """Jobs as workers are to take them: by candidate, so that no worker waits long at the end."""
+    by_candidate: dict[Candidate, list[Job]] = {}
+    for job in jobs:
+        by_candidate.setdefault(job.candidate, []).append(job)
+    groups = list(by_candidate.values())
+    lengths = [
+        COMPILE_S
+        + len(group) * train_s(sweep.costs[group[0].candidate].macs, sweep.recipe, train_count)
+        for group in groups
+    ]
+    return [job for place in handing_out(lengths, workers_count) for job in groups[place]]
+
+
+def _nothing_at_full_fidelity(state: SearchState) -> NoReturn:
+    record, search = state.record, state.search
+    failed = [t for t in record.searched if t.is_failed]
+    if failed and len(failed) == len(record.searched):
+        latest = failed[-1].latest
+        assert latest is not None
+        raise StudyError(
+            f"all {len(failed)} candidates failed; the last: {latest.reason}; the reasons "
+            f"are in {record.directory / 'trials.csv'}"
+        )
+    full = search.recipe.epochs
+    raise StudyError(
+        f"the budget of {search.budget} is too small: no candidate was trained to full fidelity "
+        f"({full} epochs), {len(record.searched)} begun; what was trained is kept: the same "
+        "command with a larger --budget resumes, or take fewer --epochs in a new --study"
+    )
