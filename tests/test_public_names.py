@@ -12,6 +12,7 @@ PUBLIC = {
     "Cost",
     "Dataset",
     "DseError",
+    "LocalExecutor",
     "Measurement",
     "PRESETS",
     "Pool",
