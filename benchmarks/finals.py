@@ -4,7 +4,7 @@
 
 In each repetition 60 candidates are searched with one replicate on the selection half of the
 validation images, finalists are chosen, raced and judged as `dse search` does it. The truth is
-known: a replicate gets a image right where
+known: a replicate gets an image right where
 
     threshold of the network + its seed's effect + difficulty of the image
         + the network's own view of the image + chance of this training > 0,

@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 SIDES = ("dse", "torch", "torch-bf16")
 
-# name: (metaparameters, shape of a image, batch size)
+# name: (metaparameters, shape of an image, batch size)
 NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int, int], int]] = {
     "reference": ({"base_e": 128, "incr_e": 128}, (32, 32, 3), 128),
     "quarter": ({"base_e": 32, "incr_e": 32}, (32, 32, 3), 128),

@@ -53,7 +53,7 @@ def command(
         typer.Option(
             "--input",
             metavar="HxWxC",
-            help="Height, width and channels of a image in pixels; default: the network's "
+            help="Height, width and channels of an image in pixels; default: the network's "
             "own, 224x224x3 for a family.",
         ),
     ] = None,

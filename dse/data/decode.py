@@ -176,7 +176,7 @@ def decode_preprocessed(path: str | Path, rule: Preprocessing) -> np.ndarray:
 def attempt(
     path: str, function: Callable[[str], np.ndarray], *, name: str
 ) -> tuple[np.ndarray | None, str]:
-    """What `function` makes of a image, or None and `name (reason)` where it is broken."""
+    """What `function` makes of an image, or None and `name (reason)` where it is broken."""
     try:
         return function(path), ""
     except _BROKEN as error:

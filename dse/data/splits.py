@@ -1,7 +1,7 @@
 """Who trains, who validates, who tests: stratified, fixed by a seed, the same everywhere.
 
-A image's place follows from the hash of (seed, its name), not from a random generator: the
-split does not depend on the versions installed, and a image that is added or removed moves
+An image's place follows from the hash of (seed, its name), not from a random generator: the
+split does not depend on the versions installed, and an image that is added or removed moves
 next to no other. Names are relative (`cat/0001.jpg`), so a folder may be moved.
 """
 

@@ -16,7 +16,7 @@ from dse.weights.preprocessing import Preprocessing
 BLOCK_COUNT = 8  # images that a thread decodes at a time; 2 blocks a thread wait, and no more
 
 Labelled = tuple[str, int]
-"""Path of a image, and its label."""
+"""Path of an image, and its label."""
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def compare(
 
     - images: the variance over the images of (candidate's minus reference's share of right
       replicates), divided by their number, which pairs the two networks on each image. Half
-      a image that only the one and half a image that only the other gets right are added
+      an image that only the one and half an image that only the other gets right are added
       to it (Agresti and Min 2005), so it is never zero. Against a number it is at least what
       an accuracy of just `reference - margin` would give, as in a score test.
     - seeds: for either network the variance of its replicates' accuracies or that of
@@ -177,7 +177,7 @@ def pool_seed_variance(networks: Sequence[Correctness]) -> SeedVariance:
 
 
 def churn(network: Correctness) -> float:
-    """Variance with which a image is right or wrong from seed to seed, beyond the accuracy's.
+    """Variance with which an image is right or wrong from seed to seed, beyond the accuracy's.
 
     The mean square of the residuals of the two-way layout; 0.0 for one seed.
 

@@ -90,7 +90,7 @@ def paired_lower_bound(
     """What the accuracy of one set of weights less that of another is surely not under.
 
     Both on the same images; over images alone, not over seeds (`dse.stats.comparison` counts
-    both). Normal, with half a image added that only the one gets right and half a image
+    both). Normal, with half an image added that only the one gets right and half an image
     that only the other does, so that equal answers are not taken for certainty.
 
     Args:

@@ -23,7 +23,7 @@ class WeightsMetadata:
         metaparameters: all of them, by name.
         input_shape: (height, width, channels) of one image.
         classes: their names, in the order of the scores.
-        preprocessing: how a image becomes the network's input.
+        preprocessing: how an image becomes the network's input.
         class_ids: what else classes are called, such as WordNet ids; () for nothing.
         extra: anything else worth keeping with the weights.
     """

@@ -1,4 +1,4 @@
-"""How a image becomes the numbers that a network takes: the rule, without arrays.
+"""How an image becomes the numbers that a network takes: the rule, without arrays.
 
 A weights file carries its rule, so that whoever scores images with it feeds them as they
 were fed in training. `dse.data.decode` applies the part on pixels (resize, crop),

@@ -16,7 +16,7 @@ RNG = np.random.default_rng(0)
 def pictures(
     count: int, shape: tuple[int, int, int] = (7, 9, 3), dtype: type = np.uint8
 ) -> np.ndarray:
-    # Every value is there once in a image of at most 256 values, so a window names its place.
+    # Every value is there once in an image of at most 256 values, so a window names its place.
     values = np.stack([RNG.permutation(np.prod(shape)) for _ in range(count)])
     return values.reshape(count, *shape).astype(dtype)
 

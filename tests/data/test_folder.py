@@ -180,7 +180,7 @@ def test_a_hopeless_folder_is_not_read_to_its_end(root: Path, cache: Path) -> No
 def test_an_empty_file_and_one_of_another_kind_are_broken(root: Path, cache: Path) -> None:
     write_classes(root, {"cat": 5, "dog": 5})
     (root / "cat" / "empty.png").write_bytes(b"")
-    (root / "dog" / "text.jpg").write_text("not a image")
+    (root / "dog" / "text.jpg").write_text("not an image")
     with pytest.raises(DataError, match=r"2 of 12 images .*empty\.png \(cannot identify image"):
         prepared(root, cache)
 

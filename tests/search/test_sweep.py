@@ -141,7 +141,7 @@ def test_a_recipe_that_does_not_fit_the_images_is_refused_before_anything_is_mad
     assert str(error.value) == (
         "blank has 10 training images, fewer than one batch of 11; a smaller one would help: "
         "--recipe batch_size=…\n"
-        "crop_px is 8, but must be less than the side of a image, and those of blank are 8x8: "
+        "crop_px is 8, but must be less than the side of an image, and those of blank are 8x8: "
         "--recipe crop_px=…"
     )
     assert not (tmp_path / "results").exists()

@@ -20,7 +20,7 @@ NO_SEEDS = SeedVariance(0.0, 1)
 
 
 def images(*rows: str) -> np.ndarray:
-    """One row a seed, one digit a image: "110" is right, right, wrong."""
+    """One row a seed, one digit an image: "110" is right, right, wrong."""
     return np.array([[digit == "1" for digit in row] for row in rows])
 
 

@@ -124,7 +124,7 @@ def test_bad_input_is_refused_with_what_was_found(call, message):
 
 def test_a_paired_bound_by_hand():
     # Of 100 images 6 get worse and 2 get better: mean -0.04, variance 0.08 - 0.0016, and with
-    # half a image each way (100 * 0.0784 + 1) / 99 = 0.089293; its root over 10 is 0.029882.
+    # half an image each way (100 * 0.0784 + 1) / 99 = 0.089293; its root over 10 is 0.029882.
     before = np.arange(100) < 80
     after = before.copy()
     after[:6], after[80:82] = False, True

@@ -184,7 +184,7 @@ def _patches(x: Array, window: tuple[int, ...], stride: int, padding: int) -> Ar
     """(batch, height, width, kh·kw·channels): every window laid out behind its pixel.
 
     First along the width, then along the height: runs of kw·channels values are copied where
-    all at once would copy runs of `channels`, which are the three of a image (3.4 ms in place
+    all at once would copy runs of `channels`, which are the three of an image (3.4 ms in place
     of 7.9, a product with 24 filters included, for 128 images of 32x32).
     """
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))

@@ -33,7 +33,7 @@ from dse.networks.ops import xla as ops
 from dse.networks.ops.cpu import Rounding
 
 PART_BYTES = 2**19
-"""What the maps that a part reads and writes take at most, where a part is more than a image:
+"""What the maps that a part reads and writes take at most, where a part is more than an image:
 half of the second-level cache of a current core."""
 
 LEAST_BYTES = 40_000_000

@@ -63,7 +63,7 @@ def test_a_network_is_the_same_layer_by_layer_and_in_parts(
         monkeypatch.setattr(deferred, "LEAST_BYTES", np.inf)
         wanted = gradients(architecture, 6)
         monkeypatch.setattr(deferred, "LEAST_BYTES", 0)
-        for part_bytes in (2**30, 2**16, 1):  # one part, several sizes of them, a image each
+        for part_bytes in (2**30, 2**16, 1):  # one part, several sizes of them, an image each
             monkeypatch.setattr(deferred, "PART_BYTES", part_bytes)
             found = gradients(architecture, 6)
             for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
