@@ -9,11 +9,12 @@ A block says in an HTML comment above its fence how it is kept true:
 
 A line `$ command` is run; the lines up to the next one are what it prints on stdout. Blocks of
 one page share a folder and run in their order. What depends on the machine is masked before a
-comparison (`masked`): images per second, and where the folder is.
+comparison (`masked`): images per second, times of day, and where the folder is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -23,20 +24,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-DATA = ROOT.parent / "shared" / "data"
+DATA = Path(os.environ.get("DSE_SAMPLE_DATA", ROOT.parent / "shared" / "data"))
 OUTPUTS = ROOT / "docs" / "outputs"
 PAGES = (
+    "docs/tutorial.md",
     "README.md",
     "CONTRIBUTING.md",
     *(
         path.relative_to(ROOT).as_posix()
         for path in sorted((ROOT / "docs").rglob("*.md"))
-        if "decisions" not in path.parts
+        if "decisions" not in path.parts and path.name != "tutorial.md"
     ),
 )
+"""Documents with blocks; the README shows outputs of the tutorial, which is made first."""
+
 LANGUAGES = ("console", "bash", "python", "yaml")
 """Fences that need a mark; `text` and others are not code that a reader would run."""
 
@@ -46,6 +51,9 @@ FETCHED = {
     "squeezenet_v1.0_deep_compression.net": DATA / "squeezenet_v1.0_deep_compression.net",
 }
 """Files that a reader has fetched from elsewhere, and where they lie beside a checkout."""
+
+COPIED_AT = datetime(2026, 11, 27, 12)
+"""When the committed studies seem to have changed, in a page's folder."""
 
 _FENCE = re.compile(
     r"(?:^<!-- (?P<mark>[^>]*?) -->\n)?^```(?P<language>\w+)\n(?P<body>.*?)^```$", re.M | re.S
@@ -66,7 +74,9 @@ class Block:
     @property
     def name(self) -> str | None:
         """Of a generated block, the name of its output file."""
-        return self.mark.removeprefix("generated: ") if self.mark.startswith("generated: ") else None
+        return (
+            self.mark.removeprefix("generated: ") if self.mark.startswith("generated: ") else None
+        )
 
     @property
     def commands(self) -> list[str]:
@@ -102,13 +112,17 @@ def rewrite(page: str, bodies: dict[int, str]) -> None:
     (ROOT / page).write_text(_FENCE.sub(changed, text), encoding="utf-8")
 
 
-def prepare(folder: Path) -> None:
+def prepare(page: str, folder: Path) -> None:
     """Make a page's folder: committed studies, drawn photos, and the fetched files there are."""
     from docs.photos import draw_photos
 
     for name in ("results", "plots"):
         shutil.copytree(ROOT / name, folder / name)
-    draw_photos(folder / "photos")
+    for minute, path in enumerate(sorted((folder / "results").rglob("*"))):
+        second = COPIED_AT.timestamp() + 60 * minute
+        os.utime(path, (second, second))  # `dse studies` sorts by it
+    if any("photos" in block.body for block in blocks(page) if block.mark != "parsed"):
+        draw_photos(folder / "photos")
     for name, place in FETCHED.items():
         if place.exists():
             (folder / name).symlink_to(place)
@@ -127,7 +141,13 @@ def run_block(block: Block, folder: Path) -> str:
         (folder / "block.yaml").write_text(block.body, encoding="utf-8")
         _run([*_DSE, "check", "block.yaml"], folder)
         return block.body
-    printed = [_run_command(command, folder) for command in block.commands]
+    run = _run_here if block.mark == "run" else _run_alone
+    printed = []
+    for command in block.commands:
+        command = _WEIGHTS.sub(lambda match: _weights_there(match, folder), command)
+        program, *words = shlex.split(command)
+        assert program == "dse", f"only dse is run, not {program}"
+        printed.append((command, masked_folder(run(words, folder), folder)))
     if block.language == "bash":
         return block.body
     return "".join(f"$ {command}\n{output}" for command, output in printed)
@@ -136,12 +156,21 @@ def run_block(block: Block, folder: Path) -> str:
 _DSE = (sys.executable, "-m", "dse.cli.main")
 
 
-def _run_command(command: str, folder: Path) -> tuple[str, str]:
-    """The command with the weights of today's answer, and its output."""
-    command = _WEIGHTS.sub(lambda match: _weights_there(match, folder), command)
-    words = [word for word in shlex.split(command) if word != "\\"]
-    assert words[0] == "dse", f"only dse is run, not {words[0]}"
-    return command, masked_folder(_run([*_DSE, *words[1:]], folder), folder)
+def _run_here(words: list[str], folder: Path) -> str:
+    """What a command prints that starts in this process, which is faster for short ones."""
+    from typer.testing import CliRunner
+
+    from dse.cli.main import app
+
+    with contextlib.chdir(folder):
+        done = CliRunner().invoke(app, words, prog_name="dse")
+    if done.exit_code:
+        raise subprocess.CalledProcessError(done.exit_code, words, done.stdout, done.stderr)
+    return done.stdout
+
+
+def _run_alone(words: list[str], folder: Path) -> str:
+    return _run([*_DSE, *words], folder)
 
 
 def _weights_there(match: re.Match[str], folder: Path) -> str:
@@ -171,12 +200,13 @@ def _run(words: list[str] | tuple[str, ...], folder: Path) -> str:
 
 
 def masked_folder(text: str, folder: Path) -> str:
-    """Absolute paths below the page's folder, or of fetched files, begin with an ellipsis."""
-    for place in (str(folder.resolve()), str(folder), str(DATA.resolve())):
+    """Absolute paths below the page's folder, the checkout or the data begin with an ellipsis."""
+    for place in (str(folder.resolve()), str(folder), str(DATA.resolve()), str(ROOT)):
         text = text.replace(place, "…")
     return text
 
 
 def masked(text: str) -> str:
-    """What has to agree on every machine: images per second are left out."""
-    return re.sub(r"^(images/s\s+).*$", r"\1#", text, flags=re.M)
+    """What has to agree on every machine: images per second and times of day are left out."""
+    text = re.sub(r"^(images/s\s+).*$", r"\1#", text, flags=re.M)
+    return re.sub(r"\b\d{4}-\d\d-\d\d \d\d:\d\d$", "#", text, flags=re.M)

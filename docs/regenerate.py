@@ -1,12 +1,12 @@
 """Make every block, output and generated page of the documents again.
 
-    python docs/regenerate.py                 # all pages: some minutes on two idle cores
-    python docs/regenerate.py docs/tour.md    # one page
-    python docs/regenerate.py --quick         # only what the tests run, and the command reference
+    python docs/regenerate.py                    # all pages: some minutes on two idle cores
+    python docs/regenerate.py docs/tutorial.md   # one page
+    python docs/regenerate.py --quick            # only what the tests run, and the command reference
 
 Blocks marked `<!-- run -->` and `<!-- generated: NAME -->` (see `docs/blocks.py`) are run in
-their order, a page at a time, in an empty folder; what they print replaces what stands there,
-and that of generated blocks is written to `docs/outputs/NAME.txt` too. Nothing that another page
+their order, a page at a time, in an empty folder; what they print replaces what stands there
+(unless it differs in masked numbers alone), and that of generated blocks is written to `docs/outputs/NAME.txt` too. Nothing that another page
 has generated is run again. `docs/reference/commands.md` is made from the commands' own options.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from docs.blocks import OUTPUTS, PAGES, ROOT, Block, blocks, prepare, rewrite, run_block
+from docs.blocks import OUTPUTS, PAGES, ROOT, Block, blocks, masked, prepare, rewrite, run_block
 from docs.commands import command_reference
 
 
@@ -29,18 +29,24 @@ def regenerate(page: str, done: set[str], *, quick: bool) -> None:
     """Run the blocks of one page and write what they print; `done` names generated outputs."""
     wanted = [block for block in blocks(page) if block.mark == "run" or block.name]
     fresh: dict[int, str] = {}
+
+    def keep(block: Block, body: str) -> None:
+        if masked(body) != masked(block.body):
+            fresh[block.line] = body
+
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
-        prepare(folder)
+        prepare(page, folder)
         for block in wanted:
             if block.name and (quick or block.name in done):
-                fresh[block.line] = (OUTPUTS / f"{block.name}.txt").read_text(encoding="utf-8")
+                keep(block, (OUTPUTS / f"{block.name}.txt").read_text(encoding="utf-8"))
                 continue
             began = time.monotonic()
-            fresh[block.line] = _run(block, folder)
+            body = _run(block, folder)
             print(f"{page}:{block.line}: {time.monotonic() - began:.0f} s", flush=True)
+            keep(block, body)
             if block.name:
-                (OUTPUTS / f"{block.name}.txt").write_text(fresh[block.line], encoding="utf-8")
+                (OUTPUTS / f"{block.name}.txt").write_text(body, encoding="utf-8")
                 done.add(block.name)
     rewrite(page, fresh)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 from pathlib import Path
 
@@ -27,6 +29,7 @@ def test_every_command_is_documented(name: str, module: str) -> None:
     source = read(f"dse/cli/{module}.py")
     assert f"\n  dse {name}" in source, "EXAMPLES show no call of it"
     assert f"dse {name}" in read("README.md")
+    assert f"\n## dse {name}\n" in read("docs/reference/commands.md")
     assert f"dse {name}" in read("CHANGELOG.md")
 
 
@@ -64,7 +67,10 @@ def test_the_gallery_shows_what_is_there_and_what_the_tool_counts() -> None:
 
     text = read("docs/gallery.md")
     images = re.findall(r"\]\((\.\./plots/[\w/.-]+)\)", text)
-    assert images == ["../plots/paper/figure3.png", "../plots/paper/figure3.svg"]
+    assert images[:2] == ["../plots/paper/figure3.png", "../plots/paper/figure3.svg"]
+    assert {path.stem for path in (ROOT / "plots").rglob("*.png")} == {
+        Path(path).stem for path in images
+    }
     assert all((ROOT / "docs" / path).is_file() for path in images)
     assert "```bash\ndse plot --paper\n```" in text
     counted = []
@@ -77,13 +83,73 @@ def test_the_gallery_shows_what_is_there_and_what_the_tool_counts() -> None:
     assert re.findall(r"^\| \d.*$", text, re.M) == counted
 
 
-def test_the_comparison_in_the_readme_is_what_is_printed() -> None:
+def test_the_comparison_in_the_documents_is_what_is_printed() -> None:
     from typer.testing import CliRunner
 
     from dse.cli.main import app
 
-    (command,) = re.findall(
-        r"^\$ dse (describe alexnet squeezenet_v1.0 .*)$", read("README.md"), re.M
-    )
+    text = read("docs/how-to/deploy.md")
+    (command,) = re.findall(r"^\$ dse (describe alexnet squeezenet_v1.0 .*)$", text, re.M)
     printed = CliRunner().invoke(app, command.split()).stdout
-    assert f"$ dse {command}\n{printed}```" in read("README.md")
+    assert f"$ dse {command}\n{printed}```" in text
+
+
+def documents() -> list[Path]:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    return sorted([*pages, *(ROOT / "benchmarks").rglob("*.md"), ROOT / "results/paper/README.md"])
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of the headings, as the site and the usual forges make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).strip().replace(" ", "-") for text in headings}
+
+
+@pytest.mark.parametrize("page", documents(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_resolve(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for link, anchor in re.findall(r"\]\(([^)\s#]*)(?:#([^)\s]*))?\)", text):
+        if "://" in link:
+            continue
+        if page.name == "tutorial.md" and link == "index.md":
+            target = ROOT / "README.md"  # the start page of the site
+        else:
+            target = (page.parent / link).resolve() if link else page
+        assert target.exists(), f"{page.name}: {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name}: {link}#{anchor}"
+
+
+def test_the_readme_and_the_decisions_are_short() -> None:
+    assert len(read("README.md").split()) <= 950
+    for path in DECISIONS.glob("0*.md"):
+        text = path.read_text(encoding="utf-8")
+        prose = [line for line in text.splitlines() if not line.startswith("|")]
+        assert len(" ".join(prose).split()) <= 360, path.name
+
+
+def _percent(text: str) -> str:
+    return f"{float(text):.2%}"
+
+
+@pytest.mark.parametrize("name", ["squeeze_ratio", "pct_3x3"])
+def test_the_tables_of_sweeps_are_what_was_measured(name: str) -> None:
+    with (ROOT / "results" / f"{name}-cifar10-jpeg" / "trials.csv").open(encoding="utf-8") as file:
+        rows = [
+            f"| {float(row[name]):g} | {int(row['params_count']):,} "
+            f"| {_percent(row['validation_accuracy'])} | {_percent(row['test_accuracy'])} |"
+            for row in csv.DictReader(file)
+        ]
+    text = read("docs/results.md")
+    table = text[text.index(f"| {name} | parameters") :].split("\n\n", 1)[0].splitlines()[2:]
+    assert table == rows
+
+
+def test_the_compression_front_is_what_was_measured() -> None:
+    study = ROOT / "results" / "squeezenet-cifar10-jpeg-search"
+    front = json.loads((study / "answer-front.json").read_text(encoding="utf-8"))
+    text = read("docs/results.md")
+    table = text[text.index("| density | lambda") :].split("\n\n", 1)[0].splitlines()[2:]
+    sizes = {setting["file_bytes"] for setting in front["settings"]}
+    shown = [int(row.split(" | ")[4].replace(",", "")) for row in table]
+    assert len(shown) == 15
+    assert set(shown) <= sizes

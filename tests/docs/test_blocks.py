@@ -1,0 +1,118 @@
+"""Every block of the documents is run by a test, or made by a command."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from docs.blocks import FETCHED, OUTPUTS, PAGES, ROOT, Block, blocks, masked, prepare, run_block
+
+ALL = [block for page in PAGES for block in blocks(page)]
+CI_MARKS = ("sweep command", "test command")
+
+
+def run_blocks(page: str) -> list[Block]:
+    return [block for block in blocks(page) if block.mark == "run"]
+
+
+def named(block: Block) -> str:
+    return f"{block.page}:{block.line}"
+
+
+def generated() -> list[Block]:
+    return [block for block in ALL if block.name]
+
+
+@pytest.mark.parametrize("block", ALL, ids=named)
+def test_every_block_says_how_it_is_kept_true(block: Block) -> None:
+    assert block.mark in ("run", "parsed", *CI_MARKS) or block.name, (
+        f"{named(block)}: no mark above the fence; docs/blocks.py lists them"
+    )
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in ALL if block.language in ("console", "bash")], ids=named
+)
+def test_every_command_has_the_options_that_are_shown(block: Block) -> None:
+    import typer
+
+    from dse.cli.main import app
+
+    group = typer.main.get_command(app)
+    calls = [call for line in block.commands for call in re.split(r"\s&&\s", line)]
+    assert calls
+    for call in calls:
+        program, *words = shlex.split(call)
+        if program.removeprefix(".venv/bin/") != "dse":
+            assert block.mark in CI_MARKS, call
+            continue
+        group.commands[words[0]].make_context(words[0], words[1:])  # raises on what is unknown
+
+
+@pytest.mark.parametrize("block", generated(), ids=named)
+def test_generated_blocks_are_what_was_generated(block: Block) -> None:
+    assert block.body == (OUTPUTS / f"{block.name}.txt").read_text(encoding="utf-8"), (
+        "not what the command printed: run python docs/regenerate.py"
+    )
+
+
+def test_every_output_is_shown_somewhere() -> None:
+    assert {path.stem for path in OUTPUTS.glob("*.txt")} == {block.name for block in generated()}
+
+
+def _needs_data(page: str) -> bool:
+    text = "\n".join(block.body for block in run_blocks(page))
+    return any(name in text for name in FETCHED)
+
+
+def _pages() -> list[object]:
+    found: list[object] = []
+    for page in PAGES:
+        if run_blocks(page):
+            marks = [pytest.mark.data] if _needs_data(page) else []
+            found.append(pytest.param(page, marks=marks))
+    return found
+
+
+@pytest.mark.parametrize("page", _pages())
+def test_blocks_print_what_is_shown(page: str, tmp_path: Path) -> None:
+    missing = [str(place) for place in FETCHED.values() if not place.exists()]
+    if _needs_data(page) and missing:
+        pytest.skip(f"{missing[0]} is not there")
+    prepare(page, tmp_path)
+    for block in run_blocks(page):
+        assert masked(run_block(block, tmp_path)) == masked(block.body), named(block)
+
+
+@pytest.mark.slow
+def test_the_tour_runs(tmp_path: Path) -> None:
+    page = "docs/tutorial.md"
+    prepare(page, tmp_path)
+    for block in blocks(page):
+        if block.name:
+            shown, printed = block.body.splitlines(), run_block(block, tmp_path).splitlines()
+            assert shown[1].split()[:1] == printed[1].split()[:1], named(block)
+
+
+def test_the_command_reference_is_what_the_commands_say() -> None:
+    from docs.commands import command_reference
+
+    page = ROOT / "docs" / "reference" / "commands.md"
+    assert page.read_text(encoding="utf-8") == command_reference(), (
+        "the commands have changed: run python docs/regenerate.py --quick"
+    )
+
+
+def test_the_python_reference_has_every_public_name() -> None:
+    import dse
+
+    text = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^::: ([\w.]+)\.(\w+)$", text, re.M)
+    assert sorted(name for _, name in entries) == sorted({*dse.__all__} - {"__version__"})
+    for module, name in entries:
+        __import__(module)
+        assert getattr(sys.modules[module], name) is getattr(dse, name)
