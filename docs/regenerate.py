@@ -2,12 +2,13 @@
 
     python docs/regenerate.py                    # all pages: some minutes on two idle cores
     python docs/regenerate.py docs/tutorial.md   # one page
-    python docs/regenerate.py --quick            # only what the tests run, and the command reference
+    python docs/regenerate.py --quick            # what the tests run, and the command reference
 
 Blocks marked `<!-- run -->` and `<!-- generated: NAME -->` (see `docs/blocks.py`) are run in
-their order, a page at a time, in an empty folder; what they print replaces what stands there
-(unless it differs in masked numbers alone), and that of generated blocks is written to `docs/outputs/NAME.txt` too. Nothing that another page
-has generated is run again. `docs/reference/commands.md` is made from the commands' own options.
+their order, a page at a time, in an empty folder. What they print replaces what stands there,
+unless it differs in masked numbers alone; that of generated blocks is written to
+`docs/outputs/NAME.txt` too, and pages that show it as well take it from there.
+`docs/reference/commands.md` is made from the commands' own options.
 """
 
 from __future__ import annotations

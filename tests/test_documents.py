@@ -111,10 +111,7 @@ def test_links_resolve(page: Path) -> None:
     for link, anchor in re.findall(r"\]\(([^)\s#]*)(?:#([^)\s]*))?\)", text):
         if "://" in link:
             continue
-        if page.name == "tutorial.md" and link == "index.md":
-            target = ROOT / "README.md"  # the start page of the site
-        else:
-            target = (page.parent / link).resolve() if link else page
+        target = (page.parent / link).resolve() if link else page
         assert target.exists(), f"{page.name}: {link}"
         assert not anchor or anchor in anchors(target), f"{page.name}: {link}#{anchor}"
 
