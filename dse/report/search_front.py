@@ -269,7 +269,7 @@ def _draw_stopped(axes: Axes, stopped: pd.DataFrame, size: str, below_count: int
     )
     epochs = sorted({int(count) for count in stopped["epochs"].dropna()})
     least_most = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
-    below = f"; {below_count:,} of them below the image" if below_count else ""
+    below = f"; {below_count:,} of them below the figure" if below_count else ""
     words = f"stopped after {least_most} epoch{'s' * (epochs != [1])}{below}"
     return [(words, key(**(_STOPPED | {"markersize": 4.0, "alpha": 0.7})))]
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from dse.errors import StudyError
-from dse.study.answer import find_answer, read_answer
+from dse.study.answer import find_answer, read_answer, write_answer
 from tests.report.searches import answer, not_found
 
 
@@ -30,6 +32,34 @@ def test_every_field_comes_back(write):
     assert [part.verdict for part in found.finalists] == ["qualifies"]
     assert (found.cost.wall_s, found.cost.stopped) == (50.0, 2)
     assert found.nearest is None
+
+
+def test_what_is_written_comes_back(write, tmp_path):
+    found = read_answer(write(answer()))
+    more = replace(found, confirmation_images=180, analyses_count=2, study="another")
+    assert read_answer(write_answer(tmp_path, more)) == more
+    written = json.loads((tmp_path / "answer.json").read_text())
+    assert written == json.loads(json.dumps(more.to_dict()))
+    assert list(written)[:3] == ["schema", "study", "found"]
+
+
+def test_an_answer_of_schema_1(write):
+    old = answer(judging_pictures=2500, looks_count=3)
+    old["finalists"][0]["steering_accuracy"] = 0.75
+    found = read_answer(write(old))
+    assert (found.confirmation_images, found.analyses_count) == (2500, 3)
+    assert found.finalists[0].selection_accuracy == 0.75
+    with pytest.raises(StudyError, match="json: judging_pictures is -1, but must be a whole"):
+        read_answer(write(old | {"judging_pictures": -1}))
+
+
+def test_the_published_answer_is_read():
+    path = Path("results/squeezenet-cifar10-jpeg-search/answer.json")
+    found = read_answer(path)
+    assert found.confirmation_images == 2500
+    assert found.answer is not None
+    assert [seed.replicate for seed in found.answer.seeds] == [1, 2, 3]
+    assert (found.cost.trials, found.cost.finals, found.analyses_count) == (9, 3, 0)
 
 
 def test_a_number_as_reference_and_nothing_found(write):
