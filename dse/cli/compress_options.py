@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from dse.errors import UsageError
+from dse.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from dse.compress.compress import CompressionPlan
+    from dse.compress.stages import CompressionPlan
+    from dse.data import Dataset
+    from dse.training import Recipe
+    from dse.weights.metadata import WeightsMetadata
 
 MAX_LOSS = 0.2
 """Of all images; whoever writes more has most likely forgotten a %."""
@@ -64,7 +68,7 @@ def make_plan(
     Raises:
         UsageError: a value that an option cannot have, or options that do not go together.
     """
-    from dse.compress.compress import CompressionPlan
+    from dse.compress.stages import CompressionPlan
 
     given = {
         "--max-loss": max_loss,
@@ -148,7 +152,7 @@ def _bytes(text: str) -> int:
 
 def check_layers(plan: CompressionPlan, arrays: dict[str, Any]) -> None:
     """Refuse densities of layers that the network does not have."""
-    from dse.compress.pipeline import kernels_of
+    from dse.compress.prune import kernels_of
     from dse.text import nearest
 
     layers = [path.removesuffix("/kernel") for path in kernels_of(arrays)]
@@ -156,3 +160,42 @@ def check_layers(plan: CompressionPlan, arrays: dict[str, Any]) -> None:
         layer = path.removesuffix("/kernel")
         if layer not in layers:
             raise UsageError(f"--density {layer}=…: no such layer{nearest(layer, layers)}")
+
+
+def training_images(
+    data: str,
+    image_size: int | None,
+    train_images: int | None,
+    metadata: WeightsMetadata,
+    arrays: Mapping[str, Any],
+) -> tuple[Dataset, Recipe]:
+    """The images to train with, which have to be those of the weights, and the recipe.
+
+    Others would be scaled otherwise, and might hold for validation what was trained with.
+    """
+    from dse.cli.data import described, prepared
+    from dse.compress.quantize import are_folded
+    from dse.data import parse_data
+    from dse.training import default_recipe, recipe_from_dict
+    from dse.weights.preprocessing import trained_preprocessing
+
+    if are_folded(arrays):
+        raise UsageError(
+            f"--data {data}: the norms of these weights were folded when they were compressed, so "
+            "they cannot be trained; give the weights file that the .dsz was made of"
+        )
+    spec = parse_data(data, image_size=image_size, train_limit=train_images)
+    dataset = prepared(spec, described(spec))
+    extra = metadata.extra
+    rule = trained_preprocessing(dataset.input_shape, dataset.mean, dataset.std)
+    same = dataset.classes == metadata.classes and rule == metadata.preprocessing
+    if not same or extra.get("data_fingerprint", dataset.fingerprint) != dataset.fingerprint:
+        raise UsageError(
+            f"--data {data}: {len(dataset.train):,} training images of {dataset.input_shape} in "
+            f"{len(dataset.classes)} classes are not those that the weights were trained on; give "
+            "the same images, split and size as their study had"
+        )
+    try:
+        return dataset, recipe_from_dict(json.loads(extra["recipe"]))
+    except (KeyError, ValueError, ConfigError):  # weights of somewhere else
+        return dataset, default_recipe(spec.source, dataset.input_shape, len(dataset.train))

@@ -95,14 +95,15 @@ def command(
 
 def _is_compression_table(name: str) -> bool:
     """Whether a name is that of the table of a compression and not of a study."""
-    from dse.report.compression_front import SUFFIX
+    from dse.study.compression_front import SUFFIX
 
     return name.endswith(SUFFIX)
 
 
 def _draw_compression(names: list[str], *, plots: Path, out: Path | None) -> list[Path]:
     """Draw the front of a compression; the paths."""
-    from dse.report.compression_front import plot_compression, read_compression_table
+    from dse.report.compression_front import plot_compression
+    from dse.study.compression_front import read_compression_table
 
     if len(names) > 1:
         raise UsageError(f"{names[0]} is drawn alone, without {' and '.join(names[1:])}")

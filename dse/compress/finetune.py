@@ -1,7 +1,7 @@
 """Training that compression asks for: with fewer weights, then with shared values.
 
 Both stages are ordinary runs of a `Trainer` over a parametrization, so they are kept and
-taken up again like any other.
+resumed like any other.
 
 Source: Han, Mao and Dally 2016 (arXiv 1510.00149); Zhu and Gupta 2017 (arXiv 1710.01878).
 """
@@ -22,7 +22,7 @@ from dse.compress.prune import gradual_density, magnitude_mask
 from dse.data import Dataset
 from dse.errors import TrainingError
 from dse.training.checkpoint import load_run, save_run
-from dse.training.parametrization import MaskedKernels, kernels_shared, masks_of, shared_of
+from dse.training.parametrization import kernels_shared, masks_of, shared_of
 from dse.training.recipe import Recipe
 from dse.training.trainer import OnEpoch, Run, Seed, Trainer
 from dse.weights.dsz import SharedWeights
@@ -36,7 +36,7 @@ PRUNING_SHARE = 0.5
 
 
 def pruning_recipe(recipe: Recipe, epochs: int) -> Recipe:
-    """How a trained network is trained on while it loses weights: smaller steps."""
+    """How a trained network is trained further while it loses weights: smaller steps."""
     return replace(recipe, learning_rate=0.2 * recipe.learning_rate, epochs=epochs)
 
 
@@ -47,6 +47,101 @@ def sharing_recipe(recipe: Recipe, epochs: int) -> Recipe:
     another, so each gets steps of its own size: AdamW.
     """
     return replace(recipe, optimizer="adamw", learning_rate=5e-4, weight_decay=0.0, epochs=epochs)
+
+
+def retrain_sparse(
+    trainer: Trainer,
+    weights: tuple[Tree, Tree],
+    densities: Mapping[str, float],
+    *,
+    seed: Seed,
+    checkpoint: Path | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> Run:
+    """Take weights away over the first half of the epochs, and train the others further.
+
+    Before each epoch the smallest magnitudes of each kernel go, down to the density that the
+    gradual schedule names; a weight that is gone stays zero.
+
+    Args:
+        trainer: of `MaskedKernels`; one serves any densities, as the masks are given to it.
+        weights: (params, statistics) to start from.
+        densities: share of the weights to keep in the end, by kernel path.
+        seed: of all random draws.
+        checkpoint: file that keeps the run after each epoch, to be resumed; what it keeps of
+            other weights, options or images is passed over.
+        on_epoch: told of each completed epoch.
+
+    Raises:
+        DivergenceError: the loss became NaN or infinite.
+        TrainingError: the run cannot be kept (full disk, folder gone).
+    """
+    params, statistics = weights
+    dataset, recipe = trainer.dataset, trainer.recipe
+    facts = _about("sparse", dataset, recipe, seed, densities, params, statistics)
+    firsts = {path: float(np.mean(mask)) for path, mask in flat(masks_of(params)).items()}
+    last = max(1, round(PRUNING_SHARE * recipe.epochs))
+
+    def prune(run: Run) -> Run:
+        progress = (run.epochs + 1) / last
+        wanted = {
+            path: gradual_density(progress, min(densities.get(path, 1.0), first), first=first)
+            for path, first in firsts.items()
+        }
+        kernels = flat(trainer.params_of(run))
+        masks = {
+            path: np.asarray(mask) & magnitude_mask(np.asarray(kernels[path]), wanted[path])
+            for path, mask in flat(run.state.fixed).items()
+        }
+        return replace(run, state=run.state._replace(fixed=nested(masks)[0]))
+
+    def begin() -> Run:
+        return trainer.begin_from(params, statistics, masks_of(params))
+
+    return _trained(trainer, begin, seed, checkpoint, facts, on_epoch, prune)
+
+
+def retrain_shared(
+    architecture: Architecture,
+    dataset: Dataset,
+    recipe: Recipe,
+    weights: tuple[Tree, Tree],
+    kernels: Mapping[str, SharedWeights],
+    *,
+    seed: Seed,
+    checkpoint: Path | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> tuple[Trainer, Run, dict[str, SharedWeights]]:
+    """Train the values that weights share; which weight has which value stays as it is.
+
+    Args:
+        architecture: of the network.
+        dataset: prepared images.
+        recipe: of this training; at least one epoch.
+        weights: (params, statistics) to start from; kernels are taken from `kernels`.
+        kernels: by path.
+        seed: of all random draws.
+        checkpoint: file that keeps the run after each epoch, to be resumed; what it keeps of
+            other weights, options or images is passed over.
+        on_epoch: told of each completed epoch.
+
+    Returns:
+        The trainer, the run at its end, and the kernels with their new values.
+
+    Raises:
+        DivergenceError: the loss became NaN or infinite.
+        TrainingError: the run cannot be kept (full disk, folder gone).
+    """
+    params, statistics = weights
+    parametrization, trained, fixed = shared_of(kernels, params)
+    trainer = Trainer(architecture, dataset, recipe, parametrization)
+    facts = _about("shared", dataset, recipe, seed, {}, trained, statistics, fixed)
+
+    def begin() -> Run:
+        return trainer.begin_from(trained, statistics, fixed)
+
+    run = _trained(trainer, begin, seed, checkpoint, facts, on_epoch)
+    return trainer, run, kernels_shared(trainer.trained_of(run), run.state.fixed)
 
 
 def _trained(
@@ -97,113 +192,3 @@ def _about(
         "recipe": json.dumps(recipe.to_dict()),
         "seed": f"{seed.study},{seed.replicate}",
     }
-
-
-def make_sparse_trainer(architecture: Architecture, dataset: Dataset, recipe: Recipe) -> Trainer:
-    """The compiled programs of `retrain_sparse`, for any densities.
-
-    Args:
-        architecture: of the network.
-        dataset: prepared images.
-        recipe: of the training; at least one epoch.
-    """
-    return Trainer(architecture, dataset, recipe, MaskedKernels())
-
-
-def retrain_sparse(
-    trainer: Trainer,
-    weights: tuple[Tree, Tree],
-    densities: Mapping[str, float],
-    *,
-    seed: Seed,
-    checkpoint: Path | None = None,
-    on_epoch: OnEpoch | None = None,
-) -> Run:
-    """Take weights away over the first half of the epochs, and train on with the others.
-
-    Before each epoch the smallest magnitudes of each kernel go, down to the density that the
-    gradual schedule names; a weight that is gone stays zero.
-
-    Args:
-        trainer: from `make_sparse_trainer`.
-        weights: (params, statistics) to start from.
-        densities: share of the weights to keep in the end, by kernel path.
-        seed: of all random draws.
-        checkpoint: file that keeps the run after each epoch, to go on from; what it keeps of
-            other weights, options or images is passed over.
-        on_epoch: told of each completed epoch.
-
-    Raises:
-        DivergenceError: the loss became NaN or infinite.
-        TrainingError: the run cannot be kept (full disk, folder gone).
-    """
-    params, statistics = weights
-    dataset, recipe = trainer.dataset, trainer.recipe
-    facts = _about("sparse", dataset, recipe, seed, densities, params, statistics)
-    firsts = {path: float(np.mean(mask)) for path, mask in flat(masks_of(params)).items()}
-    last = max(1, round(PRUNING_SHARE * recipe.epochs))
-
-    def prune(run: Run) -> Run:
-        progress = (run.epochs + 1) / last
-        wanted = {
-            path: gradual_density(progress, min(densities.get(path, 1.0), first), first=first)
-            for path, first in firsts.items()
-        }
-        return _pruned(trainer, run, wanted)
-
-    def begin() -> Run:
-        return trainer.begin_from(params, statistics, masks_of(params))
-
-    return _trained(trainer, begin, seed, checkpoint, facts, on_epoch, prune)
-
-
-def _pruned(trainer: Trainer, run: Run, densities: Mapping[str, float]) -> Run:
-    kernels = flat(trainer.params_of(run))
-    masks = {
-        path: np.asarray(mask) & magnitude_mask(np.asarray(kernels[path]), densities[path])
-        for path, mask in flat(run.state.fixed).items()
-    }
-    return replace(run, state=run.state._replace(fixed=nested(masks)[0]))
-
-
-def retrain_shared(
-    architecture: Architecture,
-    dataset: Dataset,
-    recipe: Recipe,
-    weights: tuple[Tree, Tree],
-    kernels: Mapping[str, SharedWeights],
-    *,
-    seed: Seed,
-    checkpoint: Path | None = None,
-    on_epoch: OnEpoch | None = None,
-) -> tuple[Trainer, Run, dict[str, SharedWeights]]:
-    """Train the values that weights share; which weight has which value stays as it is.
-
-    Args:
-        architecture: of the network.
-        dataset: prepared images.
-        recipe: of this training; at least one epoch.
-        weights: (params, statistics) to start from; kernels are taken from `kernels`.
-        kernels: by path.
-        seed: of all random draws.
-        checkpoint: file that keeps the run after each epoch, to go on from; what it keeps of
-            other weights, options or images is passed over.
-        on_epoch: told of each completed epoch.
-
-    Returns:
-        The trainer, the run at its end, and the kernels with their new values.
-
-    Raises:
-        DivergenceError: the loss became NaN or infinite.
-        TrainingError: the run cannot be kept (full disk, folder gone).
-    """
-    params, statistics = weights
-    parametrization, trained, fixed = shared_of(kernels, params)
-    trainer = Trainer(architecture, dataset, recipe, parametrization)
-    facts = _about("shared", dataset, recipe, seed, {}, trained, statistics, fixed)
-
-    def begin() -> Run:
-        return trainer.begin_from(trained, statistics, fixed)
-
-    run = _trained(trainer, begin, seed, checkpoint, facts, on_epoch)
-    return trainer, run, kernels_shared(trainer.trained_of(run), run.state.fixed)

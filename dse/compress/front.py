@@ -1,42 +1,37 @@
 """Accuracy against bytes of one network: which densities and values are worth training.
 
 A setting is a density (the share of all weights to keep, shared out over the layers by
-sensitivity) and a price of a bit (which decides the values of each layer, and so its bits).
-The densities are trained one after the other, each from the one before. The bytes of every
-setting are then exact and cost next to nothing, and its accuracy, before its values are
-trained, costs one look at the validation images: that is the lower rung. Training the values
+sensitivity) and a rate-distortion lambda (which decides the values of each layer, and so its
+bits). The densities are trained one after the other, each from the one before. The bytes of
+every setting are then exact and cost next to nothing, and its accuracy, before its values are
+trained, costs one pass over the validation images: that is the lower rung. Training the values
 is what costs, so who gets it is decided as for the candidates of a search: the member of the
-rung's front that adds most hypervolume to those trained before it (`rungs.top_up`).
+front that adds most hypervolume to those trained before it (`dse.stats.pareto.most_wanted`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dse.compress.compress import CompressionPlan
-from dse.compress.compressor import Compressor, Stage
-from dse.compress.pipeline import (
-    check_finite,
-    density_of,
-    kernels_of,
-    share_by_price,
-)
-from dse.compress.tuner import Arrays, Tuner
+from dse.compress.prune import Arrays, density_of, kernels_of
+from dse.compress.quantize import check_finite, share_by_lambda
+from dse.compress.stages import CompressionPlan, Compressor
+from dse.compress.tuner import Tuner
 from dse.errors import WeightsError
-from dse.search.rungs import Ladder, Standings, top_up
 from dse.stats.intervals import paired_lower_bound
-from dse.stats.pareto import front
+from dse.stats.pareto import front, most_wanted
+from dse.study.compression_front import FrontSetting, Stage
 from dse.weights.dsz import pack
 from dse.weights.metadata import WeightsMetadata
 
 DENSITIES = (0.7, 0.5, 0.35, 0.25, 0.18, 0.12)
 """Shares of all weights that are trained in turn."""
 
-PRICES = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
-"""What a bit costs, in squared weights of a kernel over the number of all weights."""
+LAMBDAS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
+"""Rate-distortion lambdas, in squared weights of a kernel over the number of all weights."""
 
 FLOOR = 0.9
 """Share of the given accuracy below which a setting, or a density, is followed no further."""
@@ -50,16 +45,16 @@ class Setting:
 
     Attributes:
         density: share of the kernels' weights that are not zero.
-        price: of a bit; rising prices give fewer values and coarser ones.
+        rate_lambda: rate-distortion lambda; a larger one gives fewer values and coarser ones.
         stage: size and accuracy of its file.
-        difference_low: what its accuracy less the given one is surely (95%) not under, on the
-            validation images; a fraction.
+        difference_low: 95% lower bound of its accuracy less the given one, on the validation
+            images; a fraction.
         content: the file.
         is_trained: whether its values were trained after they were shared.
     """
 
     density: float
-    price: float
+    rate_lambda: float
     stage: Stage
     difference_low: float
     content: bytes
@@ -80,8 +75,8 @@ class CompressionFront:
         given: the network as it came, stored to the bit.
         densities: the network at each density, before values are shared.
         settings: each setting without trained values, and those that were trained once more.
-        chosen: index of the smallest setting that surely loses no more than was allowed; None
-            where there is none.
+        chosen: index of the smallest setting that loses no more than was allowed at 95%
+            confidence; None where there is none.
     """
 
     given: Stage
@@ -89,9 +84,25 @@ class CompressionFront:
     settings: tuple[Setting, ...]
     chosen: int | None
 
-    def on_front(self) -> list[int]:
-        """Indices of the settings that no other dominates, by rising size."""
-        return front_of(self.settings)
+    def table_rows(self) -> tuple[FrontSetting, ...]:
+        """The settings as their table holds them, by rising bytes."""
+        on_front = set(front_of(self.settings))
+        rows = sorted(enumerate(self.settings), key=lambda item: item[1].stage.file_bytes)
+        return tuple(
+            FrontSetting(
+                density=setting.density,
+                rate_lambda=setting.rate_lambda,
+                values_trained=setting.is_trained,
+                nonzero_count=setting.stage.nonzero_count,
+                file_bytes=setting.stage.file_bytes,
+                validation_accuracy=setting.accuracy,
+                difference_low=setting.difference_low,
+                test_accuracy=setting.stage.test_accuracy,
+                on_front=row in on_front,
+                chosen=row == self.chosen,
+            )
+            for row, setting in rows
+        )
 
 
 def front_of(settings: Sequence[Setting]) -> list[int]:
@@ -112,7 +123,7 @@ def search_front(
     max_loss: float,
     trainings: int = TRAININGS,
     densities: Sequence[float] = DENSITIES,
-    prices: Sequence[float] = PRICES,
+    lambdas: Sequence[float] = LAMBDAS,
     on_stage: Callable[[Stage], None] = lambda stage: None,
 ) -> CompressionFront:
     """Search densities and values of a network for the front of accuracy against bytes.
@@ -126,7 +137,7 @@ def search_front(
             confidence: the smallest of many is often one that was lucky.
         trainings: settings whose values are trained at most.
         densities: shares of all weights, falling.
-        prices: of a bit, rising.
+        lambdas: rate-distortion lambdas, rising.
         on_stage: told of everything that was measured.
 
     Raises:
@@ -134,117 +145,107 @@ def search_front(
         DivergenceError: training failed.
     """
     check_finite(arrays)
-    return _FrontSearch(metadata, plan, tuner, on_stage).run(
-        arrays, max_loss, trainings, densities, prices
+    compressor = Compressor(metadata, tuner, plan.float_bits, plan.coder)
+    content = compressor.lossless(arrays)
+    given, correct = compressor.measured("given", content)
+    if given.validation_accuracy is None or correct is None:
+        raise WeightsError("a front of accuracy takes images to score")
+    given = compressor.tested(given, content)
+    on_stage(given)
+    search = _FrontSearch(
+        compressor=compressor,
+        tuner=tuner,
+        on_stage=on_stage,
+        correct=correct,
+        floor=FLOOR * given.validation_accuracy,
+        weights_count=sum(kernel.size for kernel in kernels_of(arrays).values()),
     )
+    stages = search.share_all(arrays, densities, lambdas)
+    search.train_best(trainings)
+    settings = [setting for setting, _ in search.tried]
+    able = [row for row, setting in enumerate(settings) if setting.difference_low >= -max_loss]
+    chosen = min(able, key=lambda row: settings[row].stage.file_bytes, default=None)
+    if chosen is not None:
+        setting = settings[chosen]
+        tested = compressor.tested(setting.stage, setting.content)
+        settings[chosen] = replace(setting, stage=tested)
+    return CompressionFront(given, tuple(stages), tuple(settings), chosen)
 
 
+@dataclass(kw_only=True)
 class _FrontSearch:
-    def __init__(
-        self,
-        metadata: WeightsMetadata,
-        plan: CompressionPlan,
-        tuner: Tuner,
-        on_stage: Callable[[Stage], None],
-    ) -> None:
-        self._metadata, self._plan, self._tuner, self._on_stage = metadata, plan, tuner, on_stage
-        self._compressor = Compressor(metadata, tuner, plan.float_bits, plan.coder)
-        self._settings: list[Setting] = []
-        self._sparse: list[Arrays] = []  # of each setting without trained values
-        self._floor = 0.0
-        self._right = np.zeros(0, dtype=bool)
-        self._weights_count = 0
+    """What was tried: each setting with the arrays whose values it shares."""
 
-    def run(
-        self,
-        arrays: Arrays,
-        max_loss: float,
-        trainings: int,
-        densities: Sequence[float],
-        prices: Sequence[float],
-    ) -> CompressionFront:
-        content = self._compressor.lossless(arrays)
-        given, right = self._compressor.measured("given", content)
-        if given.validation_accuracy is None or right is None:
-            raise WeightsError("a front of accuracy takes images to score")
-        self._right = right
-        self._floor = FLOOR * given.validation_accuracy
-        given = self._compressor.tested(given, content)
-        self._on_stage(given)
-        self._weights_count = sum(kernel.size for kernel in kernels_of(arrays).values())
-        stages = self._untrained(arrays, densities, prices)
-        self._train(trainings)
-        able = [row for row, s in enumerate(self._settings) if s.difference_low >= -max_loss]
-        chosen = min(able, key=lambda row: self._settings[row].stage.file_bytes, default=None)
-        if chosen is not None:
-            self._test(chosen)
-        return CompressionFront(given, tuple(stages), tuple(self._settings), chosen)
+    compressor: Compressor
+    tuner: Tuner
+    on_stage: Callable[[Stage], None]
+    correct: np.ndarray  # bool (image,), of the network as it came
+    floor: float
+    weights_count: int
+    tried: list[tuple[Setting, Arrays]] = field(default_factory=list)
 
-    def _untrained(
-        self, arrays: Arrays, densities: Sequence[float], prices: Sequence[float]
+    def share_all(
+        self, arrays: Arrays, densities: Sequence[float], lambdas: Sequence[float]
     ) -> list[Stage]:
-        """The lower rung: every price at every density, down to where the network breaks."""
+        """The lower rung: every lambda at every density, down to where the network breaks."""
         stages = []
         present = density_of(arrays)
-        self._share(arrays, prices)
+        self._share(arrays, lambdas)
         for density in (d for d in densities if d < 0.9 * present):
             name = f"density {density:.3g}"
-            arrays = self._tuner.sparse(name, arrays, self._tuner.densities(arrays, density))
-            stage = self._compressor.scored(name, self._compressor.unshared(arrays))
+            arrays = self.tuner.sparse(name, arrays, self.tuner.densities(arrays, density))
+            stage = self.compressor.scored(name, self.compressor.unshared(arrays))
             stages.append(stage)
-            self._on_stage(stage)
-            if (stage.validation_accuracy or 0.0) < self._floor:
+            self.on_stage(stage)
+            if (stage.validation_accuracy or 0.0) < self.floor:
                 break
-            self._share(arrays, prices)
+            self._share(arrays, lambdas)
         return stages
 
-    def _share(self, arrays: Arrays, prices: Sequence[float]) -> None:
-        density = density_of(arrays)
-        for price in prices:
-            mixed = share_by_price(arrays, price / self._weights_count)
-            content = pack(self._compressor.packed(mixed))
-            setting = self._setting(density, price, content, is_trained=False)
-            self._settings.append(setting)
-            self._sparse.append(arrays)
-            if setting.accuracy < self._floor:
-                break  # a higher price would lose more
+    def _share(self, arrays: Arrays, lambdas: Sequence[float]) -> None:
+        for rate_lambda in lambdas:
+            mixed = share_by_lambda(arrays, rate_lambda / self.weights_count)
+            content = pack(self.compressor.packed(mixed))
+            setting = self._add(density_of(arrays), rate_lambda, arrays, content)
+            if setting.accuracy < self.floor:
+                break  # a larger lambda would lose more
 
-    def _train(self, trainings: int) -> None:
+    def train_best(self, trainings: int) -> None:
         """The upper rung: the values of as many settings as there is time for."""
-        untrained = tuple(self._settings)
-        accuracies = np.full((len(untrained), 2), np.nan)
-        accuracies[:, 0] = [setting.accuracy for setting in untrained]
-        sizes = np.array([[float(s.stage.file_bytes)] for s in untrained])
-        is_open = accuracies[:, 0] >= self._floor
+        untrained = list(self.tried)
+        accuracies = np.array([setting.accuracy for setting, _ in untrained])
+        sizes = np.array([[float(setting.stage.file_bytes)] for setting, _ in untrained])
+        is_taken = accuracies < self.floor
         for _ in range(trainings):
             # Volume counts from the floor on: a small file that is no use adds little.
-            standings = Standings(sizes, accuracies - self._floor, is_open)
-            row = top_up(Ladder.of_epochs(1, 2), standings)
+            row = most_wanted(sizes, accuracies - self.floor, is_taken)
             if row is None:
                 return
-            setting, arrays = untrained[row], self._sparse[row]
-            name = _name(setting.density, setting.price)
-            mixed = share_by_price(arrays, setting.price / self._weights_count)
-            content = self._compressor.tuned(name, arrays, mixed)
-            trained = self._setting(setting.density, setting.price, content, is_trained=True)
-            self._settings.append(trained)
-            accuracies[row, 1] = trained.accuracy
+            is_taken[row] = True
+            setting, arrays = untrained[row]
+            mixed = share_by_lambda(arrays, setting.rate_lambda / self.weights_count)
+            name = _name(setting.density, setting.rate_lambda)
+            content = self.compressor.tuned(name, arrays, mixed)
+            self._add(setting.density, setting.rate_lambda, arrays, content, is_trained=True)
 
-    def _setting(
-        self, density: float, price: float, content: bytes, *, is_trained: bool
+    def _add(
+        self,
+        density: float,
+        rate_lambda: float,
+        arrays: Arrays,
+        content: bytes,
+        *,
+        is_trained: bool = False,
     ) -> Setting:
-        name = _name(density, price) + (", values trained" if is_trained else "")
-        stage, right = self._compressor.measured(name, content)
-        assert right is not None
-        self._on_stage(stage)
-        low = paired_lower_bound(self._right, right)
-        return Setting(density, price, stage, low, content, is_trained)
-
-    def _test(self, row: int) -> None:
-        setting = self._settings[row]
-        tested = self._compressor.tested(setting.stage, setting.content)
-        self._settings[row] = replace(setting, stage=tested)
+        name = _name(density, rate_lambda) + (", values trained" if is_trained else "")
+        stage, correct = self.compressor.measured(name, content)
+        assert correct is not None
+        self.on_stage(stage)
+        low = paired_lower_bound(self.correct, correct)
+        setting = Setting(density, rate_lambda, stage, low, content, is_trained)
+        self.tried.append((setting, arrays))
+        return setting
 
 
-def _name(density: float, price: float) -> str:
-    return f"density {density:.3g}, price {price:.3g}"
+def _name(density: float, rate_lambda: float) -> str:
+    return f"density {density:.3g}, lambda {rate_lambda:.3g}"

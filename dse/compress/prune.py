@@ -14,6 +14,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+Arrays = Mapping[str, np.ndarray]
+"""Float32 arrays by parameter path."""
+
+
+def kernels_of(arrays: Arrays) -> dict[str, np.ndarray]:
+    """The arrays that are kernels."""
+    return {path: array for path, array in arrays.items() if path.endswith("/kernel")}
+
+
+def density_of(arrays: Arrays) -> float:
+    """Share of the kernels' weights that are not zero."""
+    kernels = kernels_of(arrays).values()
+    return sum(int(np.count_nonzero(k)) for k in kernels) / max(sum(k.size for k in kernels), 1)
+
 
 def kept_count(size: int, density: float) -> int:
     """Weights that are kept of `size`: rounded, and at least 1 of any.
@@ -43,6 +57,21 @@ def gradual_density(progress: float, final: float, *, first: float = 1.0) -> flo
     """
     left = 1 - min(max(progress, 0.0), 1.0)
     return final + (first - final) * left**3
+
+
+def prune(arrays: Arrays, densities: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """The same arrays with the smallest magnitudes of these kernels at zero.
+
+    Args:
+        arrays: by path.
+        densities: share of the weights to keep, by the path of a kernel.
+    """
+    return {
+        path: np.where(magnitude_mask(array, densities[path]), array, np.float32(0))
+        if path in densities
+        else array
+        for path, array in arrays.items()
+    }
 
 
 def relative_densities(kernels: Mapping[str, np.ndarray], density: float) -> dict[str, float]:

@@ -1,251 +1,194 @@
-"""Codebooks: which values weights should share.
+"""From the arrays of a network to shared ones: the steps that need no images.
 
-`kmeans_codebook` places a given number of values where they cost the least squared error;
-`entropy_codebook` trades squared error against coded bits, which is what a file is made of.
-In one dimension a cluster is a stretch of the sorted weights, so both work on prefix sums
-and take time in the number of codes, not of weights.
-
-Source: Lloyd 1982; Chou, Lookabaugh and Gray 1989 (entropy-constrained quantization); Han,
-Mao and Dally 2016 (arXiv 1510.00149), who share weights so.
+A weight costs its squared error plus lambda times its coded bits: of all codebooks the
+rate-distortion lambda picks those that spend each bit where it saves the most error.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 
-from dse.weights.dsz.shared import CODES_MAX, SharedWeights
+from dse.architecture.primitives import BATCH_NORM_EPSILON
+from dse.compress.codebooks import entropy_codebook, share_by_kmeans
+from dse.compress.prune import Arrays, kernels_of
+from dse.errors import DseError, WeightsError
+from dse.weights.dsz.container import Packed, pack
+from dse.weights.dsz.floats import FloatBits
+from dse.weights.dsz.shared import SharedWeights, share_exactly
+from dse.weights.safetensors import flat, load_weights
 
-ITERATIONS_MAX = 300
-ENTROPY_ITERATIONS = 30
+Mixed = dict[str, SharedWeights | np.ndarray]
 
-EXACT_VALUES_MAX = 512
-"""Different values up to which k-means is solved exactly."""
+LAMBDA_LOW, LAMBDA_HIGH = 1e-12, 1e-2
+"""Between which a target's lambda is searched, in shares of a kernel's squared weights."""
 
-GROUP_SIZE, GROUPS_MAX = 8, 4096
-"""Neighbours among the sorted weights whose distance tells the density."""
+SEARCH_STEPS = 24
 
-
-@dataclass(frozen=True, eq=False)
-class _Sorted:
-    """Weights in rising order, with their prefix sums."""
-
-    values: np.ndarray  # float64 (weight,)
-    sums: np.ndarray  # (weight + 1,)
-
-    def means(self, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Count and mean of each stretch between edges; the mean of none is NaN."""
-        counts = np.diff(edges)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return counts, np.diff(self.sums[edges]) / counts
+ANSWER_BITS = 6.0
+"""With 64 values per layer the bytes of a search's answer are stated."""
 
 
-def _sort(values: np.ndarray) -> _Sorted:
-    flat = np.sort(values.reshape(-1).astype(np.float64))
-    return _Sorted(flat, np.concatenate([[0.0], np.cumsum(flat)]))
+def compressed_bytes(paths: Iterable[Path]) -> int | None:
+    """Bytes of a `.dsz` of the first weights file that can be read: 64 values per layer.
+
+    Nothing is trained. None where no file is there or all are damaged: `dse evaluate` says
+    what is wrong with one.
+    """
+    for path in paths:
+        try:
+            params, statistics, metadata = load_weights(path)
+            mixed = share_by_bits(fold_norms(flat(params, statistics)), ANSWER_BITS)
+            return len(pack(Packed(metadata, mixed, 16)))
+        except DseError:
+            continue
+    return None
 
 
-def kmeans_codebook(values: np.ndarray, codes_count: int) -> np.ndarray:
-    """Values that represent others with small squared error, float32 (code,), rising.
+def fold_norms(arrays: Arrays) -> dict[str, np.ndarray]:
+    """The same network with each batch norm's mean at 0 and variance at 1.
 
-    The best there are where there are at most 512 different values (an exact programme over
-    them); else Lloyd's iteration from two starts, the better end of both: where the cube root
-    of the density asks for values (Panter and Dite 1951), and evenly over the range, which
-    keeps the few large weights.
+    Both move into scale and bias, which halves what a file holds of norms: arrays that are
+    one number take no bytes. Results agree to rounding.
 
     Args:
-        values: float, any shape.
-        codes_count: at most so many; fewer where there are fewer different values.
+        arrays: by path; of a norm `…/scale`, `…/bias`, `…/mean` and `…/variance`.
     """
-    data = _sort(values)
-    different = np.unique(data.values)
-    if len(different) <= codes_count:
-        return different.astype(np.float32)
-    if len(different) <= EXACT_VALUES_MAX:
-        return np.unique(_exact(data, different, codes_count).astype(np.float32))
-    ends = [_lloyd(data, start) for start in _starts(data, codes_count)]
-    best = min(ends, key=lambda centres: _squared_error(data, centres))
-    return np.unique(best.astype(np.float32))
-
-
-def _exact(data: _Sorted, different: np.ndarray, codes_count: int) -> np.ndarray:
-    """The best centres of all: which value begins each cluster, by dynamic programming."""
-    edges = np.append(np.searchsorted(data.values, different), len(data.values))
-    shift = data.values.mean()  # so that squares of values far from 0 lose no digits
-    squares = np.concatenate([[0.0], np.cumsum((data.values - shift) ** 2)])[edges]
-    sums, counts = data.sums[edges] - shift * edges, edges.astype(np.float64)
-    # error[i, j]: of one cluster over the different values i to j - 1.
-    with np.errstate(invalid="ignore", divide="ignore"):
-        error = (
-            squares[None]
-            - squares[:, None]
-            - (sums[None] - sums[:, None]) ** 2 / (counts[None] - counts[:, None])
+    folded = dict(arrays)
+    for path in arrays:
+        name, _, kind = path.rpartition("/")
+        if kind != "variance":
+            continue
+        scale, bias, mean, variance = (
+            arrays[f"{name}/{part}"].astype(np.float64)
+            for part in ("scale", "bias", "mean", "variance")
         )
-    error[np.tril_indices(len(error))] = np.inf
-    best, begins = error[0], []
-    for _ in range(codes_count - 1):
-        totals = best[:, None] + error
-        begins.append(totals.argmin(0))
-        best = totals.min(0)
-    stops = [len(different)]
-    for begin in reversed(begins):
-        stops.append(int(begin[stops[-1]]))
-    bounds = np.array([0, *stops[::-1]])
-    return data.means(edges[bounds])[1]
+        factor = scale / np.sqrt(variance + BATCH_NORM_EPSILON)
+        folded[f"{name}/scale"] = (factor * np.sqrt(1 + BATCH_NORM_EPSILON)).astype(np.float32)
+        folded[f"{name}/bias"] = (bias - mean * factor).astype(np.float32)
+        folded[f"{name}/mean"] = np.zeros_like(arrays[f"{name}/mean"])
+        folded[f"{name}/variance"] = np.ones_like(arrays[path])
+    return folded
 
 
-def _starts(data: _Sorted, count: int) -> list[np.ndarray]:
-    values = data.values
-    size = max(GROUP_SIZE, len(values) // GROUPS_MAX)
-    places = np.append(np.arange(0, len(values) - 1, size), len(values) - 1)
-    widths = np.diff(values[places])
-    # The cube root of a group's density, over its width.
-    wanted = np.concatenate([[0.0], np.cumsum(np.cbrt(np.diff(places) * widths**2))])
-    shares = (np.arange(count) + 0.5) / count
-    by_density = np.interp(shares * wanted[-1], wanted, values[places])
-    return [by_density, values[0] + shares * (values[-1] - values[0])]
+def are_folded(arrays: Arrays) -> bool:
+    """Whether the norms of a network are as `fold_norms` leaves them; False without norms."""
+    folded = {"mean": 0, "variance": 1}
+    kinds = {path: path.rpartition("/")[2] for path in arrays}
+    found = [(arrays[path] == folded[k]).all() for path, k in kinds.items() if k in folded]
+    return bool(found) and all(found)
 
 
-def _edges(data: _Sorted, centres: np.ndarray) -> np.ndarray:
-    middles = (centres[1:] + centres[:-1]) / 2
-    return np.concatenate([[0], np.searchsorted(data.values, middles), [len(data.values)]])
+def check_finite(arrays: Arrays) -> None:
+    """Refuse weights that are no numbers.
+
+    Raises:
+        WeightsError: naming the first array, and how many of its values.
+    """
+    for path, array in arrays.items():
+        wrong = int(np.count_nonzero(~np.isfinite(array)))
+        if wrong:
+            raise WeightsError(
+                f"{path} has {wrong:,} values that are not finite: the training diverged, or the "
+                "file is damaged; only --lossless can keep such weights"
+            )
 
 
-def _lloyd(data: _Sorted, centres: np.ndarray) -> np.ndarray:
-    for _ in range(ITERATIONS_MAX):
-        edges = _edges(data, centres)
-        counts, means = data.means(edges)
-        empty = counts == 0
-        if empty.any():
-            means = _reseeded(data, edges, counts, means)
-        elif np.array_equal(means, centres):
-            break
-        centres = means
-    return centres
+def exact_bits(arrays: Arrays) -> FloatBits:
+    """16 where float16 holds every value to the bit, else 32."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        exact = all(
+            np.array_equal(
+                array.astype(np.float16).astype(np.float32).view(np.uint32), array.view(np.uint32)
+            )
+            for array in (np.ascontiguousarray(a, np.float32) for a in arrays.values())
+        )
+    return 16 if exact else 32
 
 
-def _reseeded(
-    data: _Sorted, edges: np.ndarray, counts: np.ndarray, means: np.ndarray
-) -> np.ndarray:
-    """Empty clusters move to the far ends of those with the greatest squared error."""
-    errors = _errors_by_cluster(data, edges, means)
-    kept = means[counts > 0]
-    worst = np.argsort(-errors)[: int((counts == 0).sum())]
-    fresh = [data.values[edges[cluster]] for cluster in worst]
-    return np.sort(np.concatenate([kept, fresh]))
-
-
-def _errors_by_cluster(data: _Sorted, edges: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    errors = (data.values - np.repeat(centres, np.diff(edges))) ** 2
-    return np.diff(np.concatenate([[0.0], np.cumsum(errors)])[edges])
-
-
-def _squared_error(data: _Sorted, centres: np.ndarray) -> float:
-    return float(_errors_by_cluster(data, _edges(data, centres), centres).sum())
-
-
-def nearest_codes(values: np.ndarray, codebook: np.ndarray) -> np.ndarray:
-    """The code of the nearest value (of two as near: the higher), uint16 in the same shape."""
-    middles = (codebook[1:].astype(np.float64) + codebook[:-1].astype(np.float64)) / 2
-    return np.searchsorted(middles, values, side="right").astype(np.uint16)
-
-
-def share_by_kmeans(values: np.ndarray, codes_count: int) -> SharedWeights:
-    """Weights that share at most so many values; zeros stay zero and their 0 counts as one.
+def share_losslessly(arrays: Arrays, bits: FloatBits = 32) -> Mixed:
+    """Each kernel with a code for each different value, where that can pay.
 
     Args:
-        values: float32, any shape.
-        codes_count: values in all, at least 1; where some weight is zero, at least 2.
+        arrays: by path.
+        bits: 32 changes nothing; 16 rounds to float16, as a file of such numbers does.
     """
-    zeros = values == 0
-    if not zeros.any():
-        codebook = kmeans_codebook(values, codes_count)
-        return SharedWeights(codebook, nearest_codes(values, codebook))
-    if zeros.all():
-        return SharedWeights(np.zeros(1, np.float32), np.zeros(values.shape, np.uint16))
-    codebook = kmeans_codebook(values[~zeros], max(codes_count - 1, 1))
-    return _with_zero(values, zeros, codebook, nearest_codes(values, codebook))
+    return _with_kernels(arrays, lambda kernel: share_exactly(kernel, bits) or kernel)
 
 
-def _with_zero(
-    values: np.ndarray, zeros: np.ndarray, codebook: np.ndarray, codes: np.ndarray
-) -> SharedWeights:
-    """Put the value 0 into a codebook, and let these weights have it."""
-    codebook = codebook + np.float32(0)  # no -0
-    zero = int(np.searchsorted(codebook, 0))
-    if zero < len(codebook) and codebook[zero] == 0:
-        return SharedWeights(codebook, np.where(zeros, zero, codes).astype(np.uint16))
-    shifted = codes + (codes >= zero)
-    return SharedWeights(
-        np.insert(codebook, zero, 0), np.where(zeros, zero, shifted).astype(np.uint16)
-    )
-
-
-def entropy_codebook(values: np.ndarray, price: float) -> SharedWeights:
-    """Weights that share values so that squared error + price · coded bits is small.
-
-    The value 0 is always at hand, so small weights become zero where that is worth it; a
-    weight that is zero stays zero. The number of values comes out of the trade.
+def share_by_bits(arrays: Arrays, bits: float) -> Mixed:
+    """Each kernel with 2^bits values (rounded) by k-means; zeros stay zero and are one of them.
 
     Args:
-        values: float32, any shape.
-        price: what a bit costs, in squared error; above 0.
+        arrays: by path.
+        bits: above 0; 5.5 is 45 values.
     """
-    zeros = values == 0
-    data = _sort(values[~zeros])
-    centres = _even_grid(data, price)
-    bits = np.zeros(len(centres))
-    for _ in range(ENTROPY_ITERATIONS):
-        starts, chosen = _cheapest(centres, price * bits)
-        edges = np.concatenate([[0], np.searchsorted(data.values, starts), [len(data.values)]])
-        counts, means = data.means(edges)
-        centres = np.where((centres[chosen] == 0) | (counts == 0), centres[chosen], means)
-        if not (centres == 0).any():
-            place = int(np.searchsorted(centres, 0))
-            centres, counts = np.insert(centres, place, 0), np.insert(counts, place, 0)
-        counts = counts + np.where(centres == 0, zeros.sum(), 0)
-        kept = (counts > 0) | (centres == 0)
-        centres, counts = centres[kept], counts[kept]
-        bits = np.log2(max(counts.sum(), 1)) - np.log2(np.maximum(counts, 0.5))
-    codebook = centres.astype(np.float32)
-    starts, chosen = _cheapest(centres, price * bits)
-    codes = chosen[np.searchsorted(starts, values.reshape(-1), side="right")]
-    codes = codes.reshape(values.shape)
-    codes[zeros] = int(np.flatnonzero(codebook == 0)[0])
-    used, codes = np.unique(codes, return_inverse=True)
-    return SharedWeights(codebook[used], codes.astype(np.uint16).reshape(values.shape))
+    count = max(round(2**bits), 1)
+    return _with_kernels(arrays, lambda kernel: share_by_kmeans(kernel, count))
 
 
-def _even_grid(data: _Sorted, price: float) -> np.ndarray:
-    """Multiples of the step that is best where many bits are spent: price = ln 2 / 6 · step²."""
-    if not len(data.values):
-        return np.zeros(1)
-    low, high = min(data.values[0], 0.0), max(data.values[-1], 0.0)
-    step = max(np.sqrt(6 * price / np.log(2)), (high - low) / (CODES_MAX // 2), 1e-30)
-    return step * np.arange(np.floor(low / step), np.ceil(high / step) + 1)
+def share_by_lambda(arrays: Arrays, rate_lambda: float) -> Mixed:
+    """Each kernel with the values that make squared error + lambda · coded bits small.
 
-
-def _cheapest(centres: np.ndarray, prices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """From which weight on which code is the cheapest.
-
-    (w - centre)² + price, less w², is a line in w for each code: their lower envelope.
-
-    Returns:
-        (starts, chosen): code chosen[i] is the cheapest from starts[i - 1] to starts[i].
+    Args:
+        arrays: by path.
+        rate_lambda: in shares of the sum of a kernel's squared weights: an error counts for as
+            much in a small layer as in a large one.
     """
-    slopes, offsets = -2 * centres, centres**2 + prices
-    chosen: list[int] = []
-    starts: list[float] = []
-    for code in range(len(centres)):
-        while chosen:
-            last = chosen[-1]
-            start = (offsets[code] - offsets[last]) / (slopes[last] - slopes[code])
-            if starts and start <= starts[-1]:
-                chosen.pop()
-                starts.pop()
-                continue
-            starts.append(start)
+
+    def shared(kernel: np.ndarray) -> SharedWeights:
+        energy = float(np.sum(kernel.astype(np.float64) ** 2))
+        return (
+            entropy_codebook(kernel, rate_lambda * energy) if energy else share_by_kmeans(kernel, 1)
+        )
+
+    return _with_kernels(arrays, shared)
+
+
+def _with_kernels(
+    arrays: Arrays, share: Callable[[np.ndarray], SharedWeights | np.ndarray]
+) -> Mixed:
+    return {**arrays, **{path: share(kernel) for path, kernel in kernels_of(arrays).items()}}
+
+
+def share_to_fit(
+    arrays: Arrays,
+    target_bytes: int,
+    make: Callable[[Mixed], Packed],
+    *,
+    on_step: Callable[[int, int], None] = lambda step, steps: None,
+) -> tuple[Packed, bytes]:
+    """The network with the least squared error that fits a number of bytes, and its file.
+
+    Args:
+        arrays: by path.
+        target_bytes: most that the file may take.
+        make: what a file is to hold, from the shared arrays.
+        on_step: told of (steps done, steps at most); all are done in the end.
+
+    Raises:
+        WeightsError: not even the coarsest fits; says what that takes.
+    """
+    low, high = math.log(LAMBDA_LOW), math.log(LAMBDA_HIGH)
+    best: tuple[Packed, bytes] | None = None
+    for step in range(SEARCH_STEPS):
+        middle = low if step == 0 else (low + high) / 2
+        packed = make(share_by_lambda(arrays, math.exp(middle)))
+        content = pack(packed)
+        on_step(step + 1, SEARCH_STEPS)
+        if len(content) > target_bytes:
+            low = middle
+            continue
+        best, high = (packed, content), middle
+        if step == 0 or len(content) >= 0.999 * target_bytes:
+            on_step(SEARCH_STEPS, SEARCH_STEPS)
             break
-        chosen.append(code)
-    return np.array(starts), np.array(chosen)
+    if best is None:
+        raise WeightsError(
+            f"a target of {target_bytes:,} bytes cannot be reached: the coarsest sharing tried "
+            f"takes {len(content):,}"
+        )
+    return best

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,20 +13,30 @@ import numpy as np
 
 from dse.architecture import Architecture
 from dse.compress.finetune import (
-    make_sparse_trainer,
     pruning_recipe,
     retrain_shared,
     retrain_sparse,
     sharing_recipe,
 )
-from dse.compress.pipeline import Mixed, kernels_of, prune
-from dse.compress.prune import relative_densities, shared_out_densities
+from dse.compress.prune import (
+    Arrays,
+    kernels_of,
+    prune,
+    relative_densities,
+    shared_out_densities,
+)
+from dse.compress.quantize import Mixed
 from dse.data import Dataset, Split
+from dse.data.spec import cache_root
+from dse.errors import WeightsError
+from dse.files import locked
 from dse.networks import build_network
+from dse.training.parametrization import MaskedKernels
 from dse.training.predict import Predictor
 from dse.training.recipe import Recipe
 from dse.training.scaling import InputScaling
 from dse.training.trainer import Seed, Trainer
+from dse.training.xla import use_compile_cache
 from dse.weights.dsz import SharedWeights
 from dse.weights.safetensors import flat, nested
 
@@ -33,9 +45,6 @@ SENSITIVITY_COUNT = 2048
 
 SENSITIVITY_STEPS = (0.8, 0.6, 0.4, 0.2)
 """Shares of a kernel's present weights that are tried."""
-
-Arrays = Mapping[str, np.ndarray]
-"""Float32 arrays by parameter path."""
 
 OnEpoch = Callable[[str, int, int, float], None]
 """Called with (stage, epochs completed, epochs in all, mean loss of the last one)."""
@@ -56,8 +65,8 @@ class Tuner(Protocol):
         """The arrays, with kernels that share values as in `mixed`."""
         ...
 
-    def right(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
-        """Which of the validation or test images are right, bool; None without images."""
+    def correct(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
+        """Of which validation or test images the class is correct, bool; None without images."""
         ...
 
 
@@ -76,13 +85,13 @@ class NoImages:
         """As it is."""
         return mixed
 
-    def right(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
+    def correct(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
         """None."""
         return None
 
 
 class ImageTuner:
-    """Trains between the stages; every run is kept, to be taken up again.
+    """Trains between the stages; every run is kept, to be resumed.
 
     Args:
         architecture: of the network.
@@ -133,7 +142,7 @@ class ImageTuner:
         return float(self._predictor.correct(*nested(arrays), self._probe).mean())
 
     def sparse(self, stage: str, arrays: Arrays, densities: Mapping[str, float]) -> Arrays:
-        """Pruned gradually, then trained on with the weights that are left."""
+        """Pruned gradually, then trained further with the weights that are left."""
         trainer = self._sparse_trainer
         run = retrain_sparse(trainer, nested(arrays), densities, **self._options(stage))
         found = flat(trainer.params_of(run), trainer.statistics_of(run))
@@ -157,10 +166,10 @@ class ImageTuner:
     def _sparse_trainer(self) -> Trainer:
         """One program for all densities: the masks are among what it is given."""
         recipe = pruning_recipe(self._recipe, self._epochs)
-        return make_sparse_trainer(self._architecture, self._dataset, recipe)
+        return Trainer(self._architecture, self._dataset, recipe, MaskedKernels())
 
-    def right(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
-        """Which images are right."""
+    def correct(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
+        """Of which images the class is correct."""
         split = self._dataset.test if test else self._dataset.validation
         return self._predictor.correct(*nested(arrays), split)
 
@@ -172,3 +181,58 @@ class ImageTuner:
             "checkpoint": self._directory / file if self._directory else None,
             "on_epoch": lambda epochs, loss: self._on_epoch(stage, epochs, self._epochs, loss),
         }
+
+
+@contextlib.contextmanager
+def image_tuner(
+    architecture: Architecture,
+    dataset: Dataset,
+    recipe: Recipe,
+    out: Path,
+    *,
+    epochs: int,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+) -> Iterator[ImageTuner]:
+    """A tuner whose runs are kept beside the file to be written until the block has ended well.
+
+    Args:
+        architecture: of the network.
+        dataset: prepared images.
+        recipe: how the network was trained.
+        out: the file.
+        epochs: of training in each stage.
+        seed: of all random draws.
+        say: told what is trained and resumed, in words.
+
+    Raises:
+        WeightsError: runs cannot be kept there, or another process writes the same file.
+    """
+    directory = out.with_name(f".{out.name}.training")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(f"{directory}: cannot be made: {error.strerror or error}") from error
+    busy = WeightsError(f"{directory} is in use by another dse process that writes {out}")
+    use_compile_cache(cache_root() / "compiled")
+    with locked(directory / ".lock", busy):
+        if any(directory.glob("*.safetensors")):
+            say(f"resuming from what is kept in {directory}")
+        tuner = ImageTuner(
+            architecture,
+            dataset,
+            recipe,
+            epochs=epochs,
+            seed=seed,
+            directory=directory,
+            on_epoch=lambda stage, done, total, loss: say(
+                f"{stage}: epoch {done} of {total}, loss {loss:.4f}"
+            ),
+        )
+        try:
+            yield tuner
+        except KeyboardInterrupt:
+            if any(directory.glob("*.safetensors")):
+                say(f"what was trained is kept in {directory}; the same command resumes from there")
+            raise
+        shutil.rmtree(directory, ignore_errors=True)

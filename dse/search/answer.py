@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
-from dse.compress.pipeline import fold_norms, share_by_bits
-from dse.errors import DseError
+from dse.compress.quantize import compressed_bytes
 from dse.execution.job import Job
 from dse.search.analyses import analyses_count
 from dse.search.finals import Decision
@@ -30,10 +27,7 @@ from dse.study.answer import (
 )
 from dse.study.measurement import unpack_bits
 from dse.study.trial import FINALS, REUSED, Trial
-from dse.weights.dsz import Packed, pack
-from dse.weights.metadata import metadata_from_dict
 
-COMPRESSED_BITS = 6.0
 _EACH_END = 0.975  # confidence of either end of a 95% interval
 
 
@@ -114,7 +108,10 @@ def _found(state: SearchState, trial: Trial, comparison: Comparison | None) -> F
         **_ends("validation_", validation),
         **_test(state, trial),
         seeds_count=len(fresh),
-        compressed_bytes=compressed_bytes(state, fresh or [trial]),
+        compressed_bytes=compressed_bytes(
+            state.record.directory / "weights" / Job(t.candidate, t.replicate).weights_name
+            for t in fresh or [trial]
+        ),
         seeds=tuple(
             FoundSeed(
                 replicate=t.replicate,
@@ -131,29 +128,6 @@ def _weights(state: SearchState, trial: Trial) -> str | None:
     name = f"weights/{Job(trial.candidate, trial.replicate).weights_name}"
     is_here = trial.stage != REUSED or (state.record.directory / name).is_file()
     return name if is_here else None
-
-
-def compressed_bytes(state: SearchState, trials: list[Trial]) -> int | None:
-    """Bytes of a `.dsz` of the first of these weights: 64 values a layer, no training between.
-
-    None where no weights are here.
-    """
-    for trial in trials:
-        path = (
-            state.record.directory / f"weights/{Job(trial.candidate, trial.replicate).weights_name}"
-        )
-        if not path.is_file():
-            continue
-        try:
-            with safe_open(path, framework="numpy") as file:
-                texts = file.metadata() or {}
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = metadata_from_dict({name: json.loads(t) for name, t in texts.items()})
-            mixed = share_by_bits(fold_norms(arrays), COMPRESSED_BITS)
-            return len(pack(Packed(metadata, mixed, 16)))
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError, DseError):
-            continue  # a damaged file: `dse evaluate` says what is wrong with it
-    return None
 
 
 def _test(state: SearchState, trial: Trial) -> dict[str, Any]:

@@ -24,15 +24,12 @@ from numpy.typing import NDArray
 
 from dse.architecture.objectives import ALL_OBJECTIVES
 from dse.errors import LadderError, ObjectiveError
-from dse.stats.pareto import front
+from dse.stats.pareto import front, most_wanted
 from dse.study.fidelity import Fidelity
 from dse.text import counted
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
-
-LARGEST_SIZE = 1.1
-"""Bound of the hypervolume: a tenth of the range of log sizes beyond the largest."""
 
 SHARE_POWER = 0.6
 """Of the ratio of two rungs' epochs; 0.5 to 1 were compared, see docs/decisions/0011."""
@@ -182,11 +179,11 @@ def next_promotion(ladder: Ladder, standings: Standings) -> int | None:
         is_promoted = _is_promoted(standings, rows, rung)
         if is_promoted.sum() >= math.floor(len(rows) * ladder.share(rung) + 1e-9):
             continue
-        chosen = _most_wanted(standings, rows, rung, is_promoted)
-        if chosen is None:
-            chosen = _nearest_to_front(standings, rows, rung, is_promoted)
-        if chosen is not None:
-            return chosen
+        place = most_wanted(standings.sizes[rows], standings.accuracies[rows, rung], is_promoted)
+        if place is not None:
+            return int(rows[place])
+        if not is_promoted.all():
+            return _nearest_to_front(standings, rows, rung, is_promoted)
     return None
 
 
@@ -203,31 +200,11 @@ def top_up(ladder: Ladder, standings: Standings) -> int | None:
         ObjectiveError: the standings have another number of rungs than the ladder.
     """
     for rung, rows in _rungs(ladder, standings):
-        chosen = _most_wanted(standings, rows, rung, _is_promoted(standings, rows, rung))
-        if chosen is not None:
-            return chosen
+        is_promoted = _is_promoted(standings, rows, rung)
+        place = most_wanted(standings.sizes[rows], standings.accuracies[rows, rung], is_promoted)
+        if place is not None:
+            return int(rows[place])
     return None
-
-
-def added_volume(size: Floats, accuracy: Floats, known_size: Floats, known: Floats) -> Floats:
-    """Hypervolume over (size, accuracy) that each candidate alone adds to what is known.
-
-    Args:
-        size: float array (candidate,), in [0, 1].
-        accuracy: float array (candidate,), a fraction.
-        known_size: float array (point,), in [0, 1].
-        known: float array (point,), their accuracies.
-
-    Returns:
-        Float array (candidate,), bounded by accuracy 0 and size `LARGEST_SIZE`.
-    """
-    order = np.argsort(known_size, kind="stable")
-    levels = np.concatenate([[0.0], np.maximum.accumulate(known[order])])
-    starts = np.concatenate([[0.0], known_size[order]])
-    ends = np.append(starts[1:], LARGEST_SIZE)
-    widths = np.maximum(0.0, ends - np.maximum(starts, size[:, None]))
-    added: Floats = (widths * np.maximum(0.0, accuracy[:, None] - levels)).sum(axis=1)
-    return added
 
 
 def stop_reason(
@@ -298,34 +275,10 @@ def _is_promoted(standings: Standings, rows: Rows, rung: int) -> NDArray[np.bool
     return np.isfinite(standings.accuracies[rows, rung + 1]) | ~standings.is_open[rows]
 
 
-def _most_wanted(
-    standings: Standings, rows: Rows, rung: int, is_promoted: NDArray[np.bool_]
-) -> int | None:
-    """The open member of a rung's front that adds most to the promoted; None: no open one."""
-    accuracies = standings.accuracies[rows, rung]
-    on_front = front(np.column_stack([standings.sizes[rows], -accuracies]))
-    open_ = on_front[~is_promoted[on_front]]
-    if not len(open_):
-        return None
-    logs = np.log(standings.sizes[rows])
-    known = np.flatnonzero(is_promoted)
-    if logs.shape[1] == 1:
-        scaled = (logs[:, 0] - logs.min()) / (np.ptp(logs) or 1.0)
-        wanted = added_volume(scaled[open_], accuracies[open_], scaled[known], accuracies[known])
-    else:
-        wanted = np.full(len(open_), np.inf)
-        # Only what went on from this front covers its part of the range of sizes.
-        for other in np.intersect1d(known, on_front):
-            wanted = np.minimum(wanted, np.abs(logs[open_] - logs[other]).max(axis=1))
-    return int(rows[open_[np.argmax(wanted)]])
-
-
 def _nearest_to_front(
     standings: Standings, rows: Rows, rung: int, is_promoted: NDArray[np.bool_]
-) -> int | None:
-    """The open candidate of a rung with the least shortfall; None where none is open."""
-    if is_promoted.all():
-        return None
+) -> int:
+    """The open candidate of a rung with the least shortfall."""
     short = shortfalls(standings.sizes[rows], standings.accuracies[rows, rung])
     return int(rows[np.argmin(np.where(is_promoted, np.inf, short))])
 

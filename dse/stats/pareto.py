@@ -14,6 +14,9 @@ from dse.errors import ObjectiveError
 
 Points = NDArray[np.float64]
 
+LARGEST_SIZE = 1.1
+"""Bound of `added_volume`: a tenth of the range of log sizes beyond the largest."""
+
 
 def dominates(a: ArrayLike, b: ArrayLike) -> bool:
     """Whether `a` is at least as good as `b` in every objective and better in one.
@@ -97,6 +100,58 @@ def hypervolume(points: ArrayLike, reference_point: ArrayLike) -> float:
     _refuse(np.isneginf(values), values, "a point must not be minus infinity")
     inside = values[(values < reference).all(axis=1)]
     return _volume(_distinct_front(inside), reference) if len(inside) else 0.0
+
+
+def added_volume(size: Points, accuracy: Points, known_size: Points, known: Points) -> Points:
+    """Hypervolume over (size, accuracy) that each candidate alone adds to what is known.
+
+    Args:
+        size: float array (candidate,), in [0, 1].
+        accuracy: float array (candidate,), a fraction.
+        known_size: float array (point,), in [0, 1].
+        known: float array (point,), their accuracies.
+
+    Returns:
+        Float array (candidate,), bounded by accuracy 0 and size `LARGEST_SIZE`.
+    """
+    order = np.argsort(known_size, kind="stable")
+    levels = np.concatenate([[0.0], np.maximum.accumulate(known[order])])
+    starts = np.concatenate([[0.0], known_size[order]])
+    ends = np.append(starts[1:], LARGEST_SIZE)
+    widths = np.maximum(0.0, ends - np.maximum(starts, size[:, None]))
+    added: Points = (widths * np.maximum(0.0, accuracy[:, None] - levels)).sum(axis=1)
+    return added
+
+
+def most_wanted(sizes: Points, accuracies: Points, is_taken: NDArray[np.bool_]) -> int | None:
+    """Of the front of sizes and accuracies: the member that adds most to those that are taken.
+
+    Of one size that is hypervolume over (log size, accuracy); of several the distance in log
+    sizes to what is taken of this front, as hypervolume would take too long.
+
+    Args:
+        sizes: float array (point, objective), above 0.
+        accuracies: float array (point,), no NaN; maximised.
+        is_taken: bool array (point,).
+
+    Returns:
+        Its index, or None: all of the front is taken.
+    """
+    on_front = front(np.column_stack([sizes, -accuracies]))
+    open_ = on_front[~is_taken[on_front]]
+    if not len(open_):
+        return None
+    logs = np.log(sizes)
+    known = np.flatnonzero(is_taken)
+    if logs.shape[1] == 1:
+        scaled = (logs[:, 0] - logs.min()) / (np.ptp(logs) or 1.0)
+        wanted = added_volume(scaled[open_], accuracies[open_], scaled[known], accuracies[known])
+    else:
+        wanted = np.full(len(open_), np.inf)
+        # Only what was taken of this front covers its part of the range of sizes.
+        for other in np.intersect1d(known, on_front):
+            wanted = np.minimum(wanted, np.abs(logs[open_] - logs[other]).max(axis=1))
+    return int(open_[np.argmax(wanted)])
 
 
 def _front_of_sorted(distinct: Points) -> NDArray[np.bool_]:

@@ -256,7 +256,7 @@ def test_training_between_the_stages(run, digits_weights, monkeypatch) -> None:
     monkeypatch.setattr("dse.weights.dsz.write_content", interrupted)
     result = run(*options)
     assert result.exit_code == 130
-    assert "the same command goes on from there" in result.stderr
+    assert "the same command resumes from there" in result.stderr
     assert Path(".w.dsz.training").is_dir()
     monkeypatch.setattr("dse.weights.dsz.write_content", written)
     result = run(*options)
@@ -272,7 +272,7 @@ def test_training_between_the_stages(run, digits_weights, monkeypatch) -> None:
     scorer = ImageTuner(build(CANDIDATE, SHAPE, 10), data, default_recipe("digits", SHAPE, 900),
                           epochs=1)  # fmt: skip
     params, statistics, _ = load_weights(Path("w.dsz"))
-    found = scorer.right(flat(params, statistics)).mean()
+    found = scorer.correct(flat(params, statistics)).mean()
     assert found == pytest.approx(stages[2]["validation_accuracy"])
     assert not list(Path().glob(".w.dsz*"))
 

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 
 from dse.architecture import build, make_candidate
+from dse.compress.codebooks import share_by_kmeans
 from dse.compress.finetune import (
-    make_sparse_trainer,
     pruning_recipe,
     retrain_shared,
     retrain_sparse,
     sharing_recipe,
 )
 from dse.compress.prune import kept_count
-from dse.compress.quantize import share_by_kmeans
 from dse.networks import build_network
 from dse.training import Recipe
-from dse.training.trainer import Seed
+from dse.training.parametrization import MaskedKernels
+from dse.training.trainer import Seed, Trainer
 from dse.weights.safetensors import flat, nested
 
 SEED = Seed(1, 0)
@@ -62,7 +62,7 @@ def stop_after(count):
 
 def sparse(architecture, dataset, weights, **options):
     densities = dict.fromkeys(kernels_in(weights[0]), DENSITY)
-    trainer = make_sparse_trainer(architecture, dataset, RECIPE)
+    trainer = Trainer(architecture, dataset, RECIPE, MaskedKernels())
     run = retrain_sparse(trainer, weights, densities, seed=SEED, **options)
     return kernels_in(trainer.params_of(run)), run
 
@@ -83,7 +83,7 @@ def test_each_kernel_ends_with_its_share_of_weights(architecture, quarters, weig
 
 def test_kernels_without_a_density_keep_all_weights(architecture, quarters, weights) -> None:
     path = "conv1/kernel"
-    trainer = make_sparse_trainer(architecture, quarters, replace(RECIPE, epochs=1))
+    trainer = Trainer(architecture, quarters, replace(RECIPE, epochs=1), MaskedKernels())
     run = retrain_sparse(trainer, weights, {path: 0.5}, seed=SEED)
     for name, kernel in kernels_in(trainer.params_of(run)).items():
         wanted = kept_count(kernel.size, 0.5) if name == path else kernel.size
@@ -123,7 +123,7 @@ def test_a_kept_run_of_something_else_is_passed_over(
     density = 0.4 if change == "densities" else DENSITY
     recipe = replace(RECIPE, learning_rate=0.04) if change == "recipe" else RECIPE
     retrain_sparse(
-        make_sparse_trainer(architecture, quarters, recipe),
+        Trainer(architecture, quarters, recipe, MaskedKernels()),
         others,
         dict.fromkeys(kernels_in(others[0]), density),
         seed=Seed(2, 0) if change == "seed" else SEED,
@@ -137,7 +137,7 @@ def test_pruning_goes_on_from_the_density_that_is_there(architecture, quarters, 
     half, _ = sparse(architecture, quarters, weights)  # at DENSITY now
     given, statistics = build_network(architecture).init(jax.random.key(0))
     params = nested(flat(given) | half)[0]
-    trainer = make_sparse_trainer(architecture, quarters, replace(RECIPE, epochs=2))
+    trainer = Trainer(architecture, quarters, replace(RECIPE, epochs=2), MaskedKernels())
     run = retrain_sparse(
         trainer,
         (params, statistics),

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from dse.architecture import build, make_candidate
-from dse.compress.compress import CompressionPlan
-from dse.compress.compressor import Stage
 from dse.compress.front import FLOOR, Setting, front_of, search_front
-from dse.compress.pipeline import Packed, density_of, kernels_of, prune, share_losslessly
+from dse.compress.prune import density_of, kernels_of, prune
+from dse.compress.quantize import share_losslessly
+from dse.compress.stages import CompressionPlan
 from dse.compress.tuner import NoImages
 from dse.errors import WeightsError
-from dse.weights.dsz import pack, unpack
+from dse.study.compression_front import Stage
+from dse.weights.dsz import Packed, pack, unpack
 from dse.weights.metadata import WeightsMetadata
 from dse.weights.preprocessing import trained_preprocessing
 
@@ -63,7 +64,7 @@ class Scripted:
         marked[0] = 7.0
         return {**mixed, "conv1/bias": marked}
 
-    def right(self, arrays, *, test: bool = False) -> np.ndarray:
+    def correct(self, arrays, *, test: bool = False) -> np.ndarray:
         self.tests_count += test
         return np.arange(IMAGES) < round(IMAGES * self.score(arrays))
 
@@ -100,7 +101,7 @@ def test_densities_follow_each_other_and_the_sizes_are_those_of_files(arrays) ->
         assert setting.accuracy == pytest.approx(tuner.score(values), abs=1e-5)
 
 
-def test_a_higher_price_makes_a_smaller_file(arrays) -> None:
+def test_a_larger_lambda_makes_a_smaller_file(arrays) -> None:
     settings = found(arrays, Scripted(smooth), trainings=0).settings
     for _, group in itertools.groupby(settings, key=lambda s: s.density):
         sizes = [setting.stage.file_bytes for setting in group]
@@ -124,13 +125,15 @@ def test_training_goes_to_the_front_and_no_setting_gets_it_twice(arrays) -> None
     tuner = Scripted(smooth, gain=0.005)
     result = found(arrays, tuner, trainings=4)
     untrained = [s for s in result.settings if not s.is_trained]
-    on_front = {(untrained[i].density, untrained[i].price) for i in front_of(untrained)}
+    on_front = {(untrained[i].density, untrained[i].rate_lambda) for i in front_of(untrained)}
     trained = [s for s in result.settings if s.is_trained]
     assert len(tuner.trained) == len(set(tuner.trained)) == len(trained) == 4
-    assert {(s.density, s.price) for s in trained} <= on_front
+    assert {(s.density, s.rate_lambda) for s in trained} <= on_front
     for setting in trained:
         (before,) = [
-            s for s in untrained if (s.density, s.price) == (setting.density, setting.price)
+            s
+            for s in untrained
+            if (s.density, s.rate_lambda) == (setting.density, setting.rate_lambda)
         ]
         assert setting.accuracy == pytest.approx(before.accuracy + 0.005, abs=2e-5)
 

@@ -12,20 +12,18 @@ from matplotlib.text import Text
 
 from dse.errors import StudyError
 from dse.report.canvas import style
-from dse.report.compression_front import (
-    compression_figure,
-    plot_compression,
-    read_compression_table,
-)
+from dse.report.compression_front import compression_figure, plot_compression
+from dse.study.compression_front import read_compression_table, write_compression_table
 
 
 def setting(file_bytes: int, accuracy: float, **changes: Any) -> dict[str, Any]:
     return {
         "density": 0.5,
-        "price": 0.04,
+        "rate_lambda": 0.04,
         "values_trained": False,
         "nonzero_count": 900,
         "file_bytes": file_bytes,
+        "difference_low": -0.02,
         "validation_accuracy": accuracy,
         "test_accuracy": None,
         "on_front": True,
@@ -35,6 +33,12 @@ def setting(file_bytes: int, accuracy: float, **changes: Any) -> dict[str, Any]:
 
 DOCUMENT: dict[str, Any] = {
     "schema": 1,
+    "weights": "net.safetensors",
+    "out": "net.dsz",
+    "command": "dse compress net.safetensors --out net.dsz --data digits --front",
+    "seed": 0,
+    "baselines_bytes": {"gzip": 7000},
+    "densities": [],
     "candidate": "0123456789ab",
     "params_count": 1800,
     "data": "digits",
@@ -42,7 +46,14 @@ DOCUMENT: dict[str, Any] = {
     "float32_bytes": 7999,
     "alexnet_bytes": 800_000,
     "max_loss": 0.01,
-    "given": {"validation_accuracy": 0.95},
+    "given": {
+        "name": "given",
+        "nonzero_count": 1800,
+        "file_bytes": 6000,
+        "validation_accuracy": 0.95,
+        "test_accuracy": 0.94,
+        "kept": True,
+    },
     "settings": [
         setting(500, 0.70),  # far below
         setting(800, 0.91),
@@ -71,12 +82,28 @@ def words(path: Path) -> list[str]:
 
 def test_the_table_says_what_was_tried(write) -> None:
     table = read_compression_table(write(DOCUMENT))
-    assert table.name == "net"
-    assert [point.file_bytes for point in table.points] == [500, 800, 1000, 1100, 2000]
-    assert [point.is_on_front for point in table.points] == [True, True, True, False, True]
-    (chosen,) = [point for point in table.points if point.is_chosen]
-    assert (chosen.accuracy, chosen.test_accuracy, chosen.is_trained) == (0.945, 0.94, True)
-    assert (table.given, table.max_loss) == (0.95, 0.01)
+    assert table.out == "net.dsz"
+    assert [setting.file_bytes for setting in table.settings] == [500, 800, 1000, 1100, 2000]
+    assert [setting.on_front for setting in table.settings] == [True, True, True, False, True]
+    (chosen,) = [setting for setting in table.settings if setting.chosen]
+    assert chosen == table.chosen
+    assert (chosen.validation_accuracy, chosen.test_accuracy) == (0.945, 0.94)
+    assert chosen.values_trained
+    assert (table.given_accuracy, table.max_loss) == (0.95, 0.01)
+
+
+def test_what_was_written_is_read(write, tmp_path) -> None:
+    table = read_compression_table(write(DOCUMENT))
+    write_compression_table(tmp_path / "new-front.json", table)
+    assert json.loads((tmp_path / "new-front.json").read_text()) == DOCUMENT
+    assert read_compression_table(tmp_path / "new-front.json") == table
+
+
+def test_an_older_table_calls_lambda_the_price(write) -> None:
+    older = copy.deepcopy(DOCUMENT)
+    for row in older["settings"]:
+        row["price"] = row.pop("rate_lambda")
+    assert read_compression_table(write(older)) == read_compression_table(write(DOCUMENT))
 
 
 def test_the_image_says_what_it_shows(write) -> None:
@@ -120,12 +147,13 @@ def test_the_same_table_gives_the_same_bytes(write, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ("{", "net-front.json: is no JSON"),
-        ({}, "is no table of `dse compress --front`: KeyError 'settings'"),
-        (DOCUMENT | {"settings": []}, "no settings"),
-        (DOCUMENT | {"settings": [setting(0, 0.5)]}, "one of no bytes"),
-        (DOCUMENT | {"float32_bytes": "many"}, "is no table"),
-        ([], "is no table"),
+        ("{", "net-front.json: not a JSON file"),
+        ({}, "net-front.json: schema is None, but this version of dse reads 1"),
+        ({"schema": 1}, "net-front.json: settings is missing"),
+        (DOCUMENT | {"settings": []}, "settings and given.validation_accuracy must not be empty"),
+        (DOCUMENT | {"settings": [setting(0, 0.5)]}, r"settings\[0\].file_bytes is 0, but must be"),
+        (DOCUMENT | {"float32_bytes": "many"}, 'float32_bytes is "many", but must be'),
+        ([], "must hold an object with the table of `dse compress --front`"),
     ],
 )
 def test_other_files_are_refused(write, document, message) -> None:

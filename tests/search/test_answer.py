@@ -2,18 +2,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from dse.architecture import build, make_candidate
-from dse.compress.compress import CompressionPlan, compress_network
+from dse.compress.quantize import compressed_bytes
+from dse.compress.stages import CompressionPlan, compress_network
 from dse.compress.tuner import NoImages
 from dse.errors import StudyError
 from dse.execution.job import Job
 from dse.report.search_front import callout
-from dse.search.answer import compressed_bytes
 from dse.search.reference import Reference, Replicate
 from dse.study.answer import read_answer
 from dse.study.measurement import unpack_bits
@@ -251,10 +250,9 @@ def test_the_bytes_are_those_that_dse_compress_would_write(tmp_path):
         preprocessing=trained_preprocessing((8, 8, 1), (0.3,), (0.3,)),
         extra={"recipe": "{}"},
     )
-    known = SimpleNamespace(record=SimpleNamespace(directory=tmp_path))
-    trials = [SimpleNamespace(candidate=candidate, replicate=r) for r in (1, 2)]
-    assert compressed_bytes(known, trials) is None
-    save_weights(tmp_path / "weights" / Job(candidate, 2).weights_name, arrays, {}, metadata)
+    paths = [tmp_path / "weights" / Job(candidate, r).weights_name for r in (1, 2)]
+    assert compressed_bytes(paths) is None
+    save_weights(paths[1], arrays, {}, metadata)
     plan = CompressionPlan(bits=6)
     content = compress_network(arrays, metadata, plan, NoImages()).content
-    assert compressed_bytes(known, trials) == len(content)
+    assert compressed_bytes(paths) == len(content)

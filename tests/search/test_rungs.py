@@ -7,17 +7,15 @@ from hypothesis import strategies as st
 
 from dse.errors import LadderError, ObjectiveError
 from dse.search.rungs import (
-    LARGEST_SIZE,
     Ladder,
     Standings,
-    added_volume,
     make_ladder,
     next_promotion,
     shortfalls,
     stop_reason,
     top_up,
 )
-from dse.stats.pareto import dominates, hypervolume
+from dse.stats.pareto import LARGEST_SIZE, added_volume, dominates, hypervolume
 
 NAN = float("nan")
 LADDER = Ladder.of_epochs(1, 3, 9)

@@ -18,9 +18,7 @@ from dse.search.samplers.features import features, is_ordered
 from dse.search.samplers.ranking import best
 from dse.search.samplers.sampler import Floats, History, Ints, PoolLike, unseen
 from dse.search.samplers.sizes import log_sizes, one_size, start_up
-
-LARGEST_SIZE = 1.1
-"""Reference point of the volume: a tenth of the range beyond the largest; its accuracy is 0."""
+from dse.stats.pareto import LARGEST_SIZE
 
 LEAST_OBSERVATIONS = 2
 """Measured candidates before the process is asked."""

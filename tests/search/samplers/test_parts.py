@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dse.search.samplers.features import feature_owners, features, is_ordered
-from dse.search.samplers.gp import LARGEST_SIZE, expected_gain
+from dse.search.samplers.gp import expected_gain
 from dse.search.samplers.ranking import best, crowding
 from dse.search.samplers.sizes import log_sizes, one_size, size_band
 from dse.space import Categorical, IntRange
-from dse.stats.pareto import dominates, hypervolume
+from dse.stats.pareto import LARGEST_SIZE, dominates, hypervolume
 from tests.search.samplers.surface import grid
 
 points_and_rungs = st.lists(

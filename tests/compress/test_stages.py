@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dse.architecture import build, make_candidate
-from dse.compress.compress import CompressionPlan, compress_network
-from dse.compress.pipeline import prune
+from dse.compress.prune import prune
+from dse.compress.stages import CompressionPlan, compress_network
 from dse.compress.tuner import ImageTuner, NoImages
 from dse.errors import WeightsError
 from dse.weights.dsz import SharedWeights, unpack
@@ -51,7 +51,7 @@ class Scripted:
         self.stages.append(stage)
         return mixed
 
-    def right(self, arrays, *, test: bool = False) -> np.ndarray:
+    def correct(self, arrays, *, test: bool = False) -> np.ndarray:
         self.tests_count += test
         kernels = [a for path, a in arrays.items() if path.endswith("/kernel")]
         density = sum(np.count_nonzero(k) for k in kernels) / sum(k.size for k in kernels)
@@ -81,7 +81,7 @@ def test_the_ladders_go_as_far_as_the_loss_allows(arrays) -> None:
     assert max(counts) >= 30
     kept = [stage for stage in compressed.stages if stage.kept]
     assert len(compressed.content) == kept[-1].file_bytes
-    assert kept[-1].name.startswith("price")
+    assert kept[-1].name.startswith("lambda")
     assert tuner.tests_count == 2  # the given network and the result, whatever was tried
     assert kept[0].test_accuracy is not None
     assert kept[-1].test_accuracy is not None

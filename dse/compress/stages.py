@@ -9,22 +9,30 @@ Source: Han, Mao and Dally 2016 (arXiv 1510.00149).
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from dse.compress.compressor import Compressor, Stage
-from dse.compress.pipeline import (
+import numpy as np
+import zstandard
+
+from dse.compress.prune import Arrays, density_of, kernels_of
+from dse.compress.quantize import (
+    Mixed,
     check_finite,
-    density_of,
-    kernels_of,
+    exact_bits,
+    fold_norms,
     share_by_bits,
-    share_by_price,
+    share_by_lambda,
+    share_losslessly,
     share_to_fit,
 )
-from dse.compress.tuner import Arrays, Tuner
+from dse.compress.tuner import Tuner
 from dse.errors import WeightsError
+from dse.study.compression_front import Stage
+from dse.weights.dsz import Packed, SharedWeights, pack, unpack
 from dse.weights.dsz.floats import FloatBits
 from dse.weights.dsz.streams import CoderName
 from dse.weights.metadata import WeightsMetadata
@@ -32,11 +40,12 @@ from dse.weights.metadata import WeightsMetadata
 DENSITIES = (0.7, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.07, 0.05)
 """Shares of all weights that are tried in turn where a loss of accuracy decides."""
 
+LAMBDAS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
+"""Rate-distortion lambdas, in squared weights of a kernel over the number of all weights."""
+
 FIT_ATTEMPTS = 3
 
-PRICES = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
-"""What a bit costs, in squared weights of a kernel over the number of all weights; in turn."""
-
+ZSTD_LEVEL = 19
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (stage, steps done, steps at most)."""
@@ -79,6 +88,63 @@ class Compressed:
     content: bytes
 
 
+class Compressor:
+    """Makes files of a network's arrays, and measures them.
+
+    Args:
+        metadata: what the network's weights file says of it.
+        tuner: trains between the stages, and scores.
+        float_bits: 32 or 16, of codebooks, biases and norms.
+        coder: how numbers become bits.
+    """
+
+    def __init__(
+        self, metadata: WeightsMetadata, tuner: Tuner, float_bits: FloatBits, coder: CoderName
+    ) -> None:
+        self._metadata, self._tuner = metadata, tuner
+        self._float_bits, self._coder = float_bits, coder
+
+    def lossless(self, arrays: Arrays) -> bytes:
+        """The file of arrays as they are, to the bit."""
+        bits = exact_bits(arrays)
+        return pack(Packed(self._metadata, share_losslessly(arrays, bits), bits, self._coder))
+
+    def tuned(self, stage: str, arrays: Arrays, mixed: Mixed) -> bytes:
+        """The file of arrays whose kernels share values as in `mixed`, which are trained."""
+        return pack(self.packed(self._tuner.shared(stage, arrays, mixed)))
+
+    def unshared(self, arrays: Arrays) -> bytes:
+        """The file of arrays as they are, but for the rounding of floats."""
+        return pack(self.packed(share_losslessly(arrays, self._float_bits)))
+
+    def packed(self, mixed: Mapping[str, SharedWeights | np.ndarray]) -> Packed:
+        """With the norms folded, which needs the values of no kernel."""
+        plain = {path: a for path, a in mixed.items() if not isinstance(a, SharedWeights)}
+        arrays: Mixed = {**mixed, **fold_norms(plain)}
+        return Packed(self._metadata, arrays, self._float_bits, self._coder)
+
+    def scored(self, name: str, content: bytes, *, test: bool = False) -> Stage:
+        """What a file takes, and the accuracy of what it holds."""
+        stage = self.measured(name, content)[0]
+        return self.tested(stage, content) if test else stage
+
+    def measured(self, name: str, content: bytes) -> tuple[Stage, np.ndarray | None]:
+        """The same, and on which validation images it is correct; None where there are none."""
+        _, values = unpack(content)
+        correct = self._tuner.correct(values)
+        nonzero_count = sum(int(np.count_nonzero(k)) for k in kernels_of(values).values())
+        return Stage(name, nonzero_count, len(content), _accuracy(correct)), correct
+
+    def tested(self, stage: Stage, content: bytes) -> Stage:
+        """The stage with its accuracy on the test images, where there are any."""
+        correct = self._tuner.correct(unpack(content)[1], test=True)
+        return replace(stage, test_accuracy=_accuracy(correct))
+
+
+def _accuracy(correct: np.ndarray | None) -> float | None:
+    return None if correct is None else float(correct.mean())
+
+
 def compress_network(
     arrays: Arrays,
     metadata: WeightsMetadata,
@@ -114,7 +180,7 @@ class _Compression:
         on_stage: Callable[[Stage], None],
         on_progress: OnProgress,
     ) -> None:
-        self._metadata, self._plan, self._tuner = metadata, plan, tuner
+        self._plan, self._tuner = plan, tuner
         self._compressor = Compressor(metadata, tuner, plan.float_bits, plan.coder)
         self._on_stage, self._on_progress = on_stage, on_progress
         self._stages: list[Stage] = []
@@ -122,16 +188,18 @@ class _Compression:
     def run(self, arrays: Arrays) -> Compressed:
         plan = self._plan
         content = self._compressor.lossless(arrays)
-        first = self._compressor.tested(self._compressor.scored("given", content), content)
-        self._keep(first)
+        given = self._compressor.scored("given", content, test=True)
+        self._keep(given)
         if plan.lossless or (plan.target_bytes or 0) >= len(content):
             return Compressed(tuple(self._stages), content)
         check_finite(arrays)
         if plan.max_loss is not None:
-            content = self._within(arrays, first.validation_accuracy or 0.0, plan.max_loss)
+            content = self._within(arrays, given.validation_accuracy or 0.0, plan.max_loss)
         else:
             content = self._as_planned(arrays)
-        self._test_last(content)
+        # The test images are scored with the result alone: the last stage that was kept.
+        last = max(index for index, stage in enumerate(self._stages) if stage.kept)
+        self._stages[last] = self._compressor.tested(self._stages[last], content)
         return Compressed(tuple(self._stages), content)
 
     def _as_planned(self, arrays: Arrays) -> bytes:
@@ -146,8 +214,7 @@ class _Compression:
         if plan.target_bytes is not None:
             return self._to_fit(arrays, plan.target_bytes)
         assert plan.bits is not None
-        mixed = share_by_bits(arrays, plan.bits)
-        content = self._compressor.tuned("shared", arrays, mixed)
+        content = self._compressor.tuned("shared", arrays, share_by_bits(arrays, plan.bits))
         self._keep(self._compressor.scored(f"{max(round(2**plan.bits), 1)} values", content))
         return content
 
@@ -158,8 +225,7 @@ class _Compression:
             packed, _ = share_to_fit(
                 arrays, aim, self._compressor.packed, on_step=partial(self._on_progress, name)
             )
-            mixed = dict(packed.arrays)
-            content = self._compressor.tuned(f"target {attempt}", arrays, mixed)
+            content = self._compressor.tuned(f"target {attempt}", arrays, dict(packed.arrays))
             if len(content) <= target_bytes:
                 self._keep(self._compressor.scored(name, content))
                 return content
@@ -185,10 +251,10 @@ class _Compression:
             best, sparse = content, found
             return True
 
-        def share_at(price: float) -> bool:
+        def share_at(rate_lambda: float) -> bool:
             nonlocal best
-            name = f"price {price:.3g}"
-            mixed = share_by_price(sparse, price / weights_count)
+            name = f"lambda {rate_lambda:.3g}"
+            mixed = share_by_lambda(sparse, rate_lambda / weights_count)
             content = self._compressor.tuned(name, sparse, mixed)
             if not self._keep(self._compressor.scored(name, content), at_least=accuracy - max_loss):
                 return False
@@ -198,7 +264,7 @@ class _Compression:
         weights_count = sum(kernel.size for kernel in kernels_of(arrays).values())
         present = density_of(arrays)
         _descend([d for d in DENSITIES if d < 0.9 * present], present, prune_to)
-        _descend(PRICES, PRICES[0] / 4, share_at)
+        _descend(LAMBDAS, LAMBDAS[0] / 4, share_at)
         return best
 
     def _keep(self, stage: Stage, *, at_least: float = 0.0) -> bool:
@@ -206,11 +272,6 @@ class _Compression:
         self._stages.append(replace(stage, kept=kept))
         self._on_stage(self._stages[-1])
         return kept
-
-    def _test_last(self, content: bytes) -> None:
-        """Score the test images with the result: the last stage that was kept."""
-        last = max(index for index, stage in enumerate(self._stages) if stage.kept)
-        self._stages[last] = self._compressor.tested(self._stages[last], content)
 
 
 def _descend(ladder: Sequence[float], start: float, step: Callable[[float], bool]) -> None:
@@ -221,3 +282,31 @@ def _descend(ladder: Sequence[float], start: float, step: Callable[[float], bool
             step(math.sqrt(last * value))
             return
         last = value
+
+
+def float32_bytes(arrays: Arrays) -> int:
+    """All arrays as they are."""
+    return sum(4 * array.size for array in arrays.values())
+
+
+def baselines_bytes(arrays: Arrays) -> dict[str, int]:
+    """What general compressors make of the same weights: the figures to beat.
+
+    Bytes of gzip -9 and zstd -19 of the float32 arrays, and of zstd -19 of int8 kernels: 127
+    steps to each side of zero, up to each kernel's largest magnitude; what is no kernel stays
+    float32, and what is no number counts as 0.
+    """
+    plain = {path: np.ascontiguousarray(array, "<f4").tobytes() for path, array in arrays.items()}
+    integers = dict(plain)
+    for path, kernel in kernels_of(arrays).items():
+        finite = np.where(np.isfinite(kernel), kernel, 0)
+        step = max(float(np.abs(finite).max(initial=0)) / 127, 1e-30)
+        integers[path] = np.rint(finite / step).astype(np.int8).tobytes()
+    zstd = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
+    gzip = zlib.compressobj(9, wbits=31)
+    content = b"".join(plain.values())
+    return {
+        "gzip": len(gzip.compress(content)) + len(gzip.flush()),
+        "zstd": len(zstd.compress(content)),
+        "int8 + zstd": len(zstd.compress(b"".join(integers.values()))),
+    }
