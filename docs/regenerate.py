@@ -2,13 +2,14 @@
 
     python docs/regenerate.py                    # all pages: some minutes on two idle cores
     python docs/regenerate.py docs/tutorial.md   # one page
-    python docs/regenerate.py --quick            # what the tests run, and the command reference
+    python docs/regenerate.py --quick            # what the tests run, and the reference
 
 Blocks marked `<!-- run -->` and `<!-- generated: NAME -->` (see `docs/blocks.py`) are run in
 their order, a page at a time, in an empty folder. What they print replaces what stands there,
 unless it differs in masked numbers alone; that of generated blocks is written to
 `docs/outputs/NAME.txt` too, and pages that show it as well take it from there.
-`docs/reference/commands.md` is made from the commands' own options.
+`docs/reference/commands.md` is made from the commands' own options, `python.md` beside it from
+the public names.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from docs.blocks import OUTPUTS, PAGES, ROOT, Block, blocks, masked, prepare, rewrite, run_block
-from docs.commands import command_reference
+from docs.references import command_reference, python_reference
 
 
 def regenerate(page: str, done: set[str], *, quick: bool) -> None:
@@ -66,8 +67,9 @@ def main() -> None:
     parser.add_argument("pages", nargs="*", help="such as README.md; default: all")
     parser.add_argument("--quick", action="store_true", help="leave generated blocks as they are")
     options = parser.parse_args()
-    reference = ROOT / "docs" / "reference" / "commands.md"
-    reference.write_text(command_reference(), encoding="utf-8")
+    reference = ROOT / "docs" / "reference"
+    (reference / "commands.md").write_text(command_reference(), encoding="utf-8")
+    (reference / "python.md").write_text(python_reference(), encoding="utf-8")
     done: set[str] = set()
     for page in options.pages or PAGES:
         regenerate(page, done, quick=options.quick)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import shlex
-import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,7 @@ def generated() -> list[Block]:
 
 @pytest.mark.parametrize("block", ALL, ids=named)
 def test_every_block_says_how_it_is_kept_true(block: Block) -> None:
-    assert block.mark in ("run", "parsed", *CI_MARKS) or block.name, (
+    assert block.mark in ("run", "slow", "parsed", *CI_MARKS) or block.name, (
         f"{named(block)}: no mark above the fence; docs/blocks.py lists them"
     )
 
@@ -88,6 +90,29 @@ def test_blocks_print_what_is_shown(page: str, tmp_path: Path) -> None:
         assert masked(run_block(block, tmp_path)) == masked(block.body), named(block)
 
 
+@pytest.mark.parametrize("block", [block for block in ALL if block.language == "python"], ids=named)
+def test_calls_of_the_library_have_the_arguments_that_are_shown(block: Block) -> None:
+    import dse
+
+    calls = [node for node in ast.walk(ast.parse(block.body)) if isinstance(node, ast.Call)]
+    for call in calls:
+        if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == "dse":
+            function = getattr(dse, call.func.attr)
+            keywords = {keyword.arg: None for keyword in call.keywords if keyword.arg}
+            inspect.signature(function).bind(*call.args, **keywords)  # raises where they differ
+
+
+@pytest.mark.slow
+def test_slow_blocks_run(tmp_path: Path) -> None:
+    slow = [block for block in ALL if block.mark == "slow"]
+    assert slow
+    for number, block in enumerate(slow):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        prepare(block.page, folder)
+        run_block(block, folder)
+
+
 @pytest.mark.slow
 def test_the_tour_runs(tmp_path: Path) -> None:
     page = "docs/tutorial.md"
@@ -98,12 +123,14 @@ def test_the_tour_runs(tmp_path: Path) -> None:
             assert shown[1].split()[:1] == printed[1].split()[:1], named(block)
 
 
-def test_the_command_reference_is_what_the_commands_say() -> None:
-    from docs.commands import command_reference
+@pytest.mark.parametrize("name", ["commands", "python"])
+def test_the_reference_is_what_the_package_says(name: str) -> None:
+    from docs.references import command_reference, python_reference
 
-    page = ROOT / "docs" / "reference" / "commands.md"
-    assert page.read_text(encoding="utf-8") == command_reference(), (
-        "the commands have changed: run python docs/regenerate.py --quick"
+    made = {"commands": command_reference, "python": python_reference}[name]()
+    page = ROOT / "docs" / "reference" / f"{name}.md"
+    assert page.read_text(encoding="utf-8") == made, (
+        "the package has changed: run python docs/regenerate.py --quick"
     )
 
 
@@ -114,5 +141,4 @@ def test_the_python_reference_has_every_public_name() -> None:
     entries = re.findall(r"^::: ([\w.]+)\.(\w+)$", text, re.M)
     assert sorted(name for _, name in entries) == sorted({*dse.__all__} - {"__version__"})
     for module, name in entries:
-        __import__(module)
-        assert getattr(sys.modules[module], name) is getattr(dse, name)
+        assert getattr(import_module(module), name) is getattr(dse, name)

@@ -1,4 +1,4 @@
-"""The command reference, made from the commands' own help and options."""
+"""The reference pages: commands from their own help and options, Python from `dse.__all__`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,39 @@ def command_reference() -> str:
     group: Any = typer.main.get_command(app)
     sections = [_section(name, group.commands[name], COMMANDS[name]) for name in COMMANDS]
     return "\n".join([HEAD, *sections])
+
+
+PYTHON_HEAD = """\
+# Python
+
+Everything is loaded when it is first used: `import dse` costs nothing, and only training imports
+JAX. These are the public names of `dse`, by the module that defines them; `dse.NAME` is how to
+use them. A candidate trained by hand:
+
+<!-- slow -->
+```python
+import dse
+
+space = dse.load_space(dse.find_space("squeeze_ratio.yaml"))
+data = dse.prepare_data(dse.parse_data("digits"))
+candidate, cost = dse.survey(space, data.input_shape, len(data.classes)).feasible[0]
+print(candidate.metaparameters["squeeze_ratio"], cost.params_count, cost.macs)
+architecture = dse.build(candidate, data.input_shape, len(data.classes))
+recipe = dse.default_recipe("digits", data.input_shape, len(data.train))
+trained = dse.Trainer(architecture, data, recipe).train(dse.Seed(0))
+print(trained.measurement.test_accuracy)
+```
+"""
+
+
+def python_reference() -> str:
+    """The page `docs/reference/python.md`; mkdocstrings fills in what `:::` names."""
+    import dse
+
+    parts = [PYTHON_HEAD]
+    for module, names in dse._HOMES.items():
+        parts += [f"## {module}\n", *(f"::: {module}.{name}\n" for name in names)]
+    return "\n".join(parts)
 
 
 def _section(name: str, command: Any, module: Any) -> str:
