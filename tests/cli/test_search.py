@@ -77,7 +77,7 @@ def test_it_ends_with_the_answer_and_its_uncertainty(search, images):
     assert answer["params_count"] == params_count(ratio)
     said = " ".join(result.stdout.split())
     assert f"{answer['candidate']}, {params_count(ratio):,} parameters" in said
-    assert "not below 0.7 by more than 0.00% at 95% confidence" in said
+    assert "non-inferior to 0.7 with a margin of 0.00% at 95% confidence" in said
     assert answer["p_value"] < 0.0001
     assert "(p < 0.0001, " in said
     assert f"squeeze_ratio {ratio:g}" in said
@@ -86,7 +86,7 @@ def test_it_ends_with_the_answer_and_its_uncertainty(search, images):
     frame = read_trials(FOLDER / "trials.csv")
     cost_ = document["cost"]
     assert (
-        f"{len(frame)} trials ({cost_['finished']} in full, {cost_['stopped']} stopped early, 0 "
+        f"{len(frame)} trials ({cost_['finished']} to full fidelity, {cost_['stopped']} paused, 0 "
         f"failed), {frame['epochs'].sum():,.0f} epochs"
     ) in said
     for path in (FOLDER / "trials.csv", FOLDER / "answer.json"):
@@ -103,7 +103,7 @@ def test_progress_in_plain_lines(search):
     epochs, _, accuracy = first["curve"].split()[0].partition(":")
     begin = lines.index("searching")
     assert lines[begin + 1] == (
-        f"squeeze_ratio {first['squeeze_ratio']:g}: {float(accuracy):.2%} right in validation "
+        f"squeeze_ratio {first['squeeze_ratio']:g}: validation accuracy {float(accuracy):.2%} "
         f"after {epochs} epochs"
     )
     assert "finals: more seeds for the candidates around the reference" in lines
@@ -131,9 +131,7 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(search, monkeyp
     assert again.stdout == first.stdout
     assert log.read_text() == trained
     count = len(read_trials(FOLDER / "trials.csv"))
-    assert f"{count} trials in the record, 8 candidates asked for; going on from there" in (
-        again.stderr
-    )
+    assert f"{count} trials in the record, 8 candidates sampled; resuming" in (again.stderr)
 
 
 def test_a_reference_network_is_trained_once(search, monkeypatch):
@@ -141,7 +139,7 @@ def test_a_reference_network_is_trained_once(search, monkeypatch):
     first = search(reference="alexnet")
     assert first.exit_code == 0, first.output
     assert "reference alexnet: 3 seeds of 20 epochs; measured once" in first.stderr
-    assert "[3/3] reference alexnet, seed 2: 79.94% right in validation" in first.stderr
+    assert "[3/3] reference alexnet, seed 2: validation accuracy 79.94%" in first.stderr
     references = [line for line in log.read_text().splitlines() if '"alexnet"' in line]
     assert len(references) == 3
     document = json.loads((FOLDER / "answer.json").read_text())
@@ -162,7 +160,7 @@ def test_a_reference_network_is_trained_once(search, monkeypatch):
 
 
 RUNGS = ("--first-rung", "5")
-"""On digits a candidate is trained in full unless a rung is asked for."""
+"""On digits a candidate is trained to full fidelity unless a rung is asked for."""
 
 
 def test_ctrl_c_says_the_best_so_far_and_how_to_go_on(search, monkeypatch):
@@ -259,7 +257,7 @@ def test_nothing_qualifies_and_the_nearest_is_shown(search, images):
     result = search(reference="0.95")
     assert result.exit_code == 0, result.output
     said = " ".join(result.stdout.split())
-    assert "none: no candidate is shown to be at the level of 0.95 at 95% confidence" in said
+    assert "none: no candidate is shown to be non-inferior to 0.95 at 95% confidence" in said
     assert "nearest" in said
     assert "in test" not in said
     document = json.loads((FOLDER / "answer.json").read_text())
@@ -270,7 +268,7 @@ def test_nothing_qualifies_and_the_nearest_is_shown(search, images):
 def test_a_budget_too_small_names_itself(search):
     result = search(budget="5epochs")
     assert result.exit_code == 1
-    assert "error: the budget of 5 epochs is too small: a candidate in full takes 15 epochs" in (
+    assert "error: the budget of 5 epochs is too small: a candidate takes 15 epochs to " in (
         result.stderr
     )
     assert "give --budget 25epochs or more" in result.stderr
@@ -309,7 +307,7 @@ def test_a_sweep_is_reused(run, search, monkeypatch):
     log = jobs(monkeypatch)
     result = search("--reuse", "toy-digits")
     assert result.exit_code == 0, result.output
-    assert "8 finished trials brought in from other studies" in result.stderr
+    assert "8 finished trials imported from other studies" in result.stderr
     assert all(json.loads(line)["replicate"] > 0 for line in log.read_text().splitlines())
     missing = search("--reuse", "nowhere", "--study", "b")
     assert missing.exit_code == 1

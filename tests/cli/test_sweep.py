@@ -60,7 +60,7 @@ def test_progress_in_plain_lines_names_each_run_and_the_count(run, fake_worker):
         "[3/4] squeeze_ratio 0.25, seed 0",
         "[4/4] squeeze_ratio 0.25, seed 1",
     ]
-    assert "56.25% right in validation, 2.0 s, 100 images/s" in ends[2]
+    assert "validation accuracy 56.25%, 2.0 s, 100 images/s" in ends[2]
     assert "left" not in ends[-1]
 
 
@@ -107,7 +107,7 @@ def test_dry_run_counts_what_is_in_the_record_and_refuses_another_study(run, fak
     assert (document["recorded_count"], document["estimated_s"]) == (2, 0.0)
     other = run("sweep", "toy.yaml", "--dry-run", "--epochs", "3")
     assert other.exit_code == 1
-    assert "recipe.epochs: 3 asked for, 15 in the study" in other.stderr
+    assert "recipe.epochs: 3 wanted, 15 in the study" in other.stderr
 
 
 def test_what_is_in_the_record_is_counted_with_what_is_done(run, fake_worker):
@@ -135,7 +135,7 @@ def test_another_recipe_under_the_same_name_is_refused(run, fake_worker):
     before = Path("results/toy-digits/trials.csv").read_bytes()
     result = run("sweep", "toy.yaml", "--epochs", "3")
     assert result.exit_code == 1
-    assert "recipe.epochs: 3 asked for, 2 in the study" in result.stderr
+    assert "recipe.epochs: 3 wanted, 2 in the study" in result.stderr
     assert Path("results/toy-digits/trials.csv").read_bytes() == before
 
 
@@ -186,7 +186,7 @@ def test_a_renamed_study_is_the_same_study(run, fake_worker):
     before = Path("results/b/trials.csv").read_bytes()
     refused = run("sweep", "toy.yaml", "--study", "b", "--epochs", "2")
     assert refused.exit_code == 1
-    assert "recipe.epochs: 2 asked for, 15 in the study" in refused.stderr
+    assert "recipe.epochs: 2 wanted, 15 in the study" in refused.stderr
     assert Path("results/b/trials.csv").read_bytes() == before
     again = run("sweep", "toy.yaml", "--study", "b", "--json")
     assert json.loads(again.stdout)["trained_count"] == 0

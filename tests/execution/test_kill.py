@@ -69,7 +69,7 @@ def test_ctrl_c_ends_in_order_and_says_how_to_go_on(undisturbed, tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on from here" in said.decode()
+    assert "the same command resumes" in said.decode()
     assert "Traceback" not in said.decode()
     finish(SWEEP, tmp_path)
     assert table(tmp_path) == undisturbed

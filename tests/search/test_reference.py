@@ -177,8 +177,8 @@ def test_one_that_stays_at_chance_is_refused(tmp_path, images, fake_worker, monk
     with pytest.raises(StudyError) as error:
         measure(plan(), images, tmp_path)
     assert (
-        "the reference alexnet does not train: seed 0 is right on 12.00% of the validation "
-        "images, and always naming the most frequent class on 10.00%"
+        "the reference alexnet does not train: seed 0 has a validation accuracy of "
+        "12.00%, and always naming the most frequent class 10.00%"
     ) in str(error.value)
     assert not list(tmp_path.rglob("reference.json"))
 

@@ -228,4 +228,7 @@ def test_the_reason_says_the_numbers():
         LADDER, four, 3
     )
     assert stop_reason(LADDER, standings([1], [[NAN] * 3]), 0) == "no accuracy was measured"
-    assert stop_reason(LADDER, standings([1], [[0.1, 0.2, 0.3]]), 0) == "trained in full: 9 epochs"
+    assert (
+        stop_reason(LADDER, standings([1], [[0.1, 0.2, 0.3]]), 0)
+        == "trained to full fidelity: 9 epochs"
+    )

@@ -152,9 +152,9 @@ def test_a_budget_that_reaches_to_no_full_training_is_refused_at_once(tmp_path, 
     with pytest.raises(StudyError) as error:
         run(search("14epochs"), tmp_path)
     assert str(error.value) == (
-        "the budget of 14 epochs is too small: a candidate in full takes 9 epochs, and the search "
-        "has 60% of the budget (the finals have the rest): give --budget 15epochs or more, or take "
-        "fewer --epochs"
+        "the budget of 14 epochs is too small: a candidate takes 9 epochs to full fidelity, and "
+        "the search has 60% of the budget (the finals have the rest): give --budget 15epochs or "
+        "more, or take fewer --epochs"
     )
     result, _ = run(search("15epochs"), tmp_path)
     assert document(result)["cost"]["epochs"] == 9
