@@ -1,4 +1,4 @@
-"""`dse evaluate`: how often the weights of a file are right on images of their classes."""
+"""`dse evaluate`: the accuracy of a weights file on images of its classes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def command(
 def _on_folders(
     weights: Path, loaded: LoadedNetwork, root: Path, classes: ClassNames, batch_count: int
 ) -> tuple[dict[str, Any], Evaluation]:
-    """Where the images lie, and what is right of them."""
+    """Where the images lie, and the accuracy on them."""
     from dse.cli.progress import DataProgress
     from dse.data import open_labelled
     from dse.training.predict import evaluate

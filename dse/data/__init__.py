@@ -7,7 +7,7 @@ from dse.data.classes import ClassNames, read_classes
 from dse.data.dataset import Dataset, Split, open_dataset
 from dse.data.labelled import LabelledTree, open_labelled
 from dse.data.prepare import describe_data, prepare_data
-from dse.data.sources import DataDescription
+from dse.data.source import DataDescription
 from dse.data.spec import DataSpec, parse_data
 
 __all__ = [

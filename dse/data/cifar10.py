@@ -9,16 +9,15 @@ from __future__ import annotations
 import hashlib
 import tarfile
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from dse.data.download import download, file_md5
-from dse.data.source import ArraySource, Progress, SourceHandle
+from dse.data.source import ArraySource, Progress, SourceHandle, known_description
 from dse.data.spec import DataSpec
-from dse.data.splits import limit_train, split_by_share
+from dse.data.splits import divide
 from dse.errors import ChecksumError, DataError
 
 INPUT_SHAPE = (32, 32, 3)
@@ -50,6 +49,11 @@ class Archive:
     train_files: tuple[str, ...] = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
     test_files: tuple[str, ...] = ("test_batch.bin",)
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all batch files, in the order of their images."""
+        return (*self.train_files, *self.test_files)
+
 
 OFFICIAL = Archive(
     url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
@@ -58,21 +62,32 @@ OFFICIAL = Archive(
 )
 
 
-def locate_cifar10(spec: DataSpec, cache: Path, archive: Archive | None = None) -> SourceHandle:
+def locate_cifar10(spec: DataSpec, cache: Path) -> SourceHandle:
     """Find the archive or the unpacked folder; without a path it may have to be downloaded.
 
     Raises:
         DataError: the path that was given holds neither.
     """
-    archive = archive or OFFICIAL
-    if spec.path is None:
-        signature = hashlib.sha256(f"{archive.md5} {archive.records_count}".encode()).hexdigest()
-        return _located(spec, archive, signature, lambda report: _fetch(cache, archive, report))
-    found = _find(spec.path, archive)
-    files = [found] if found.is_file() else [found / n for n in _wanted(archive)]
-    status = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    signature = hashlib.sha256(repr(status).encode()).hexdigest()
-    return _located(spec, archive, signature, lambda report: found)
+    archive = OFFICIAL
+    given = None if spec.path is None else _find(spec.path, archive)
+    if given is None:
+        facts = f"{archive.md5} {archive.records_count}"
+    else:
+        files = [given] if given.is_file() else [given / name for name in archive.files]
+        facts = repr([(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files])
+
+    def open_source(progress: Progress) -> ArraySource:
+        found, unpacked = given or cache / archive.file_name, cache / archive.folder_name
+        if given is None and not found.is_file():
+            if all((unpacked / name).is_file() for name in archive.files):
+                found = unpacked
+            else:
+                download(archive.url, found, md5=archive.md5, progress=progress)
+        return _open(spec, archive, found, progress)
+
+    signature = hashlib.sha256(facts.encode()).hexdigest()
+    known = known_description("cifar10", INPUT_SHAPE, CLASSES, TRAIN_COUNT, spec)
+    return SourceHandle("cifar10", signature, open_source, known)
 
 
 def parse_records(content: bytes, *, records_count: int, where: str) -> tuple[np.ndarray, ...]:
@@ -97,51 +112,26 @@ def parse_records(content: bytes, *, records_count: int, where: str) -> tuple[np
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
 
 
-def _located(
-    spec: DataSpec, archive: Archive, signature: str, find: Callable[[Progress], Path]
-) -> SourceHandle:
-    def open_source(progress: Progress) -> ArraySource:
-        return _open(spec, archive, find(progress), progress)
-
-    return SourceHandle("cifar10", signature, open_source)
-
-
 def _open(spec: DataSpec, archive: Archive, found: Path, progress: Progress) -> ArraySource:
     warnings: tuple[str, ...] = ()
     if found.is_dir():
         contents = _read_folder(found, archive)
         warnings = (f"{found} is unpacked: its checksum cannot be compared with the published one",)
     else:
-        _check_archive(found, archive, progress)
-        contents = _read_archive(found, archive)
+        contents = _read_archive(found, archive, progress)
     parsed = [
         parse_records(
             contents.pop(name), records_count=archive.records_count, where=f"{found}: {name}"
         )
-        for name in _wanted(archive)
+        for name in archive.files
     ]
     images = np.concatenate([images for images, _ in parsed])
     labels = np.concatenate([labels for _, labels in parsed])
     train_count = archive.records_count * len(archive.train_files)
-    train = labels[:train_count]
     names = [f"train/{index}" for index in range(train_count)]
-    members = split_by_share(
-        train,
-        names,
-        {"validation": spec.validation_share},
-        classes=CLASSES,
-        seed=spec.split_seed,
-    )
-    if spec.train_limit is not None:
-        members["train"] = limit_train(
-            members["train"], train, names, limit=spec.train_limit, seed=spec.split_seed
-        )
+    members = divide(spec, labels[:train_count], names, classes=CLASSES, given=["test"])
     members["test"] = np.arange(train_count, len(labels))
     return ArraySource(CLASSES, images, labels, members, warnings)
-
-
-def _wanted(archive: Archive) -> tuple[str, ...]:
-    return (*archive.train_files, *archive.test_files)
 
 
 def _find(path: Path, archive: Archive) -> Path:
@@ -151,10 +141,10 @@ def _find(path: Path, archive: Archive) -> Path:
     if not path.exists():
         raise DataError(f"{path} does not exist; cifar10:PATH needs {_needed(archive)}")
     for folder in (path, path / archive.folder_name):
-        absent = [name for name in _wanted(archive) if not (folder / name).is_file()]
+        absent = [name for name in archive.files if not (folder / name).is_file()]
         if not absent:
             return folder
-        if len(absent) < len(_wanted(archive)):
+        if len(absent) < len(archive.files):
             raise DataError(f"{folder} lacks {', '.join(absent)}; unpack the archive again")
     if (path / archive.file_name).is_file():
         return path / archive.file_name
@@ -167,18 +157,20 @@ def _needed(archive: Archive) -> str:
     )
 
 
-def _fetch(cache: Path, archive: Archive, progress: Progress) -> Path:
-    """The archive in the cache, downloaded if it is not there."""
-    path = cache / archive.file_name
-    if path.is_file():
-        return path
-    if all((cache / archive.folder_name / name).is_file() for name in _wanted(archive)):
-        return cache / archive.folder_name
-    download(archive.url, path, md5=archive.md5, progress=progress)
-    return path
+def _read_folder(folder: Path, archive: Archive) -> dict[str, bytes]:
+    limit = archive.records_count * _RECORD_BYTES + 1  # one more shows a file that is too long
+    contents = {}
+    for name in archive.files:
+        try:
+            with open(folder / name, "rb") as file:
+                contents[name] = file.read(limit)
+        except OSError as error:
+            raise DataError(f"cannot read {folder / name}: {error.strerror}") from error
+    return contents
 
 
-def _check_archive(path: Path, archive: Archive, progress: Progress) -> None:
+def _read_archive(path: Path, archive: Archive, progress: Progress) -> dict[str, bytes]:
+    """Batch files by name, checked and read in memory; nothing is unpacked to disk."""
     try:
         found = file_md5(path, progress)
     except OSError as error:
@@ -189,24 +181,8 @@ def _check_archive(path: Path, archive: Archive, progress: Progress) -> None:
             f"{archive.md5} ({path.stat().st_size} bytes found); delete it and fetch "
             f"{archive.url} again"
         )
-
-
-def _read_folder(folder: Path, archive: Archive) -> dict[str, bytes]:
-    limit = archive.records_count * _RECORD_BYTES + 1  # one more shows a file that is too long
-    contents = {}
-    for name in _wanted(archive):
-        try:
-            with open(folder / name, "rb") as file:
-                contents[name] = file.read(limit)
-        except OSError as error:
-            raise DataError(f"cannot read {folder / name}: {error.strerror}") from error
-    return contents
-
-
-def _read_archive(path: Path, archive: Archive) -> dict[str, bytes]:
-    """Batch files by name, read in memory; nothing is unpacked to disk."""
     limit = archive.records_count * _RECORD_BYTES + 1
-    wanted = {f"{archive.folder_name}/{name}": name for name in _wanted(archive)}
+    wanted = {f"{archive.folder_name}/{name}": name for name in archive.files}
     contents = {}
     try:
         with tarfile.open(path, "r:gz") as tar:
@@ -217,7 +193,7 @@ def _read_archive(path: Path, archive: Archive) -> dict[str, bytes]:
                     contents[name] = content.read(limit)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise DataError(f"{path} cannot be read as a .tar.gz archive: {error}") from error
-    absent = [name for name in _wanted(archive) if name not in contents]
+    absent = [name for name in archive.files if name not in contents]
     if absent:
         raise DataError(f"{path} lacks {', '.join(absent)}; fetch {archive.url} again")
     return contents

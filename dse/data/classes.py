@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from dse.errors import DataError
@@ -29,17 +28,6 @@ class ClassNames:
     ids: tuple[str, ...]
     source: str
 
-    @cached_property
-    def _by_id(self) -> Mapping[str, int]:
-        return {name: index for index, name in enumerate(self.ids)}
-
-    @cached_property
-    def _by_name(self) -> Mapping[str, list[int]]:
-        found: dict[str, list[int]] = {}
-        for index, name in enumerate(self.names):
-            found.setdefault(name, []).append(index)
-        return found
-
     def labels(self, folders: Iterable[str]) -> dict[str, int]:
         """The class of each folder: by id, else by name.
 
@@ -47,17 +35,34 @@ class ClassNames:
             DataError: folders of no class or of several, and two folders of one class.
         """
         folders = list(folders)
+        by_id = {name: index for index, name in enumerate(self.ids)}
+        by_name: dict[str, list[int]] = {}
+        for index, name in enumerate(self.names):
+            by_name.setdefault(name, []).append(index)
         labels: dict[str, int] = {}
         for folder in folders:
-            if folder in self._by_id:
-                labels[folder] = self._by_id[folder]
-            elif len(found := self._by_name.get(folder, [])) == 1:
+            if folder in by_id:
+                labels[folder] = by_id[folder]
+            elif len(found := by_name.get(folder, [])) == 1:
                 labels[folder] = found[0]
             elif found:
-                raise DataError(self._ambiguous(folder, found))
-        unknown = [folder for folder in folders if folder not in labels]
-        if unknown:
-            raise DataError(self._unknown(unknown))
+                named = [f"index {i}" + (f" ({self.ids[i]})" if self.ids else "") for i in found]
+                fix = "name the folder by the id"
+                if not self.ids:
+                    fix = "their ids are needed: give a class file"
+                raise DataError(
+                    f"{len(found)} classes of {self.source} are called {folder}: "
+                    f"{', '.join(named)}; {fix}"
+                )
+        if unknown := [folder for folder in folders if folder not in labels]:
+            close = difflib.get_close_matches(unknown[0], [*by_name, *by_id], n=1, cutoff=0.6)
+            hint = f"did you mean {close[0]}? " if close else ""
+            count = len(unknown)
+            what = "no class is called" if count == 1 else f"{count} folders are no classes:"
+            raise DataError(
+                f"{self.source}: {what} {some_of(unknown)}; {hint}the {len(self.names):,} "
+                f"classes are {some_of([*by_name])}"
+            )
         owners: dict[int, str] = {}
         for folder, label in labels.items():
             if label in owners:
@@ -67,24 +72,6 @@ class ClassNames:
                 )
             owners[label] = folder
         return labels
-
-    def _ambiguous(self, folder: str, found: list[int]) -> str:
-        named = ", ".join(f"index {i}" + (f" ({self.ids[i]})" if self.ids else "") for i in found)
-        mend = (
-            "name the folder by the id" if self.ids else "their ids are needed: give a class file"
-        )
-        return f"{len(found)} classes of {self.source} are called {folder}: {named}; {mend}"
-
-    def _unknown(self, unknown: list[str]) -> str:
-        known = [*self._by_name, *self.ids]
-        close = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.6)
-        hint = f"did you mean {close[0]}? " if close else ""
-        count = len(unknown)
-        folders = "no class is called" if count == 1 else f"{count} folders are no classes:"
-        return (
-            f"{self.source}: {folders} {some_of(unknown)}; {hint}the {len(self.names):,} "
-            f"classes are {some_of([*self._by_name])}"
-        )
 
 
 def read_classes(path: Path) -> ClassNames:
@@ -110,10 +97,6 @@ def read_classes(path: Path) -> ClassNames:
         raise DataError(f"{path}: the class file cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: this is no CSV file of classes: {error}") from error
-    return _checked(path, rows)
-
-
-def _checked(path: Path, rows: list[tuple[int, list[str | None]]]) -> ClassNames:
     names: list[str | None] = [None] * len(rows)
     ids: list[str] = [""] * len(rows)
     seen: dict[str, int] = {}

@@ -20,6 +20,7 @@ import numpy as np
 
 from dse.data.splits import SPLITS, SplitName
 from dse.errors import DataError
+from dse.text import counted, shape_text
 
 FORMAT_VERSION = 1
 RECORD_NAME = "data.json"
@@ -40,6 +41,9 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return f"Split({counted(len(self), 'image')} of {shape_text(self.images.shape[1:])})"
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -52,7 +56,7 @@ class Dataset:
         input_shape: height, width, channels.
         train: images to train on.
         validation: images to choose by.
-        test: images to judge by, once.
+        test: images that are used once, for the final accuracy.
         mean: of each channel over `train`, images scaled to [0, 1].
         std: of each channel over `train`, likewise; never below 1/255, so that it may divide.
         fingerprint: hex, from pixels, labels, class names and split; the same on any machine.
@@ -70,6 +74,11 @@ class Dataset:
     std: tuple[float, ...]
     fingerprint: str
     warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        counts = "/".join(str(len(split)) for split in (self.train, self.validation, self.test))
+        classes = counted(len(self.classes), "class")
+        return f"Dataset({self.name!r}, {classes}, {counts} images)"
 
 
 def open_dataset(directory: Path) -> Dataset:

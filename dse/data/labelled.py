@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dse.data.classes import ClassNames
 from dse.data.decode import shown
-from dse.data.folder import PART_NAMES, class_folders, walk_class
+from dse.data.tree import check_tree, class_folders, part_folders, walk_class
 from dse.errors import DataError
 
 
@@ -45,10 +45,21 @@ def open_labelled(root: Path, classes: ClassNames) -> LabelledTree:
     Raises:
         DataError: missing, no images, a tree without test images, or a folder of no class.
     """
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise DataError(f"{root} {what}; folder:PATH needs a folder of class folders")
-    directory = _scored_part(root)
+    check_tree(root)
+    # A class may be called "test" too: it holds images, the part holds class folders.
+    parts = {
+        split: root / name
+        for split, names in part_folders(root).items()
+        for name in names
+        if class_folders(root / name)
+    }
+    if parts and "test" not in parts:
+        there = next(iter(parts.values()))
+        raise DataError(
+            f"{root} holds {there.name} but no test folder; to score the images of {there.name} "
+            f"give folder:{there}"
+        )
+    directory = parts.get("test", root)
     counts: dict[str, int] = {}
     ignored_count = 0
     for name in class_folders(directory):
@@ -64,26 +75,3 @@ def open_labelled(root: Path, classes: ClassNames) -> LabelledTree:
     labels = classes.labels(map(shown, counts))
     by_folder = {name: labels[shown(name)] for name in counts}
     return LabelledTree(directory, by_folder, sum(counts.values()), ignored_count)
-
-
-def _scored_part(root: Path) -> Path:
-    """The test part of a tree of parts, else the tree itself.
-
-    A class may be called "test" too: it holds images, the part holds class folders.
-    """
-    folders = {name.lower(): name for name in class_folders(root)}
-    parts = {
-        part: root / folders[name]
-        for part, names in PART_NAMES.items()
-        for name in names
-        if name in folders and class_folders(root / folders[name])
-    }
-    if "test" in parts:
-        return parts["test"]
-    if parts:
-        there = next(iter(parts.values()))
-        raise DataError(
-            f"{root} holds {there.name} but no test folder; to score the images of {there.name} "
-            f"give folder:{there}"
-        )
-    return root

@@ -15,10 +15,11 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from dse.data.cifar10 import locate_cifar10
 from dse.data.dataset import (
     FORMAT_VERSION,
     RECORD_NAME,
@@ -26,12 +27,20 @@ from dse.data.dataset import (
     check_pixels,
     open_dataset,
 )
-from dse.data.source import Progress, SourceHandle, silent
-from dse.data.sources import DataDescription, known_shape, locate
-from dse.data.spec import DataSpec, cache_root
+from dse.data.digits import locate_digits
+from dse.data.folder import locate_folder
+from dse.data.source import DataDescription, Progress, SourceHandle, silent
+from dse.data.spec import DataSpec, SourceName, cache_root
 from dse.data.splits import SPLITS
 from dse.data.write import Writer, full, needed_bytes, writing
 from dse.errors import DataError
+
+LOCATE: dict[SourceName, Callable[[DataSpec, Path], SourceHandle]] = {
+    "digits": locate_digits,
+    "cifar10": locate_cifar10,
+    "folder": locate_folder,
+}
+"""Where a source is found, and its signature, from (spec, cache folder); nothing is decoded."""
 
 _CHECKED_BYTES = 2**30  # up to this size every pixel is checked on each start (about 1 GB/s)
 
@@ -58,7 +67,7 @@ def prepare_data(
     """
     cache = cache_root(cache_directory)
     report = progress or silent
-    located = locate(spec, cache)
+    located = LOCATE[spec.source](spec, cache)
     directory = cache / _directory_name(spec, located)
     if (dataset := _open_if_sound(directory)) is not None:
         return dataset
@@ -85,9 +94,9 @@ def describe_data(
     """
     cache = cache_root(cache_directory)
     report = progress or silent
-    located = locate(spec, cache)
-    if (known := known_shape(spec, located)) is not None:
-        return known
+    located = LOCATE[spec.source](spec, cache)
+    if located.description is not None:
+        return located.description
     with contextlib.suppress(DataError):
         found = open_dataset(cache / _directory_name(spec, located))
         train_count = len(found.train)
@@ -143,18 +152,13 @@ def _build(spec: DataSpec, located: SourceHandle, directory: Path, report: Progr
                 os.fsync(file.fileno())
             open_dataset(temporary)
             temporary.chmod(0o755)  # mkdtemp's 0700 would shut out others who share the cache
-            _replace(temporary, directory)
+            if directory.exists():  # damaged
+                away = temporary.with_suffix(".old.tmp")
+                os.rename(directory, away)
+                shutil.rmtree(away, ignore_errors=True)
+            os.rename(temporary, directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _replace(temporary: Path, directory: Path) -> None:
-    """Put the new folder in place; what was there (damaged) is moved away first."""
-    if directory.exists():
-        away = temporary.with_suffix(".old.tmp")
-        os.rename(directory, away)
-        shutil.rmtree(away, ignore_errors=True)
-    os.rename(temporary, directory)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""What every data source gives to `prepare.py`: a signature, then images block by block."""
+"""What every data source gives to `prepare.py`: a signature, then images block by block.
+
+A new source: a file with its `locate` function, a row in `prepare.LOCATE`, a name in `spec.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from dse.data.spec import DataSpec
 from dse.data.splits import SplitName
 
 Progress = Callable[[str, int, int], None]  # stage, done, total (0: unknown)
@@ -20,7 +24,7 @@ def silent(stage: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Block:
-    """Some decoded images of one split.
+    """Some decoded images; none where only broken ones are told of.
 
     Attributes:
         images: uint8 (n, height, width, channels).
@@ -31,6 +35,38 @@ class Block:
     images: np.ndarray
     labels: np.ndarray
     broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataDescription:
+    """What an architecture needs to know about data.
+
+    Attributes:
+        name: digits, cifar10, or the name of the folder.
+        input_shape: height, width, channels.
+        classes: class names.
+        train_count: images to train on, those that may turn out broken included.
+        warnings: what the user should know.
+    """
+
+    name: str
+    input_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    train_count: int
+    warnings: tuple[str, ...] = ()
+
+
+def known_description(
+    name: str,
+    input_shape: tuple[int, int, int],
+    classes: tuple[str, ...],
+    train_count: int,
+    spec: DataSpec,
+) -> DataDescription:
+    """The description of a source that is always the same, but for a training limit."""
+    return DataDescription(
+        name, input_shape, classes, min(train_count, spec.train_limit or train_count)
+    )
 
 
 class Source(Protocol):
@@ -64,11 +100,13 @@ class SourceHandle:
         name: what the data is called in records.
         signature: cheap to make; changes when the files change.
         open: reads what is needed to know the shape.
+        description: where it is known without opening.
     """
 
     name: str
     signature: str
     open: Callable[[Progress], Source]
+    description: DataDescription | None = None
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,21 @@ def parse_data(
         DataError: an unknown source, a path that is missing or not wanted, or a number
             that is out of bounds.
     """
-    source, path = _parse_source(text)
+    name, colon, rest = text.strip().partition(":")
+    if name not in SOURCES:
+        known = "known are digits, folder:PATH, cifar10 and cifar10:PATH"
+        if text and Path(text).expanduser().is_dir():
+            raise DataError(f"data {text!r} is a folder; did you mean folder:{text}? ({known})")
+        close = difflib.get_close_matches(name.lower(), SOURCES, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise DataError(f"data {text!r} is not a source; {hint}{known}")
+    source: SourceName = name
+    if source == "digits" and colon:
+        raise DataError(f"data {text!r}: digits is built in and takes no path; write `digits`")
+    if source == "folder" and not rest:
+        raise DataError(f"data {text!r}: folder needs a path; write `folder:PATH`")
+    if colon and not rest:
+        raise DataError(f"data {text!r}: nothing stands behind the colon; write `{name}`")
     if image_size is not None and source != "folder":
         raise DataError(f"{source} has one size; an image size ({image_size}) is for folder:PATH")
     if image_size is not None and image_size < 1:
@@ -72,7 +86,7 @@ def parse_data(
         raise DataError(f"the training limit is {train_limit}, but must be at least 1 image")
     return DataSpec(
         source=source,
-        path=path,
+        path=Path(rest).expanduser().absolute() if rest else None,
         image_size=image_size,
         train_limit=train_limit,
         validation_share=VALIDATION_SHARES[source],
@@ -90,27 +104,3 @@ def cache_root(directory: Path | None = None) -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("dse"))
-
-
-def _parse_source(text: str) -> tuple[SourceName, Path | None]:
-    name, colon, rest = text.strip().partition(":")
-    if name not in SOURCES:
-        raise DataError(_unknown(text))
-    source: SourceName = name
-    if source == "digits" and colon:
-        raise DataError(f"data {text!r}: digits is built in and takes no path; write `digits`")
-    if source == "folder" and not rest:
-        raise DataError(f"data {text!r}: folder needs a path; write `folder:PATH`")
-    if colon and not rest:
-        raise DataError(f"data {text!r}: nothing stands behind the colon; write `{name}`")
-    return source, Path(rest).expanduser().absolute() if rest else None
-
-
-def _unknown(text: str) -> str:
-    known = "known are digits, folder:PATH, cifar10 and cifar10:PATH"
-    if text and Path(text).expanduser().is_dir():
-        return f"data {text!r} is a folder; did you mean folder:{text}? ({known})"
-    name = text.strip().partition(":")[0].lower()
-    nearest = difflib.get_close_matches(name, SOURCES, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]}? " if nearest else ""
-    return f"data {text!r} is not a source; {hint}{known}"

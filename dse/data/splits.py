@@ -9,16 +9,53 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
+from dse.data.spec import DataSpec
 from dse.errors import DataError
 from dse.text import some_of
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+
+def divide(
+    spec: DataSpec,
+    labels: np.ndarray,
+    names: Sequence[str],
+    *,
+    classes: Sequence[str],
+    given: Collection[SplitName] = (),
+) -> dict[SplitName, np.ndarray]:
+    """Divide images by the shares, the limit and the seed of a spec.
+
+    Args:
+        spec: of the data.
+        labels: int array (n,), indices into `classes`.
+        names: a stable name for each image.
+        classes: class names, for messages.
+        given: splits that have images of their own, and need none of these.
+
+    Returns:
+        Ascending indices for `train`, and for `validation` and `test` where they are not given.
+
+    Raises:
+        DataError: a class has too few images, or the training limit is below one of each.
+    """
+    shares: dict[SplitName, float] = {
+        "test": spec.test_share,
+        "validation": spec.validation_share,
+    }
+    shares = {split: share for split, share in shares.items() if split not in given}
+    members = split_by_share(labels, names, shares, classes=classes, seed=spec.split_seed)
+    if spec.train_limit is not None:
+        members["train"] = limit_train(
+            members["train"], labels, names, limit=spec.train_limit, seed=spec.split_seed
+        )
+    return members
 
 
 def split_by_share(
@@ -63,7 +100,10 @@ def split_by_share(
         if len(members) <= taken:
             too_few.append(f"{name} ({len(members)})")
     if too_few:
-        raise DataError(_too_few(too_few, tuple(chosen)))
+        raise DataError(
+            f"too few images to have one in each of {', '.join(chosen)}: {some_of(too_few)}; "
+            f"every class needs {len(chosen)} or more"
+        )
     return {split: np.sort(np.concatenate(parts)) for split, parts in chosen.items()}
 
 
@@ -121,10 +161,3 @@ def _hashes(names: Sequence[str], seed: int) -> list[bytes]:
 
 def _ordered(members: np.ndarray, keys: Sequence[bytes]) -> np.ndarray:
     return np.array(sorted(members, key=lambda i: keys[i]), dtype=np.int64)
-
-
-def _too_few(classes: Sequence[str], splits: Sequence[str]) -> str:
-    return (
-        f"too few images to have one in each of {', '.join(splits)}: {some_of(classes)}; "
-        f"every class needs {len(splits)} or more"
-    )

@@ -61,7 +61,13 @@ class Writer:
                     file.write(pixels)
                     hashed.update(pixels)
                     labels.append(block.labels)
-                    self._note(split, block.images, block.broken)
+                    self._seen_count += len(block.images) + len(block.broken)
+                    self._report("decoding", self._seen_count, self._total_count)
+                    self._broken += block.broken
+                    if block.broken and len(self._broken) > _PATIENCE_COUNT:
+                        self._check_broken()
+                    if split == "train":
+                        self._add_up(block.images)
                 together = np.concatenate([np.empty(0, np.int32), *labels]).astype(np.int32)
                 # Images that were left out shorten the array; the header keeps its length.
                 file.seek(0)
@@ -71,7 +77,10 @@ class Writer:
                 np.lib.format.write_array(file, together, allow_pickle=False)
                 _flush(file)
         self._check_broken()
-        self._check_classes(split, together)
+        empty = set(range(len(self._source.classes))) - set(together.tolist())
+        if split == "train" and empty:
+            names = ", ".join(self._source.classes[label] for label in sorted(empty))
+            raise DataError(f"no training image is left for {names}: {self._broken_text()}")
         self._splits[split] = {
             "images_count": len(together),
             "images_digest": hashed.hexdigest(),
@@ -100,18 +109,11 @@ class Writer:
             "fingerprint": fingerprint(source.classes, source.input_shape, self._splits),
         }
 
-    def _note(self, split: SplitName, images: np.ndarray, broken: tuple[str, ...]) -> None:
-        self._seen_count += len(images) + len(broken)
-        self._report("decoding", self._seen_count, self._total_count)
-        if broken:
-            self._broken.extend(broken)
-            if len(self._broken) > _PATIENCE_COUNT:
-                self._check_broken()
-        if split == "train":
-            whole = images.astype(np.uint32)
-            self._sum += whole.sum(axis=(0, 1, 2), dtype=np.uint64)
-            self._square_sum += (whole * whole).sum(axis=(0, 1, 2), dtype=np.uint64)
-            self._pixels_count += int(np.prod(images.shape[:3]))
+    def _add_up(self, images: np.ndarray) -> None:
+        whole = images.astype(np.uint32)
+        self._sum += whole.sum(axis=(0, 1, 2), dtype=np.uint64)
+        self._square_sum += (whole * whole).sum(axis=(0, 1, 2), dtype=np.uint64)
+        self._pixels_count += int(np.prod(images.shape[:3]))
 
     def _check_broken(self) -> None:
         last = self._seen_count == self._total_count
@@ -120,19 +122,7 @@ class Writer:
         ):
             raise DataError(
                 f"{self._broken_text()}; up to {BROKEN_SHARE:.0%} are left out, but not more: "
-                "mend or remove them"
-            )
-
-    def _check_classes(self, split: SplitName, labels: np.ndarray) -> None:
-        if split != "train":
-            return
-        present = np.bincount(labels, minlength=len(self._source.classes)) > 0
-        empty = [
-            name for name, there in zip(self._source.classes, present, strict=True) if not there
-        ]
-        if empty:
-            raise DataError(
-                f"no training image is left for {', '.join(empty)}: {self._broken_text()}"
+                "fix or remove them"
             )
 
     def _broken_text(self) -> str:

@@ -1,4 +1,4 @@
-"""A training run on disk, from which it goes on as if it had never paused."""
+"""A training run on disk, from which it resumes as if it had never paused."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from dse.architecture import Architecture
 from dse.data import LabelledTree, Split
-from dse.data.stream import Batch, stream_batches
+from dse.data.source import Block
+from dse.data.stream import stream_batches
 from dse.errors import DataError, WeightsError
 from dse.networks import LoadedNetwork, Network
 from dse.training.parametrization import Tree
@@ -76,10 +77,10 @@ class Predictor:
         def program(params: Tree, statistics: Tree, images: jax.Array) -> tuple[jax.Array, ...]:
             logits, _ = network.apply(params, statistics, scaling.apply(images), train=False)
             if best_count == 1:  # a maximum compiles faster than a sort
-                best = jnp.max(logits, 1)[:, None], jnp.argmax(logits, 1)[:, None]
+                scores, classes = jnp.max(logits, 1)[:, None], jnp.argmax(logits, 1)[:, None]
             else:
-                best = tuple(jax.lax.top_k(logits, best_count))
-            return best[0], best[1].astype(jnp.int32), jnp.isfinite(logits).all(1)
+                scores, classes = jax.lax.top_k(logits, best_count)
+            return scores, classes.astype(jnp.int32), jnp.isfinite(logits).all(1)
 
         shape = (batch_count, *network.architecture.input_shape)
         self._program = load_or_compile(
@@ -117,11 +118,11 @@ def program_key(architecture: Architecture, scaling: InputScaling) -> str:
     return repr((network, scaling))
 
 
-def split_batches(split: Split, batch_count: int) -> Iterator[Batch]:
+def split_batches(split: Split, batch_count: int) -> Iterator[Block]:
     """The images of a prepared split in their order; every batch but the last is full."""
     for start in range(0, len(split), batch_count):
         end = start + batch_count
-        yield Batch(np.asarray(split.images[start:end]), np.asarray(split.labels[start:end]), ())
+        yield Block(np.asarray(split.images[start:end]), np.asarray(split.labels[start:end]))
 
 
 @dataclass(frozen=True)
@@ -260,16 +261,16 @@ def _predictor(loaded: LoadedNetwork, batch_count: int) -> Predictor:
 
 
 def _score(
-    loaded: LoadedNetwork, predictor: Predictor, batches: Iterable[Batch], source: str
-) -> Iterator[tuple[Batch, Scored]]:
+    loaded: LoadedNetwork, predictor: Predictor, batches: Iterable[Block], source: str
+) -> Iterator[tuple[Block, Scored]]:
     """Each batch and what the network makes of it.
 
     Raises:
         WeightsError: a score is not finite.
     """
-    arrays = jax.device_put((loaded.params, loaded.statistics))
+    params, statistics = jax.device_put((loaded.params, loaded.statistics))
     for batch in batches:
-        found = predictor.best(*arrays, batch.images)
+        found = predictor.best(params, statistics, batch.images)
         if not found.is_finite.all():
             raise WeightsError(
                 f"{source}: the network gives scores that are not finite; its weights are "

@@ -32,10 +32,10 @@ class Case:
 def digits_case(root: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     from sklearn.datasets import load_digits
 
-    pictures, labels = load_digits(return_X_y=True)
+    images, labels = load_digits(return_X_y=True)
     held = [
-        (np.floor(picture * 255 / 16 + 0.5).astype(np.uint8).reshape(8, 8, 1), str(label))
-        for picture, label in zip(pictures, labels, strict=True)
+        (np.floor(image * 255 / 16 + 0.5).astype(np.uint8).reshape(8, 8, 1), str(label))
+        for image, label in zip(images, labels, strict=True)
     ]
     counts = Counter(name for _, name in held)
     fifth = {name: int(count * 0.2 + 0.5) for name, count in counts.items()}
@@ -52,7 +52,7 @@ def one_level_case(root: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
 def train_test_case(root: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     held = write_classes(root / "train", {"ant": 20, "bee": 14}, shape=(5, 7))
     held += write_classes(root / "test", {"ant": 3, "bee": 2}, shape=(5, 7), seed=1)
-    held = [(picture[:, :, None], name) for picture, name in held]
+    held = [(image[:, :, None], name) for image, name in held]
     return Case(f"folder:{root}", held, {"ant": (18, 2, 3), "bee": (13, 1, 2)})
 
 
@@ -103,9 +103,9 @@ def contents(dataset: Dataset, *splits: str) -> Counter[tuple[bytes, str]]:
 
 
 class TestEverySource:
-    def test_every_picture_is_in_exactly_one_split(self, case: Case, tmp_path: Path) -> None:
+    def test_every_image_is_in_exactly_one_split(self, case: Case, tmp_path: Path) -> None:
         dataset = prepare_data(parse_data(case.text), cache_directory=tmp_path / "cache")
-        held = Counter((picture.tobytes(), name) for picture, name in case.held)
+        held = Counter((image.tobytes(), name) for image, name in case.held)
         assert contents(dataset, *SPLITS) == held
         assert dataset.input_shape == case.held[0][0].shape
         for split in SPLITS:
@@ -174,7 +174,7 @@ class TestEverySource:
         assert one.fingerprint == two.fingerprint
         assert len(one.fingerprint) == 32
 
-    def test_another_seed_is_another_split_of_the_same_pictures(
+    def test_another_seed_is_another_split_of_the_same_images(
         self, case: Case, tmp_path: Path
     ) -> None:
         spec = parse_data(case.text)

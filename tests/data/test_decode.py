@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from PIL.Image import Exif
 
-from dse.data.decode import Rule, choose_rule, decode, decode_preprocessed, extensions
+from dse.data.decode import Rule, decode, decode_preprocessed, extensions
+from dse.data.headers import choose_rule
 from dse.data.source import silent
 from dse.errors import DataError
 from dse.weights.preprocessing import Preprocessing, trained_preprocessing
@@ -31,11 +32,11 @@ def triangle(values: np.ndarray, size: int) -> np.ndarray:
     return result
 
 
-def slow_resize_and_crop(picture: np.ndarray, size: int) -> np.ndarray:
-    height, width = picture.shape[:2]
+def slow_resize_and_crop(image: np.ndarray, size: int) -> np.ndarray:
+    height, width = image.shape[:2]
     shorter = min(height, width)
     tall, wide = round(height * size / shorter), round(width * size / shorter)
-    resized = triangle(picture.astype(float), tall)
+    resized = triangle(image.astype(float), tall)
     resized = triangle(resized.swapaxes(0, 1), wide).swapaxes(0, 1)
     top, left = (tall - size) // 2, (wide - size) // 2
     return resized[top : top + size, left : left + size]
@@ -45,19 +46,19 @@ def slow_resize_and_crop(picture: np.ndarray, size: int) -> np.ndarray:
 def test_resize_and_crop_agree_with_the_slow_version(
     shape: tuple[int, ...], tmp_path: Path
 ) -> None:
-    picture = random_image(RNG, shape)
-    write_image(tmp_path / "a.png", picture)
+    image = random_image(RNG, shape)
+    write_image(tmp_path / "a.png", image)
     found = decode(tmp_path / "a.png", Rule((8, 8, shape[2]), resized=True))
     # Pillow rounds after each of the two passes.
-    assert np.abs(found - slow_resize_and_crop(picture, 8)).max() <= 1.01
+    assert np.abs(found - slow_resize_and_crop(image, 8)).max() <= 1.01
 
 
 def test_a_large_jpeg_is_shrunk_as_a_png_is(tmp_path: Path) -> None:
     # A smooth image: what remains is the difference of decoding at a smaller scale.
     rows, columns = np.mgrid[0:300, 0:400]
-    picture = np.stack([rows * 255 / 299, columns * 255 / 399, rows * 0 + 99], -1).astype(np.uint8)
-    write_image(tmp_path / "a.png", picture)
-    Image.fromarray(picture).save(tmp_path / "a.jpg", quality=95)
+    image = np.stack([rows * 255 / 299, columns * 255 / 399, rows * 0 + 99], -1).astype(np.uint8)
+    write_image(tmp_path / "a.png", image)
+    Image.fromarray(image).save(tmp_path / "a.jpg", quality=95)
     rule = Rule((32, 32, 3), resized=True)
     difference = decode(tmp_path / "a.png", rule).astype(int) - decode(tmp_path / "a.jpg", rule)
     assert np.abs(difference).max() <= 3
@@ -65,30 +66,30 @@ def test_a_large_jpeg_is_shrunk_as_a_png_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extension", ["png", "bmp", "tif", "ppm", "webp"])
 def test_lossless_formats_come_back_exactly(extension: str, tmp_path: Path) -> None:
-    picture = random_image(RNG, (6, 4, 3))
-    Image.fromarray(picture).save(tmp_path / f"a.{extension}", lossless=True)
+    image = random_image(RNG, (6, 4, 3))
+    Image.fromarray(image).save(tmp_path / f"a.{extension}", lossless=True)
     found = decode(tmp_path / f"a.{extension}", Rule((6, 4, 3), resized=False))
-    np.testing.assert_array_equal(found, picture)
+    np.testing.assert_array_equal(found, image)
     assert f".{extension}" in extensions()
 
 
-def test_the_exif_orientation_turns_the_picture(tmp_path: Path) -> None:
-    picture = random_image(RNG, (2, 3, 3))
+def test_the_exif_orientation_turns_the_image(tmp_path: Path) -> None:
+    image = random_image(RNG, (2, 3, 3))
     exif = Exif()
     exif[0x0112] = 6  # to be turned a quarter clockwise
-    Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
+    Image.fromarray(image).save(tmp_path / "a.png", exif=exif)
     rule, _ = choose_rule([str(tmp_path / "a.png")], None, silent)
     assert rule == Rule((3, 2, 3), resized=False)
-    np.testing.assert_array_equal(decode(tmp_path / "a.png", rule), np.rot90(picture, -1))
+    np.testing.assert_array_equal(decode(tmp_path / "a.png", rule), np.rot90(image, -1))
 
 
-def test_a_turned_picture_is_cropped_in_its_middle(tmp_path: Path) -> None:
-    picture = random_image(RNG, (8, 20, 3))
+def test_a_turned_image_is_cropped_in_its_middle(tmp_path: Path) -> None:
+    image = random_image(RNG, (8, 20, 3))
     exif = Exif()
     exif[0x0112] = 8  # a quarter counterclockwise
-    Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
+    Image.fromarray(image).save(tmp_path / "a.png", exif=exif)
     found = decode(tmp_path / "a.png", Rule((8, 8, 3), resized=True))
-    np.testing.assert_array_equal(found, np.rot90(picture)[6:14])
+    np.testing.assert_array_equal(found, np.rot90(image)[6:14])
 
 
 def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_one_size_stays_as_it_is(tmp_path: Path) -> None:
     assert rule_of(tmp_path, [(9, 7, 3)] * 3) == (Rule((9, 7, 3), resized=False), ())
 
 
-def test_gray_pictures_only_give_one_channel(tmp_path: Path) -> None:
+def test_gray_images_only_give_one_channel(tmp_path: Path) -> None:
     assert rule_of(tmp_path, [(9, 7, 1)] * 3)[0].shape == (9, 7, 1)
     # The one in colour comes last: no header may be passed over.
     assert rule_of(tmp_path, [(9, 7, 1)] * 300 + [(9, 7, 3)])[0].shape == (9, 7, 3)
@@ -155,7 +156,7 @@ def test_sizes_that_differ_are_resized_with_a_warning(tmp_path: Path) -> None:
     )
 
 
-def test_large_pictures_are_resized_with_a_warning(tmp_path: Path) -> None:
+def test_large_images_are_resized_with_a_warning(tmp_path: Path) -> None:
     assert rule_of(tmp_path, [(256, 256, 1)])[0] == Rule((256, 256, 1), resized=False)
     rule, warnings = rule_of(tmp_path, [(257, 40, 1)])
     assert rule == Rule((64, 64, 1), resized=True)
@@ -173,7 +174,7 @@ def test_nothing_that_opens(tmp_path: Path) -> None:
         choose_rule([str(tmp_path / "a.png")], None, silent)
 
 
-def test_files_that_other_programs_would_read_are_not_pictures() -> None:
+def test_files_that_other_programs_would_read_are_not_images() -> None:
     assert {".eps", ".ps", ".pdf", ".mpg", ".wmf", ".h5"} & extensions() == set()
     assert {".jpg", ".jpeg", ".png", ".gif", ".webp", ".tiff", ".bmp"} <= extensions()
 
@@ -190,10 +191,10 @@ CAFFE_LIKE = Preprocessing(
 
 
 def test_an_exact_resize_does_not_keep_the_aspect(tmp_path: Path) -> None:
-    picture = random_image(RNG, (20, 13, 3))
-    write_image(tmp_path / "a.png", picture)
+    image = random_image(RNG, (20, 13, 3))
+    write_image(tmp_path / "a.png", image)
     found = decode_preprocessed(tmp_path / "a.png", CAFFE_LIKE)
-    resized = triangle(picture.astype(float), 8)
+    resized = triangle(image.astype(float), 8)
     resized = triangle(resized.swapaxes(0, 1), 10).swapaxes(0, 1)
     # 8 - 5 = 3 and 10 - 7 = 3 pixels too many: one above and left, two below and right.
     assert np.abs(found - resized[1:6, 1:8]).max() <= 1.01
@@ -203,11 +204,11 @@ def test_an_exact_resize_does_not_keep_the_aspect(tmp_path: Path) -> None:
 def test_a_resize_covers_what_is_no_square(
     shape: tuple[int, int], resized: tuple[int, int], tmp_path: Path
 ) -> None:
-    picture = random_image(RNG, (*shape, 3))
-    write_image(tmp_path / "a.png", picture)
+    image = random_image(RNG, (*shape, 3))
+    write_image(tmp_path / "a.png", image)
     rule = trained_preprocessing((8, 6, 3), [0] * 3, [1] * 3)
     found = decode_preprocessed(tmp_path / "a.png", rule)
-    wanted = triangle(picture.astype(float), resized[0])
+    wanted = triangle(image.astype(float), resized[0])
     wanted = triangle(wanted.swapaxes(0, 1), resized[1]).swapaxes(0, 1)
     top, left = (resized[0] - 8) // 2, (resized[1] - 6) // 2
     assert np.abs(found - wanted[top : top + 8, left : left + 6]).max() <= 1.01
@@ -234,11 +235,11 @@ def test_ones_own_rule_gives_the_pixels_that_were_trained_on(
 
 
 def test_published_rules_pass_over_the_orientation(tmp_path: Path) -> None:
-    picture = random_image(RNG, (8, 10, 3))
+    image = random_image(RNG, (8, 10, 3))
     exif = Exif()
     exif[0x0112] = 3  # upside down
-    Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
+    Image.fromarray(image).save(tmp_path / "a.png", exif=exif)
     found = decode_preprocessed(tmp_path / "a.png", CAFFE_LIKE)
-    np.testing.assert_array_equal(found, picture[1:6, 1:8])
+    np.testing.assert_array_equal(found, image[1:6, 1:8])
     turned = decode_preprocessed(tmp_path / "a.png", replace(CAFFE_LIKE, upright=True))
-    np.testing.assert_array_equal(turned, picture[::-1, ::-1][1:6, 1:8])
+    np.testing.assert_array_equal(turned, image[::-1, ::-1][1:6, 1:8])

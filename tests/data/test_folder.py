@@ -166,7 +166,7 @@ def test_more_broken_images_than_the_share_are_an_error(root: Path, cache: Path)
     message = str(caught.value)
     assert message.startswith("7 of 200 images cannot be decoded: cat/")
     assert message.count(".png (") == 5
-    assert message.endswith("and 2 more; up to 1% are left out, but not more: mend or remove them")
+    assert message.endswith("and 2 more; up to 1% are left out, but not more: fix or remove them")
     assert list(cache.glob("pets-*")) == []
 
 

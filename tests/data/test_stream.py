@@ -14,37 +14,37 @@ RULE = trained_preprocessing((6, 6, 3), [0.5] * 3, [1.0] * 3)
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[tuple[np.ndarray, Labelled]]:
+def images(tmp_path: Path) -> list[tuple[np.ndarray, Labelled]]:
     rng = np.random.default_rng(0)
     held = []
     for index in range(50):
         path = tmp_path / f"{index:02d}.png"
-        picture = random_image(rng)
-        write_image(path, picture)
-        held.append((picture, (str(path), index)))
+        image = random_image(rng)
+        write_image(path, image)
+        held.append((image, (str(path), index)))
     return held
 
 
 @pytest.mark.parametrize("batch_count", [1, 7, 8, 25, 50, 64])
-def test_batches_are_the_pictures_in_order(
-    pictures: list[tuple[np.ndarray, Labelled]], batch_count: int
+def test_batches_are_the_images_in_order(
+    images: list[tuple[np.ndarray, Labelled]], batch_count: int
 ) -> None:
-    batches = list(stream_batches([p for _, p in pictures], RULE, batch_count=batch_count))
+    batches = list(stream_batches([p for _, p in images], RULE, batch_count=batch_count))
     whole, rest = divmod(50, batch_count)
     assert [len(b.images) for b in batches] == [batch_count] * whole + ([rest] if rest else [])
     assert np.concatenate([b.labels for b in batches]).tolist() == list(range(50))
     found = np.concatenate([b.images for b in batches])
-    np.testing.assert_array_equal(found, [picture for picture, _ in pictures])
+    np.testing.assert_array_equal(found, [image for image, _ in images])
     assert [b.broken for b in batches] == [()] * len(batches)
 
 
-def test_broken_pictures_are_named_and_the_others_keep_their_labels(
-    pictures: list[tuple[np.ndarray, Labelled]], tmp_path: Path
+def test_broken_images_are_named_and_the_others_keep_their_labels(
+    images: list[tuple[np.ndarray, Labelled]], tmp_path: Path
 ) -> None:
     for index in (0, 9, 49):
         (tmp_path / f"{index:02d}.png").write_bytes(b"nothing")
     (tmp_path / "20.png").unlink()
-    batches = list(stream_batches([p for _, p in pictures], RULE, batch_count=16, root=tmp_path))
+    batches = list(stream_batches([p for _, p in images], RULE, batch_count=16, root=tmp_path))
     broken = [name for batch in batches for name in batch.broken]
     assert [name.split(" ")[0] for name in broken] == ["00.png", "09.png", "20.png", "49.png"]
     assert broken[0] == "00.png (cannot identify image file)"
@@ -53,10 +53,10 @@ def test_broken_pictures_are_named_and_the_others_keep_their_labels(
     assert kept == [n for n in range(50) if n not in (0, 9, 20, 49)]
     assert [len(batch.images) for batch in batches] == [16, 16, 14]
     first = np.concatenate([batch.images for batch in batches])[0]
-    np.testing.assert_array_equal(first, pictures[1][0])
+    np.testing.assert_array_equal(first, images[1][0])
 
 
-def test_only_broken_pictures(tmp_path: Path) -> None:
+def test_only_broken_images(tmp_path: Path) -> None:
     nowhere = [(str(tmp_path / f"{n}.png"), n) for n in range(100)]
     batches = list(stream_batches(nowhere, RULE, batch_count=10))
     assert sum(len(batch.broken) for batch in batches) == 100
@@ -65,7 +65,7 @@ def test_only_broken_pictures(tmp_path: Path) -> None:
 
 
 def test_no_more_than_a_few_blocks_wait(
-    pictures: list[tuple[np.ndarray, Labelled]], monkeypatch: pytest.MonkeyPatch
+    images: list[tuple[np.ndarray, Labelled]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
     taken = 0
@@ -74,7 +74,7 @@ def test_no_more_than_a_few_blocks_wait(
         nonlocal taken
         while True:
             taken += 1
-            yield pictures[taken % 50][1]
+            yield images[taken % 50][1]
 
     batches = stream_batches(endless(), RULE, batch_count=16)
     for number in range(1, 8):

@@ -1,0 +1,75 @@
+"""What a folder's images have in common, from their headers: one size or several, gray or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image
+
+from dse.data.decode import BROKEN, GRAY_MODES, Rule, shown, swaps_sides
+from dse.data.source import BLOCK_COUNT, Progress
+from dse.data.stream import in_order
+from dse.errors import DataError
+
+DEFAULT_SIZE = 64  # pixels, where images differ in size
+LARGEST_KEPT = 256  # pixels; larger images are resized even when all have one size
+
+
+def choose_rule(
+    paths: Sequence[str], image_size: int | None, progress: Progress
+) -> tuple[Rule, tuple[str, ...]]:
+    """Look at headers until size and channels are certain.
+
+    Grayscale images only give one channel, anything else three. Without `image_size`,
+    images of one size up to 256 pixels stay as they are.
+
+    Returns:
+        The rule, and warnings about a size that was chosen for the user.
+
+    Raises:
+        DataError: no image can be opened.
+    """
+    sizes: list[tuple[int, int]] = []
+    is_gray = True
+    done = 0
+    blocks = [paths[i : i + BLOCK_COUNT] for i in range(0, len(paths), BLOCK_COUNT)]
+    for headers in in_order(lambda block: [_size_and_gray(path) for path in block], blocks):
+        for size, gray in filter(None, headers):
+            is_gray = is_gray and gray
+            if size not in sizes and len(sizes) < 2:
+                sizes.append(size)
+        done += len(headers)
+        progress("looking at images", done, len(paths))
+        resized = len(sizes) > 1 or any(max(size) > LARGEST_KEPT for size in sizes)
+        if not is_gray and (resized or image_size is not None):
+            break
+    if not sizes:
+        raise DataError(
+            f"none of {len(paths)} images can be opened; the first is {shown(paths[0])}"
+        )
+    channels = 1 if is_gray else 3
+    if image_size is not None:
+        return Rule((image_size, image_size, channels), resized=True), ()
+    (width, height), *others = sizes
+    if not others and max(width, height) <= LARGEST_KEPT:
+        return Rule((height, width, channels), resized=False), ()
+    if others:
+        why = f"images differ in size ({width}x{height} and {others[0][0]}x{others[0][1]})"
+    else:
+        why = f"images are large ({width}x{height})"
+    warning = (
+        f"{why}: the shorter side is resized to {DEFAULT_SIZE} pixels and the middle cropped; "
+        "--image-size sets another size"
+    )
+    return Rule((DEFAULT_SIZE, DEFAULT_SIZE, channels), resized=True), (warning,)
+
+
+def _size_and_gray(path: str) -> tuple[tuple[int, int], bool] | None:
+    """(width, height) as shown, and whether it is gray; None for a broken image."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = width != height and swaps_sides(image)
+            return (height, width) if turned else (width, height), image.mode in GRAY_MODES
+    except BROKEN:
+        return None
