@@ -47,7 +47,7 @@ def main() -> None:
     from dse.architecture import build
     from dse.config import apply_settings, find_space, load_space
     from dse.networks import initial
-    from dse.space import survey
+    from dse.space.enumerate import survey
 
     dataset, recipe = prepared(options.data, options.epochs)
     space = apply_settings(load_space(find_space(options.space)), options.settings)

@@ -76,7 +76,7 @@ def million() -> Any:
 
 def listing() -> dict[str, Any]:
     """Seconds to list the million, and how many are within the limit."""
-    from dse.space.pool import make_pool
+    from dse.space.enumerate import make_pool
 
     space = million()
     times = []
@@ -97,7 +97,7 @@ def ask_and_tell() -> dict[str, Any]:
     from dse.search.run import run
     from dse.search.rungs import Ladder
     from dse.space import IntRange
-    from dse.space.pool import make_pool
+    from dse.space.enumerate import make_pool
     from dse.study.measurement import Measurement
     from dse.training import Recipe
     from tests.fakes.closed_form import answer

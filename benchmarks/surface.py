@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dse.config import find_space, load_space
-from dse.space.pool import Pool, make_pool
+from dse.space.enumerate import Pool, make_pool
 
 Floats = NDArray[np.float64]
 

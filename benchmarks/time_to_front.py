@@ -235,7 +235,7 @@ def main() -> None:
     from benchmarks.machine import command_line, machine, write_json
     from benchmarks.sides import prepared
     from dse.config import find_space, load_space
-    from dse.space.pool import make_pool
+    from dse.space.enumerate import make_pool
 
     dataset, recipe = prepared(options.data, options.epochs, options.train_images)
     space = load_space(find_space(options.space))

@@ -24,8 +24,8 @@ _HOMES = {
     "dse.execution.local": ("LocalExecutor",),
     "dse.search.plan": ("Search", "Sweep"),
     "dse.search.run": ("run",),
-    "dse.space": ("SearchSpace", "suggest", "survey"),
-    "dse.space.pool": ("Pool", "make_pool"),
+    "dse.space": ("SearchSpace", "suggest"),
+    "dse.space.enumerate": ("Pool", "make_pool", "survey"),
     "dse.training": ("Recipe", "default_recipe"),
     "dse.training.trainer": ("Seed", "Trainer"),
 }

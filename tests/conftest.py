@@ -11,7 +11,8 @@ from hypothesis import settings
 
 from dse.data import Dataset, Split
 from dse.search.plan import Sweep
-from dse.space import Categorical, Fixed, SearchSpace, survey
+from dse.space import Categorical, Fixed, SearchSpace
+from dse.space.enumerate import survey
 from dse.training import Recipe
 from tests import fakes
 from tests.report.rows import HEADER, row

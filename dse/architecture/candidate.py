@@ -98,10 +98,10 @@ def make_candidate(family: str, values: Mapping[str, object]) -> Candidate:
         ConfigError: every unknown name and every bad value, one line each.
     """
     if family not in FAMILIES:
-        raise ConfigError(f"there is no family {family!r}{nearest(family, FAMILIES)}")
+        raise ConfigError(f"family {family!r} not found{nearest(family, FAMILIES)}")
     known = FAMILIES[family].metaparameters
     problems = [
-        f"{name} is no metaparameter of {family}{nearest(name, known)}"
+        f"unknown metaparameter {name} of {family}{nearest(name, known)}"
         for name in values
         if name not in known
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dse.architecture.architecture import Architecture
+from dse.architecture.objectives import OBJECTIVES
 from dse.architecture.primitives import Layer, Shape
 
 VALUE_BYTES = 4  # float32
@@ -44,6 +45,11 @@ class Cost:
     peak_activation_bytes: int
     peak_layer: str
     layers: tuple[LayerCost, ...]
+
+    @property
+    def by_name(self) -> dict[str, int]:
+        """The exact costs, by their names in `OBJECTIVES`."""
+        return {name: getattr(self, name) for name in OBJECTIVES}
 
 
 def cost(architecture: Architecture) -> Cost:

@@ -13,8 +13,8 @@ from dse.cli.tables import note, print_facts, print_json, print_table
 from dse.text import cell, shape_text
 
 if TYPE_CHECKING:
-    from dse.data import DataDescription
-    from dse.space import Domain, SearchSpace, Survey
+    from dse.space import Domain, SearchSpace
+    from dse.space.enumerate import Survey
 
 EXAMPLES = """
 \b
@@ -30,7 +30,7 @@ def command(
     space_name: Annotated[
         str, typer.Argument(metavar="SPACE", help="A name that `dse spaces` lists, or a YAML file.")
     ],
-    data: DataText = "digits",
+    data_text: DataText = "digits",
     image_size: ImageSize = None,
     settings: SettingTexts = None,
     as_json: JsonFlag = False,
@@ -42,27 +42,12 @@ def command(
     """
     from dse.config import apply_settings, find_space, load_space
     from dse.data import describe_data, parse_data
-    from dse.space import MOST_SURVEYED, survey
+    from dse.space.enumerate import MOST_SURVEYED, survey
 
     space = apply_settings(load_space(find_space(space_name)), settings or ())
-    description = describe_data(parse_data(data, image_size=image_size))
-    for warning in description.warnings:
+    data = describe_data(parse_data(data_text, image_size=image_size))
+    for warning in data.warnings:
         note(f"note: {warning}")
-    listable = space.size is not None and space.size <= MOST_SURVEYED
-    found = None
-    if listable:
-        found = survey(space, description.input_shape, len(description.classes))
-    document = _document(space, description, found)
-    if as_json:
-        print_json(document)
-    else:
-        _print_report(space, document)
-    if not listable:
-        many = "infinitely many" if space.size is None else f"{space.size:,}"
-        note(f"{many} candidates cannot be listed, so their sizes are not known here")
-
-
-def _document(space: SearchSpace, data: DataDescription, found: Survey | None) -> dict[str, Any]:
     document: dict[str, Any] = {
         "space": space.name,
         "source": space.source and str(space.source),
@@ -76,61 +61,64 @@ def _document(space: SearchSpace, data: DataDescription, found: Survey | None) -
             "classes_count": len(data.classes),
         },
         "candidates_count": space.size,
-        "feasible_count": None,
-        "refused_count": None,
-        "duplicates_count": None,
-        "refused": None,
-        "sizes": None,
+        **dict.fromkeys(("feasible_count", "refused_count", "duplicates_count")),
+        **dict.fromkeys(("refused", "sizes")),
     }
-    if found is None:
-        return document
-    return document | {
-        "feasible_count": len(found.feasible),
-        "refused_count": len(found.refused),
-        "duplicates_count": len(found.duplicates),
-        "refused": _grouped(found),
-        "sizes": _sizes(found),
-    }
+    is_listable = space.size is not None and space.size <= MOST_SURVEYED
+    if is_listable:
+        found = survey(space, data.input_shape, len(data.classes))
+        document |= {
+            "feasible_count": len(found.feasible_rows),
+            "refused_count": len(found.refused_rows),
+            "duplicates_count": len(found.duplicate_rows),
+            "refused": _grouped(found),
+            "sizes": {
+                name: {"min": int(costs.min()), "max": int(costs.max())}
+                for name, costs in found.costs.items()
+            },
+        }
+    if as_json:
+        print_json(document)
+    else:
+        _print_report(space, document)
+    if not is_listable:
+        many = "infinitely many" if space.size is None else f"{space.size:,}"
+        note(f"{many} candidates cannot be listed, so their sizes are not known here")
 
 
 def _grouped(found: Survey) -> list[dict[str, Any]]:
     """Reasons that differ in their numbers alone are one; the first speaks for them."""
     groups: dict[str, dict[str, Any]] = {}
-    for candidate, reason in found.refused:
+    for row in found.refused_rows:
+        reason = found.everything.reason(row)
         pattern = re.sub(r"\d[\d,.]*|candidate \w+", "#", reason)
-        group = groups.setdefault(
-            pattern, {"reason": reason, "candidates_count": 0, "first": candidate.metaparameters}
-        )
-        group["candidates_count"] += 1
+        if pattern not in groups:
+            first = found.everything.table.candidate(row).metaparameters
+            groups[pattern] = {"reason": reason, "candidates_count": 0, "first": first}
+        groups[pattern]["candidates_count"] += 1
     return sorted(groups.values(), key=lambda group: -group["candidates_count"])
 
 
-def _sizes(found: Survey) -> dict[str, dict[str, int]]:
-    """Least and most of each cost over the feasible candidates."""
-    from dse.architecture import OBJECTIVES
-
-    values = {name: [getattr(cost, name) for _, cost in found.feasible] for name in OBJECTIVES}
-    return {name: {"min": min(costs), "max": max(costs)} for name, costs in values.items()}
-
-
 def _print_report(space: SearchSpace, document: Mapping[str, Any]) -> None:
-    data = document["data"]
+    data, size = document["data"], document["candidates_count"]
     facts = {
         "space": f"{space.name} ({space.source})" if space.source else space.name,
         "family": space.family,
         "data": f"{data['name']}, {shape_text(data['input_shape'])}, "
         f"{data['classes_count']:,} classes",
     }
-    limits = {f"limit on {name}": _limit_text(x) for name, x in document["limits"].items()}
-    size = document["candidates_count"]
+    for name, limit in space.limits.items():
+        ends = (("at least", limit.min), ("at most", limit.max))
+        facts[f"limit on {name}"] = ", ".join(
+            f"{words} {value:,}" for words, value in ends if value is not None
+        )
     counts: dict[str, object] = {"candidates": "infinitely many" if size is None else size}
-    if document["feasible_count"] is not None:
-        counts["feasible"] = document["feasible_count"]
-        counts["refused"] = document["refused_count"]
-        counts["duplicates"] = document["duplicates_count"]
-    varying = {name: _domain_text(space.domains[name]) for name in space.varying}
-    print_facts(facts | limits)
-    for part in (varying, counts):
+    if document["sizes"] is not None:
+        counts |= {
+            name: document[f"{name}_count"] for name in ("feasible", "refused", "duplicates")
+        }
+    print_facts(facts)
+    for part in ({name: _domain_text(space.domains[name]) for name in space.varying}, counts):
         if part:
             typer.echo()
             print_facts(part)
@@ -148,11 +136,6 @@ def _print_report(space: SearchSpace, document: Mapping[str, Any]) -> None:
             [(group["candidates_count"], group["reason"]) for group in document["refused"]],
             right=("refused",),
         )
-
-
-def _limit_text(limit: Mapping[str, int | None]) -> str:
-    words = {"min": "at least", "max": "at most"}
-    return ", ".join(f"{words[end]} {value:,}" for end, value in limit.items() if value is not None)
 
 
 def _domain_text(domain: Domain) -> str:

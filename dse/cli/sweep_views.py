@@ -94,7 +94,6 @@ def _runs_text(sweep: Sweep, pending: Sequence[Job]) -> str:
 def _plan_document(
     sweep: Sweep, description: DataDescription, workers_count: int, seconds: float
 ) -> dict[str, Any]:
-    from dse.architecture import OBJECTIVES
     from dse.search.estimate import train_s
 
     return {
@@ -111,7 +110,7 @@ def _plan_document(
             {
                 "candidate": candidate.key,
                 "metaparameters": candidate.metaparameters,
-                **{name: getattr(cost, name) for name in OBJECTIVES},
+                **cost.by_name,
                 "estimated_train_s": train_s(cost.macs, sweep.recipe, description.train_count),
             }
             for candidate, cost in sweep.survey.feasible

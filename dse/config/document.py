@@ -169,7 +169,7 @@ def _read_text(path: Path, source: str) -> str:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except FileNotFoundError as error:
-        raise ConfigError(f"{source}: there is no such file") from error
+        raise ConfigError(f"{source}: file not found") from error
     except OSError as error:
         raise ConfigError(f"{source}: cannot be read: {error.strerror}") from error
     if len(content) > MOST_BYTES:

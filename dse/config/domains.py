@@ -21,7 +21,7 @@ def read_domains(
     for name, value in data.items():
         at = (*place, name)
         if name not in known:
-            text = f"{name} is no metaparameter of {family}{nearest(name, known)}"
+            text = f"unknown metaparameter {name} of {family}{nearest(name, known)}"
             document.report(at, text, at_key=True)
         elif (domain := read_domain(document, known[name], value, at)) is not None:
             domains[name] = domain
@@ -126,7 +126,7 @@ def read_limits(document: Document, data: dict[str, Any], place: Place) -> dict[
     for name, value in data.items():
         at = (*place, name)
         if name not in OBJECTIVES:
-            text = f"{name} is no cost that can be limited{nearest(name, list(OBJECTIVES))}"
+            text = f"unknown cost {name}{nearest(name, list(OBJECTIVES))}"
             document.report(at, text, at_key=True)
             continue
         if value is not None and not isinstance(value, dict):

@@ -69,7 +69,7 @@ def _missing(name: str) -> str:
     mend = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
     folder = ", a folder," if _is_folder(name) else ""
     return (
-        f"there is no search space {name}: looked for the file{folder} then in ./{LOCAL_FOLDER} "
+        f"search space {name} not found: looked for the file{folder} then in ./{LOCAL_FOLDER} "
         f"and among the shipped ones; {mend}"
     )
 

@@ -57,7 +57,7 @@ def _parse(
             problems.append(f"{source}: this is no key=value, such as squeeze_ratio=0.5")
         elif name not in known:
             mend = nearest(name, known)
-            problems.append(f"{source}: {name} is no metaparameter of {family}{mend}")
+            problems.append(f"{source}: unknown metaparameter {name} of {family}{mend}")
         elif name in parsed:
             problems.append(f"{source}: {name} is set twice")
         else:

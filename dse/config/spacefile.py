@@ -194,7 +194,7 @@ def _family(
     if not isinstance(family, str):
         return None
     if family not in FAMILIES:
-        text = f"there is no family {family}{nearest(family, FAMILIES)}"
+        text = f"family {family} not found{nearest(family, FAMILIES)}"
         document.report(("family",), text)
         return None
     if base.family not in (None, family):

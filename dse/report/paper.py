@@ -17,7 +17,7 @@ from dse.config import load_space, shipped_spaces
 from dse.report.canvas import new_figure, save, style
 from dse.report.layout import draw_legend, draw_paragraph, lay_out
 from dse.report.published import NETWORKS, PAPER, PublishedPoint, read_published
-from dse.space import survey
+from dse.space.enumerate import survey
 from dse.text import short_count, short_value
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from dse.search.finals import LEAST_SEEDS, MOST_FINALISTS
 from dse.search.reference import Reference, ReferencePlan, plan_reference
 from dse.search.rungs import Ladder, first_rung, make_ladder
 from dse.search.samplers import default_sampler, make_sampler
-from dse.space import SearchSpace, Survey, survey
-from dse.space.pool import Pool, make_pool
+from dse.space import SearchSpace
+from dse.space.enumerate import Pool, Survey, make_pool, survey
 from dse.study.definition import Definition, data_facts
 from dse.study.paths import REFERENCES_FOLDER
 from dse.text import nearest

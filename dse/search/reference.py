@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dse.architecture import OBJECTIVES, PRESETS, Candidate, build, cost, make_candidate
+from dse.architecture import PRESETS, Candidate, build, cost, make_candidate
 from dse.data import DataDescription, Dataset, DataSpec
 from dse.errors import ConfigError, StudyError
 from dse.stats.comparison import Correctness
@@ -259,7 +259,7 @@ def _read(path: Path, plan: ReferencePlan, dataset: Dataset) -> Reference | None
         return Reference(
             plan.name,
             candidate=candidate,
-            costs={name: getattr(costs, name) for name in OBJECTIVES},
+            costs=costs.by_name,
             recipe=plan.recipe,
             replicates=tuple(
                 Replicate(

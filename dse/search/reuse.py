@@ -11,7 +11,7 @@ from dse.architecture import LATENCY
 from dse.errors import StudyError, StudyMismatchError
 from dse.execution.job import Job
 from dse.files import replacing
-from dse.space.pool import Pool
+from dse.space.enumerate import Pool
 from dse.study.definition import Definition, check_trained_alike
 from dse.study.record import Record, read_study
 from dse.study.storage import storage_errors

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dse.architecture import LATENCY, OBJECTIVES
+from dse.architecture import LATENCY
 from dse.execution.executor import JobList
 from dse.execution.job import Ended, Job
 from dse.search.analyses import (
@@ -89,7 +89,7 @@ class SweepStage(JobList):
     def ended(self, event: Ended) -> None:
         """Add the trial."""
         cost = self._sweep.costs[event.job.candidate]
-        costs = {name: getattr(cost, name) for name in OBJECTIVES}
+        costs = cost.by_name
         trial = whole_trial(event.job, costs, SEARCH, event.measurement, self._clock())
         self._record.add_whole(trial)
 

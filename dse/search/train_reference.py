@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dse.architecture import OBJECTIVES, build
+from dse.architecture import build
 from dse.data import Dataset
 from dse.errors import ArchitectureError, ConfigError, StudyError
 from dse.execution.executor import Executor
@@ -22,7 +22,8 @@ from dse.search.reference import (
     read_held,
 )
 from dse.search.run import OnEvent, run
-from dse.space import Fixed, SearchSpace, survey
+from dse.space import Fixed, SearchSpace
+from dse.space.enumerate import survey
 from dse.stats.intervals import wilson_interval
 from dse.study.measurement import unpack_bits
 from dse.study.storage import storage_errors
@@ -71,7 +72,7 @@ def train_reference(
     reference = Reference(
         plan.name,
         candidate=plan.candidate,
-        costs={name: getattr(sweep.costs[plan.candidate], name) for name in OBJECTIVES},
+        costs=sweep.costs[plan.candidate].by_name,
         recipe=plan.recipe,
         replicates=tuple(sorted((*known, *trained), key=lambda r: r.replicate)),
         path=directory / FILE_NAME,

@@ -6,12 +6,10 @@ that breaks one.
 """
 
 from dse.space.domains import Categorical, Domain, Fixed, FloatRange, IntRange, range_problems
-from dse.space.space import Limit, SearchSpace
+from dse.space.space import Limit, SearchSpace, limits_problem
 from dse.space.suggest import scalar, suggest
-from dse.space.survey import MOST_SURVEYED, Survey, limits_problem, survey
 
 __all__ = [
-    "MOST_SURVEYED",
     "Categorical",
     "Domain",
     "Fixed",
@@ -19,10 +17,8 @@ __all__ = [
     "IntRange",
     "Limit",
     "SearchSpace",
-    "Survey",
     "limits_problem",
     "range_problems",
     "scalar",
     "suggest",
-    "survey",
 ]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from dse.architecture import FAMILIES, OBJECTIVES, Candidate, Metaparameter, make_candidate
+from dse.architecture import FAMILIES, OBJECTIVES, Candidate, Metaparameter, Value, make_candidate
 from dse.errors import SpaceError
 from dse.space.domains import Categorical, Domain, Fixed, FloatRange, IntRange, raise_all
 from dse.text import nearest
@@ -40,6 +40,12 @@ class Limit:
         return None
 
 
+def limits_problem(limits: Mapping[str, Limit], costs: Mapping[str, int]) -> str | None:
+    """Which limits these costs break, in one line, or None where they break none."""
+    problems = [limit.problem(name, costs[name]) for name, limit in limits.items()]
+    return "; ".join(problem for problem in problems if problem) or None
+
+
 @dataclass(frozen=True)
 class SearchSpace:
     """What may vary.
@@ -65,10 +71,10 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
-            raise SpaceError(f"there is no family {self.family!r}{nearest(self.family, FAMILIES)}")
+            raise SpaceError(f"family {self.family!r} not found{nearest(self.family, FAMILIES)}")
         known = FAMILIES[self.family].metaparameters
         problems = [
-            f"{name} is no metaparameter of {self.family}{nearest(name, known)}"
+            f"unknown metaparameter {name} of {self.family}{nearest(name, known)}"
             for name in self.domains
             if name not in known
         ]
@@ -79,7 +85,7 @@ class SearchSpace:
             for problem in _domain_problems(known[name], domain)
         ]
         problems += [
-            f"{name} is no cost that can be limited{nearest(name, list(OBJECTIVES))}"
+            f"unknown cost {name}{nearest(name, list(OBJECTIVES))}"
             for name in self.limits
             if name not in OBJECTIVES
         ]
@@ -89,6 +95,12 @@ class SearchSpace:
     def varying(self) -> tuple[str, ...]:
         """Metaparameters with more than one value, in order."""
         return tuple(name for name, domain in self.domains.items() if domain.size != 1)
+
+    @property
+    def fixed(self) -> dict[str, Value]:
+        """Those with one value, and it."""
+        domains = self.domains.items()
+        return {name: domain.values()[0] for name, domain in domains if domain.size == 1}
 
     @property
     def infinite(self) -> tuple[str, ...]:

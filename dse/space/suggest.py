@@ -33,7 +33,8 @@ def scalar(value: Value) -> int | float | str:
 def suggest(space: SearchSpace, trial: Trial) -> Candidate:
     """Ask `trial` for each metaparameter that varies; fixed ones take their value.
 
-    Limits are not applied: compare `cost(build(candidate, …))` with `limits_problem`.
+    Limits are not applied: `limits_problem(space.limits, cost(build(candidate, …)).by_name)`
+    says which the candidate breaks.
 
     Args:
         space: any space, infinite ones too.

@@ -96,8 +96,8 @@ def test_keys_are_twelve_hexadecimal_digits() -> None:
 
 def test_all_problems_come_at_once_with_the_nearest_name() -> None:
     assert problems("squeezenet", squeeze_ration=0.5, base_e=0, byepass="simple", norm="layer") == (
-        "squeeze_ration is no metaparameter of squeezenet; did you mean squeeze_ratio?",
-        "byepass is no metaparameter of squeezenet; did you mean bypass?",
+        "unknown metaparameter squeeze_ration of squeezenet; did you mean squeeze_ratio?",
+        "unknown metaparameter byepass of squeezenet; did you mean bypass?",
         "base_e is 0, but must be a whole number of at least 1; SqueezeNet v1.0 uses 128",
         "norm is 'layer', but must be one of none, batch",
     )
@@ -105,14 +105,14 @@ def test_all_problems_come_at_once_with_the_nearest_name() -> None:
 
 def test_where_no_name_is_near_all_are_listed() -> None:
     (problem,) = problems("alexnet", widths=3)
-    assert problem == "widths is no metaparameter of alexnet; there are variant, dropout"
+    assert problem == "unknown metaparameter widths of alexnet; there are variant, dropout"
 
 
 @pytest.mark.parametrize(
     ("family", "problem"),
     [
-        ("squeezent", "there is no family 'squeezent'; did you mean squeezenet?"),
-        ("vgg", "there is no family 'vgg'; there are squeezenet, alexnet"),
+        ("squeezent", "family 'squeezent' not found; did you mean squeezenet?"),
+        ("vgg", "family 'vgg' not found; there are squeezenet, alexnet"),
     ],
 )
 def test_an_unknown_family_is_named(family: str, problem: str) -> None:

@@ -69,6 +69,6 @@ def test_broken_file_is_reported_after_the_others(run):
         name for name, _ in shipped_spaces()
     ]
     assert result.stderr == (
-        "error: search_spaces/broken.yaml:2: there is no family squeezenett; "
+        "error: search_spaces/broken.yaml:2: family squeezenett not found; "
         "did you mean squeezenet?\n"
     )

@@ -151,10 +151,10 @@ descripton: a
         "s.yaml:19: stem_stride needs one of values: [...] and range: [low, high], but has both",
         "s.yaml:20: fire_modules needs one of values: [...] and range: [low, high], "
         "but has neither",
-        "s.yaml:21: bas_e is no metaparameter of squeezenet; did you mean base_e?",
+        "s.yaml:21: unknown metaparameter bas_e of squeezenet; did you mean base_e?",
         "s.yaml:22: final_activation is empty, but must be one of none, relu",
         "s.yaml:24: params_count.max is -5, but must be a whole number of at least 0",
-        "s.yaml:25: mac is no cost that can be limited; did you mean macs?",
+        "s.yaml:25: unknown cost mac; did you mean macs?",
         "s.yaml:26: macs: a limit needs min or max",
         "s.yaml:27: weight_bytes: `min <= max` must hold, but got (min=5, max=2)",
         "s.yaml:28: peak_activation_bytes is 5000, but must be a mapping such as {max: 500_000}",
@@ -212,7 +212,7 @@ FILES = [
     ("schema: 1\nfamily:\n", "s.yaml:2: family is empty; give it a value or leave it out"),
     (
         "schema: 1\nfamily: squeezenets\n",
-        "s.yaml:2: there is no family squeezenets; did you mean squeezenet?",
+        "s.yaml:2: family squeezenets not found; did you mean squeezenet?",
     ),
     (
         "schema: 2\nfamily: squeezenet\n",
@@ -283,7 +283,7 @@ def test_what_is_no_file(write, tmp_path):
     assert problems_of(Path("large.yaml")) == [
         "large.yaml: the file is larger than 1,000,000 bytes, which no search space needs"
     ]
-    assert problems_of(Path("absent.yaml")) == ["absent.yaml: there is no such file"]
+    assert problems_of(Path("absent.yaml")) == ["absent.yaml: file not found"]
     Path("folder.yaml").mkdir()
     assert problems_of(Path("folder.yaml")) == ["folder.yaml: this is a folder, not a YAML file"]
 
@@ -367,7 +367,7 @@ def test_families_do_not_mix(write):
 def test_a_missing_base_says_where_it_was_looked_for(write):
     (problem,) = problems_of(write(child="schema: 1\nextends: squeezenot.yaml\n"))
     assert problem == (
-        "child.yaml:2: extends: there is no search space squeezenot.yaml: looked for the file "
+        "child.yaml:2: extends: search space squeezenot.yaml not found: looked for the file "
         "then in ./search_spaces and among the shipped ones; did you mean squeezenet or "
         "squeeze_ratio or cifar10/squeezenet?"
     )

@@ -8,7 +8,8 @@ import pytest
 
 from dse.architecture import build, cost, make_candidate
 from dse.config import load_space, shipped_spaces
-from dse.space import Categorical, Fixed, survey
+from dse.space import Categorical, Fixed
+from dse.space.enumerate import survey
 
 SPACES = dict(shipped_spaces())
 JOINT = ("squeezenet", "cifar10/squeezenet")

@@ -19,7 +19,7 @@ from dse.report.published import (
     read_published,
 )
 from dse.report.tables import StudyTable
-from dse.space import survey
+from dse.space.enumerate import survey
 from dse.study.table import read_trials
 from tests.report.rows import row
 

@@ -21,7 +21,7 @@ from dse.search.reference import Reference
 from dse.search.run import run as run_study
 from dse.search.rungs import Ladder
 from dse.space import Categorical, Fixed, SearchSpace
-from dse.space.pool import make_pool
+from dse.space.enumerate import make_pool
 from dse.study.measurement import Measurement
 from dse.training import Recipe
 from tests.fakes.closed_form import IMAGES, answer

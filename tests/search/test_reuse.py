@@ -12,8 +12,8 @@ from dse.execution.local import LocalExecutor
 from dse.search.plan import Sweep
 from dse.search.run import SearchStarted
 from dse.search.run import run as run_study
-from dse.space import Categorical, Fixed, SearchSpace, survey
-from dse.space.pool import make_pool
+from dse.space import Categorical, Fixed, SearchSpace
+from dse.space.enumerate import make_pool, survey
 from dse.study.table import read_trials
 from tests.search.searching import (
     RATIOS,

@@ -18,7 +18,8 @@ from dse.execution.local import LocalExecutor
 from dse.search.plan import Sweep
 from dse.search.run import SweepStarted
 from dse.search.run import run as run_study
-from dse.space import Categorical, Fixed, FloatRange, IntRange, SearchSpace, survey
+from dse.space import Categorical, Fixed, FloatRange, IntRange, SearchSpace
+from dse.space.enumerate import survey
 from dse.study.table import read_trials
 from dse.training import Recipe
 

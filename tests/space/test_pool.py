@@ -11,19 +11,10 @@ from hypothesis import assume, given
 
 from dse.architecture import OBJECTIVES, build, cost, make_candidate
 from dse.errors import SpaceError
-from dse.space import (
-    Categorical,
-    Fixed,
-    FloatRange,
-    IntRange,
-    Limit,
-    SearchSpace,
-    limits_problem,
-    survey,
-)
-from dse.space import pool as pool_module
+from dse.space import Categorical, Fixed, FloatRange, IntRange, Limit, SearchSpace, limits_problem
+from dse.space import enumerate as pool_module
 from dse.space.draw import draw, units_of
-from dse.space.pool import Pool, make_pool
+from dse.space.enumerate import Pool, make_pool, survey
 from tests.strategies import finite_spaces
 
 DIGITS = (8, 8, 1)
@@ -87,7 +78,7 @@ def test_in_a_million_candidates_one_percent_is_feasible_and_only_that_is_held()
     for index in np.random.default_rng(0).choice(len(pool), 200, replace=False):
         architecture = build(pool.candidate(index), CIFAR, 10)
         costs = cost(architecture)
-        assert limits_problem(limits, costs) is None
+        assert limits_problem(limits, costs.by_name) is None
         assert all(getattr(costs, name) == pool.costs[name][index] for name in OBJECTIVES)
         layers.add(architecture.layers)
         assert pool.find(pool.candidate(index)) == index

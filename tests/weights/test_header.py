@@ -59,7 +59,7 @@ def test_the_header_says_which_network_it_is(file: Path) -> None:
     [
         (
             {"family": "squeezent"},
-            f"{NO_NETWORK}there is no family 'squeezent'; did",
+            f"{NO_NETWORK}family 'squeezent' not found; did",
         ),
         (
             {"metaparameters": {"base_e": 0}},

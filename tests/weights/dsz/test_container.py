@@ -420,7 +420,7 @@ def test_metadata_of_any_kind_are_decoded_or_refused() -> None:
     [
         ({"classes": 10**9}, r"x: the head is damaged \(ValueError: 1000000000 classes; at most"),
         ({"metaparameters": {"base_e": 10**6}}, "x: a damaged .dsz file: a network of .* weights"),
-        ({"family": "squeezenets"}, "x: .* cannot be built: there is no family 'squeezenets'; did"),
+        ({"family": "squeezenets"}, "x: .* cannot be built: family 'squeezenets' not found; did"),
         ({"input_shape": [8, 9, 1]}, r"\(8, 9, 1\), but the preprocessing gives \(8, 8, 1\)"),
     ],
 )
