@@ -1,18 +1,34 @@
 """Architecture design-space exploration: the smallest network that reaches a given accuracy.
 
 The names below are the library; each is loaded when it is first used, so that `import dse`
-costs nothing and only training imports JAX.
+costs nothing and only training imports JAX. What the commands do is `dse.api`, whose functions
+are here too: `dse.load_space`, `dse.sweep`, `dse.search`, `dse.evaluate`, `dse.predict`,
+`dse.compress`, `dse.describe`, `dse.load_study`.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "dse.api": (
+        "Study",
+        "compress",
+        "describe",
+        "evaluate",
+        "load_space",
+        "load_study",
+        "predict",
+        "search",
+        "sweep",
+    ),
     "dse.architecture": ("PRESETS", "Candidate", "Cost", "build", "cost", "make_candidate"),
-    "dse.config": ("find_space", "load_space", "shipped_spaces"),
+    "dse.config": ("find_space", "shipped_spaces"),
     "dse.data": ("Dataset", "open_dataset", "parse_data", "prepare_data"),
     "dse.errors": ("DseError",),
     "dse.networks": ("build_network",),
@@ -32,6 +48,26 @@ _HOMES = {
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = ["__version__", *_MODULES]
+
+
+class _Room(ModuleType):
+    """A package whose name is also that of a function: `dse.search` and `dse.compress`."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        name = self.__name__.rpartition(".")[2]
+        return getattr(import_module("dse.api"), name)(*args, **options)
+
+
+class _Library(ModuleType):
+    """Python sets a package as an attribute when it is imported; it has to stay callable."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, ModuleType) and _MODULES.get(name) == "dse.api":
+            value.__class__ = _Room
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Library
 
 
 def __getattr__(name: str) -> object:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from dse.errors import ConfigError, UsageError
+from dse.errors import UsageError
 
 if TYPE_CHECKING:
     from dse.compress.stages import CompressionPlan
@@ -174,28 +173,9 @@ def training_images(
     Others would be scaled otherwise, and might hold for validation what was trained with.
     """
     from dse.cli.data import described, prepared
-    from dse.compress.quantize import are_folded
+    from dse.compress.tuner import recipe_of_weights
     from dse.data import parse_data
-    from dse.training import default_recipe, recipe_from_dict
-    from dse.weights.preprocessing import trained_preprocessing
 
-    if are_folded(arrays):
-        raise UsageError(
-            f"--data {data}: the norms of these weights were folded when they were compressed, so "
-            "they cannot be trained; give the weights file that the .dsz was made of"
-        )
     spec = parse_data(data, image_size=image_size, train_limit=train_images)
     dataset = prepared(spec, described(spec))
-    extra = metadata.extra
-    rule = trained_preprocessing(dataset.input_shape, dataset.mean, dataset.std)
-    same = dataset.classes == metadata.classes and rule == metadata.preprocessing
-    if not same or extra.get("data_fingerprint", dataset.fingerprint) != dataset.fingerprint:
-        raise UsageError(
-            f"--data {data}: {len(dataset.train):,} training images of {dataset.input_shape} in "
-            f"{len(dataset.classes)} classes are not those that the weights were trained on; give "
-            "the same images, split and size as their study had"
-        )
-    try:
-        return dataset, recipe_from_dict(json.loads(extra["recipe"]))
-    except (KeyError, ValueError, ConfigError):  # weights of somewhere else
-        return dataset, default_recipe(spec.source, dataset.input_shape, len(dataset.train))
+    return dataset, recipe_of_weights(data, spec.source, dataset, metadata, arrays)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from dse.data import ClassNames, DataSpec
     from dse.networks import LoadedNetwork
     from dse.training.predict import Evaluation
-    from dse.weights.metadata import WeightsMetadata
 
 EXAMPLES = """
 \b
@@ -50,12 +49,12 @@ def command(
     class needs a folder. Of a folder without test/ every image is scored, also those that
     were trained on. Broken images are named and left out.
     """
-    from dse.data import parse_data
+    from dse.data import parse_data, weights_classes
 
     spec = parse_data(data)
     loaded = load(weights, preprocessing)
     if spec.source == "folder" and spec.path is not None:
-        classes = class_names(weights, loaded.metadata, classes_file)
+        classes = weights_classes(weights, loaded.metadata, classes_file)
         where, found = _on_folders(weights, loaded, spec.path, classes, batch_count)
     elif classes_file is not None:
         raise UsageError(f"--classes is for class folders; {spec.source} has classes of its own")
@@ -129,25 +128,6 @@ def load(weights: Path, preprocessing: str | None) -> LoadedNetwork:
 
     rule = PREPROCESSINGS[preprocessing] if preprocessing else None
     return load_network(weights, preprocessing=rule)
-
-
-def class_names(weights: Path, metadata: WeightsMetadata, file: Path | None) -> ClassNames:
-    """The classes that a file names, else those of the weights themselves.
-
-    Raises:
-        DataError: the file cannot be read, or has another number of classes.
-    """
-    from dse.data import ClassNames, read_classes
-
-    if file is None:
-        return ClassNames(metadata.classes, metadata.class_ids, source=str(weights))
-    found = read_classes(file)
-    if len(found.names) != len(metadata.classes):
-        raise DataError(
-            f"{file} has {len(found.names):,} classes, but {weights} gives scores for "
-            f"{len(metadata.classes):,}"
-        )
-    return found
 
 
 def _document(

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dse.cli.evaluate import class_names, load
+from dse.cli.evaluate import load
 from dse.cli.options import ClassesFile, JsonFlag, PreprocessingName
 from dse.cli.tables import print_json, print_table
 from dse.errors import DataError
 
 if TYPE_CHECKING:
-    from dse.data import ClassNames
+    from dse.data import ClassNames, weights_classes
     from dse.training.predict import Best
 
 EXAMPLES = """
@@ -54,7 +54,7 @@ def command(
     loaded = load(weights, preprocessing)
     if upright:
         loaded = loaded.applying_exif_orientation()
-    classes = class_names(weights, loaded.metadata, classes_file)
+    classes = weights_classes(weights, loaded.metadata, classes_file)
     paths = [str(path) for path in images]
     results = list(predict(loaded, paths, source=str(weights), batch_count=BATCH_COUNT))
     found = [result for result in results if not isinstance(result, str)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -25,19 +26,21 @@ from dse.compress.prune import (
     relative_densities,
     shared_out_densities,
 )
-from dse.compress.quantize import Mixed
+from dse.compress.quantize import Mixed, are_folded
 from dse.data import Dataset, Split
-from dse.data.spec import cache_root
-from dse.errors import WeightsError
+from dse.data.spec import SourceName, cache_root
+from dse.errors import ConfigError, UsageError, WeightsError
 from dse.files import locked
 from dse.networks import build_network
 from dse.training.parametrization import MaskedKernels
 from dse.training.predict import Predictor
-from dse.training.recipe import Recipe
+from dse.training.recipe import Recipe, default_recipe, recipe_from_dict
 from dse.training.scaling import InputScaling
 from dse.training.trainer import Seed, Trainer
 from dse.training.xla import use_compile_cache
 from dse.weights.dsz import SharedWeights
+from dse.weights.metadata import WeightsMetadata
+from dse.weights.preprocessing import trained_preprocessing
 from dse.weights.safetensors import flat, nested
 
 SENSITIVITY_COUNT = 2048
@@ -236,3 +239,40 @@ def image_tuner(
                 say(f"what was trained is kept in {directory}; the same command resumes from there")
             raise
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def recipe_of_weights(
+    data: str, source: SourceName, dataset: Dataset, metadata: WeightsMetadata, arrays: Arrays
+) -> Recipe:
+    """The recipe that weights were trained by, once the images are found to be the same.
+
+    Others would be scaled otherwise, and might hold for validation what was trained with.
+
+    Args:
+        data: what the user calls the images, for messages.
+        source: of the images; weights of somewhere else take its default recipe.
+        dataset: prepared images.
+        metadata: of the weights.
+        arrays: by parameter path.
+
+    Raises:
+        UsageError: the images are others, or the norms of the weights are folded.
+    """
+    if are_folded(arrays):
+        raise UsageError(
+            f"--data {data}: the norms of these weights were folded when they were compressed, so "
+            "they cannot be trained; give the weights file that the .dsz was made of"
+        )
+    extra = metadata.extra
+    rule = trained_preprocessing(dataset.input_shape, dataset.mean, dataset.std)
+    same = dataset.classes == metadata.classes and rule == metadata.preprocessing
+    if not same or extra.get("data_fingerprint", dataset.fingerprint) != dataset.fingerprint:
+        raise UsageError(
+            f"--data {data}: {len(dataset.train):,} training images of {dataset.input_shape} in "
+            f"{len(dataset.classes)} classes are not those that the weights were trained on; give "
+            "the same images, split and size as their study had"
+        )
+    try:
+        return recipe_from_dict(json.loads(extra["recipe"]))
+    except (KeyError, ValueError, ConfigError):  # weights of somewhere else
+        return default_recipe(source, dataset.input_shape, len(dataset.train))

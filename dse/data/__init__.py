@@ -3,7 +3,7 @@
 `augment` lives in `dse.data.augment` and needs JAX; nothing here does.
 """
 
-from dse.data.classes import ClassNames, read_classes
+from dse.data.classes import ClassNames, read_classes, weights_classes
 from dse.data.dataset import Dataset, Split, open_dataset
 from dse.data.labelled import LabelledTree, open_labelled
 from dse.data.prepare import describe_data, prepare_data
@@ -23,4 +23,5 @@ __all__ = [
     "parse_data",
     "prepare_data",
     "read_classes",
+    "weights_classes",
 ]

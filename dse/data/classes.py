@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dse.errors import DataError
 from dse.text import some_of
+from dse.weights.metadata import WeightsMetadata
 
 COLUMNS = ("index", "wnid", "name")
 
@@ -72,6 +73,23 @@ class ClassNames:
                 )
             owners[label] = folder
         return labels
+
+
+def weights_classes(weights: Path, metadata: WeightsMetadata, file: Path | None) -> ClassNames:
+    """The classes that a file names, else those of the weights themselves.
+
+    Raises:
+        DataError: the file cannot be read, or has another number of classes.
+    """
+    if file is None:
+        return ClassNames(metadata.classes, metadata.class_ids, source=str(weights))
+    found = read_classes(file)
+    if len(found.names) != len(metadata.classes):
+        raise DataError(
+            f"{file} has {len(found.names):,} classes, but {weights} gives scores for "
+            f"{len(metadata.classes):,}"
+        )
+    return found
 
 
 def read_classes(path: Path) -> ClassNames:

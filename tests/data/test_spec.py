@@ -26,6 +26,7 @@ def test_the_public_names() -> None:
         "parse_data",
         "prepare_data",
         "read_classes",
+        "weights_classes",
     ]
 
 

@@ -1,0 +1,555 @@
+"""The Python interface: what the commands do, as functions that return objects.
+
+    import dse
+
+    space = dse.load_space("squeeze_ratio.yaml")
+    study = dse.sweep(space, data="folder:photos", seeds=3)
+    print(study.front())
+
+Every function says what it needs in its signature and prints nothing; `on_event` is told of
+everything that happens while networks are trained. Interrupt a call in any way: the same call
+resumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dse.architecture import FAMILIES, PRESETS, Candidate, Cost, Preset, build, cost, make_candidate
+from dse.config import apply_settings, find_space
+from dse.config import load_space as read_space
+from dse.data import Dataset, DataSpec, open_labelled, parse_data, prepare_data, weights_classes
+from dse.data.spec import cache_root
+from dse.errors import ConfigError, DataError, WeightsError
+from dse.report.studies import open_study
+from dse.report.tables import StudyTable, front_table
+from dse.space import SearchSpace
+from dse.study.answer import Answer, find_answer
+from dse.text import counted, nearest, percent, shape_text
+
+if TYPE_CHECKING:  # pandas, and what imports JAX: only who uses it pays
+    import pandas as pd
+
+    from dse.compress.stages import Stage
+    from dse.search.run import RunEvent
+    from dse.training.predict import Evaluation
+
+OnEvent = Callable[["RunEvent"], None]
+
+BATCH_COUNT = 50
+"""Images that `evaluate` scores at once."""
+
+
+@dataclass(frozen=True, repr=False)
+class Study:
+    """A sweep or a search that was run, from its files.
+
+    Attributes:
+        directory: folder of its files.
+        table: its trials and its description.
+        answer: of a search that has ended; else None.
+    """
+
+    directory: Path
+    table: StudyTable
+    answer: Answer | None = None
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.table.name
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row per candidate and seed, as `trials.csv` has them."""
+        return self.table.trials
+
+    def front(self, size: str = "params_count") -> pd.DataFrame:
+        """The candidates that no other beats in both size and validation accuracy.
+
+        Args:
+            size: `params_count`, `macs`, `weight_bytes` or `peak_activation_bytes`.
+
+        Returns:
+            One row per candidate, the smallest first; accuracies are means over the seeds.
+        """
+        return front_table(self.table.trials, size=size)
+
+    def plot(self, path: str | Path, *, size: str = "params_count") -> Path:
+        """Draw accuracy against size into a PNG file, and an SVG beside it.
+
+        Raises:
+            StudyError: a file cannot be written.
+        """
+        from dse.report import plot_accuracy_against_size
+
+        path = Path(path).with_suffix(".png")
+        plot_accuracy_against_size(
+            [self.table], png_path=path, svg_path=path.with_suffix(".svg"), size=size
+        )
+        return path
+
+    def __repr__(self) -> str:
+        found = ""
+        if self.answer:
+            found = ", no answer"
+            if self.answer.answer:
+                found = f", answer {self.answer.answer.params_count:,} parameters"
+        return f"Study({self.name!r}, {counted(len(self.trials), 'trial')}{found})"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The best classes of one image.
+
+    Attributes:
+        image: its path.
+        classes: names, the best first; five, or all where there are fewer.
+        scores: of those classes, before a softmax.
+    """
+
+    image: str
+    classes: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, repr=False)
+class Description:
+    """A network and its exact cost.
+
+    Attributes:
+        name: as it was asked for.
+        candidate: family and metaparameters.
+        input_shape: (height, width, channels) of one image.
+        classes_count: number of classes.
+        cost: parameters, multiply-accumulates, bytes, and one row per layer.
+    """
+
+    name: str
+    candidate: Candidate
+    input_shape: tuple[int, int, int]
+    classes_count: int
+    cost: Cost
+
+    def __repr__(self) -> str:
+        return (
+            f"Description({self.name!r}, {shape_text(self.input_shape)}, "
+            f"{counted(self.classes_count, 'class')}, {self.cost.params_count:,} parameters, "
+            f"{self.cost.macs:,} MACs)"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Compression:
+    """A compressed file and the stages that it went through.
+
+    Attributes:
+        path: the `.dsz` file.
+        file_bytes: of it.
+        stages: with what a file of each takes, and how it scores where images were given.
+    """
+
+    path: Path
+    file_bytes: int
+    stages: tuple[Stage, ...]
+
+    def __repr__(self) -> str:
+        accuracy = self.stages[-1].validation_accuracy
+        scored = "" if accuracy is None else f", validation accuracy {percent(accuracy)}"
+        return f"Compression({str(self.path)!r}, {self.file_bytes:,} bytes{scored})"
+
+
+def load_space(name: str | Path, settings: Mapping[str, object] | None = None) -> SearchSpace:
+    """A search space: a file, or one of `dse spaces` by its name.
+
+    Args:
+        name: path or name.
+        settings: metaparameters that replace those of the file, by name.
+
+    Raises:
+        ConfigError: no such file, or a mistake in it (all of them, each with file and line).
+        SpaceError: a metaparameter or value that the family does not have.
+    """
+    texts = [f"{key}={value}" for key, value in (settings or {}).items()]
+    return apply_settings(read_space(find_space(name)), texts)
+
+
+def load_study(directory: str | Path) -> Study:
+    """A study from its folder, `results/<study>`.
+
+    Raises:
+        StudyError: no such study, or its files do not hold what they should.
+    """
+    directory = Path(directory)
+    table = open_study(directory.parent, directory.name)
+    return Study(directory, table, find_answer(directory))
+
+
+def sweep(
+    space: SearchSpace | str | Path,
+    data: str = "digits",
+    *,
+    seeds: int = 1,
+    epochs: int | None = None,
+    recipe: Mapping[str, object] | None = None,
+    image_size: int | None = None,
+    train_images: int | None = None,
+    study: str | None = None,
+    study_seed: int = 0,
+    results: str | Path = "results",
+    workers: int | None = None,
+    retry_failed: bool = False,
+    on_event: OnEvent = lambda event: None,
+) -> Study:
+    """Train every candidate of a finite space with every seed, as `dse sweep`.
+
+    Args:
+        space: a space, or the name or path of one.
+        data: `digits`, `folder:PATH`, `cifar10` or `cifar10:PATH`.
+        seeds: trainings of each candidate.
+        epochs: passes over the training images; None is the recipe's.
+        recipe: changes of the recipe, by name (`learning_rate`, `batch_size`, …).
+        image_size: side in pixels that a folder's images get.
+        train_images: size of a fixed, stratified subset to train on.
+        study: name of the study; None makes one from space and data.
+        study_seed: source of all random draws.
+        results: folder of all studies.
+        workers: processes; None is one per core, or one per GPU.
+        retry_failed: train recorded failures again.
+        on_event: told of everything that happens.
+
+    Raises:
+        DseError: see `dse.errors`; nothing that was recorded is lost.
+    """
+    from dse.search.plan import plan_sweep
+    from dse.search.run import run
+
+    spec, dataset = _images(data, image_size, train_images)
+    plan = plan_sweep(
+        space if isinstance(space, SearchSpace) else load_space(space),
+        spec,
+        dataset,
+        seeds=seeds,
+        recipe=_texts(recipe),
+        epochs=epochs,
+        study=study,
+        study_seed=study_seed,
+    )
+    result = run(
+        plan,
+        dataset,
+        _executor(workers),
+        results=Path(results),
+        retry_failed=retry_failed,
+        command="dse.sweep",
+        on_event=on_event,
+    )
+    return load_study(result.directory)
+
+
+def search(
+    space: SearchSpace | str | Path,
+    data: str = "digits",
+    *,
+    reference: str | float = "alexnet",
+    budget: str = "8trials",
+    margin: float = 0.0,
+    confidence: float = 0.95,
+    objectives: Sequence[str] = ("params_count",),
+    sampler: str | None = None,
+    finalists: int = 3,
+    seeds: int = 3,
+    epochs: int | None = None,
+    first_rung: int | None = None,
+    recipe: Mapping[str, object] | None = None,
+    reference_recipe: Mapping[str, object] | None = None,
+    reference_seeds: int = 3,
+    reuse: Sequence[str | Path] = (),
+    image_size: int | None = None,
+    train_images: int | None = None,
+    study: str | None = None,
+    study_seed: int = 0,
+    results: str | Path = "results",
+    workers: int | None = None,
+    on_event: OnEvent = lambda event: None,
+) -> Study:
+    """Find the fewest parameters at a reference's accuracy, as `dse search`.
+
+    Args:
+        space: a space, or the name or path of one.
+        data: `digits`, `folder:PATH`, `cifar10` or `cifar10:PATH`.
+        reference: `alexnet`, another preset, or an accuracy as a fraction.
+        budget: what search and finals may spend: `60m`, `500epochs`, `40trials`.
+        margin: how far below the reference (a fraction) is still non-inferior.
+        confidence: of the claim, in (0, 1).
+        objectives: costs that are to be small, the first above all.
+        sampler: `tpe`, `nsga2`, `gp` or `random`; None chooses one.
+        finalists: candidates in the finals at most.
+        seeds: fresh trainings of each finalist, at least 3.
+        epochs: of a training to full fidelity; None is the recipe's.
+        first_rung: fewest epochs after which a candidate may be paused.
+        recipe: changes of the candidates' recipe, by name.
+        reference_recipe: changes of the reference's.
+        reference_seeds: trainings of the reference.
+        reuse: folders of studies whose finished trials are imported.
+        image_size: side in pixels that a folder's images get.
+        train_images: size of a fixed, stratified subset to train on.
+        study: name of the study; None makes one from space and data.
+        study_seed: source of all random draws.
+        results: folder of all studies.
+        workers: processes; None is one per core, or one per GPU.
+        on_event: told of everything that happens, the reference's training included.
+
+    Returns:
+        The study; `answer` says what was found and with which confidence.
+
+    Raises:
+        DseError: see `dse.errors`; nothing that was recorded is lost.
+    """
+    from dse.search.plan import SearchOptions, plan_search
+    from dse.search.reference import Reference, held_reference
+    from dse.search.run import run
+    from dse.search.train_reference import train_reference
+
+    spec, dataset = _images(data, image_size, train_images)
+    options = SearchOptions(
+        reference=str(reference),
+        budget=budget,
+        margin=str(margin),
+        confidence=str(confidence),
+        objectives=objectives,
+        sampler=sampler,
+        finalists=finalists,
+        seeds=seeds,
+        epochs=epochs,
+        first_rung=first_rung,
+        recipe=_texts(recipe),
+        reference_recipe=_texts(reference_recipe),
+        reference_seeds=reference_seeds,
+        study=study,
+        study_seed=study_seed,
+    )
+    space = space if isinstance(space, SearchSpace) else load_space(space)
+    plan = plan_search(space, spec, dataset, options)
+    results, executor = Path(results), _executor(workers)
+    known = plan.reference
+    if not isinstance(known, Reference):
+        known = held_reference(known, dataset, results) or train_reference(
+            known, dataset, executor, results=results, command="dse.search", on_event=on_event
+        )
+    result = run(
+        plan.search,
+        dataset,
+        executor,
+        results=results,
+        reference=known,
+        reuse=[Path(folder) for folder in reuse],
+        command="dse.search",
+        on_event=on_event,
+    )
+    return load_study(result.directory)
+
+
+def evaluate(
+    weights: str | Path,
+    data: str,
+    *,
+    classes: str | Path | None = None,
+    batch_count: int = BATCH_COUNT,
+) -> Evaluation:
+    """Top-1 and top-5 accuracy of a weights file, as `dse evaluate`.
+
+    Args:
+        weights: a safetensors or `.dsz` file.
+        data: `folder:PATH` with one folder per class (its test images), or the test images of
+            `digits` or `cifar10`.
+        classes: a CSV file with the columns index, wnid and name, for folders with other names.
+        batch_count: images that are scored at once.
+
+    Raises:
+        WeightsError: the weights cannot be read.
+        DataError: the images cannot be read, or are not for this network.
+    """
+    from dse.networks import load_network
+    from dse.training.predict import evaluate as score
+
+    weights, spec = Path(weights), parse_data(data)
+    loaded = load_network(weights)
+    if spec.path is not None and spec.source == "folder":
+        file = None if classes is None else Path(classes)
+        names = weights_classes(weights, loaded.metadata, file)
+        tree = open_labelled(spec.path, names)
+        return score(loaded, tree, source=str(weights), batch_count=batch_count)
+    dataset = prepare_data(spec)
+    if (dataset.input_shape, dataset.classes) != (
+        tuple(loaded.metadata.input_shape),
+        tuple(loaded.metadata.classes),
+    ):
+        raise DataError(f"{weights} is not for {spec.source}: it has other images or classes")
+    return score(loaded, dataset.test, source=str(weights), batch_count=batch_count)
+
+
+def predict(weights: str | Path, *images: str | Path) -> list[Prediction]:
+    """The best classes of images, as `dse predict`.
+
+    Args:
+        weights: a safetensors or `.dsz` file.
+        images: paths.
+
+    Returns:
+        One prediction per image, in their order.
+
+    Raises:
+        WeightsError: the weights cannot be read.
+        DataError: images that cannot be decoded; names them.
+    """
+    from dse.networks import load_network
+    from dse.training.predict import predict as score
+
+    loaded = load_network(Path(weights))
+    if not images:
+        return []
+    found = list(score(loaded, [str(image) for image in images], source=str(weights)))
+    broken = [result for result in found if isinstance(result, str)]
+    if broken:
+        raise DataError(f"cannot be decoded: {', '.join(broken)}")
+    names = loaded.metadata.classes
+    return [
+        Prediction(best.path, tuple(names[index] for index in best.classes), best.scores)
+        for best in found
+        if not isinstance(best, str)
+    ]
+
+
+def compress(
+    weights: str | Path,
+    out: str | Path,
+    *,
+    lossless: bool = False,
+    density: float | None = None,
+    bits: float | None = None,
+    target_bytes: int | None = None,
+    max_loss: float | None = None,
+    data: str | None = None,
+    epochs: int = 10,
+    image_size: int | None = None,
+    train_images: int | None = None,
+    seed: int = 0,
+) -> Compression:
+    """Store a network in one small file, as `dse compress`.
+
+    Args:
+        weights: a safetensors file.
+        out: the `.dsz` file.
+        lossless: change nothing.
+        density: share of all weights to keep.
+        bits: each layer gets 2^bits values; 6 where neither a target nor a loss is given.
+        target_bytes: most that the file may take.
+        max_loss: most validation accuracy (a fraction) that may be lost; needs `data`.
+        data: the images of the weights' study, to train with between the stages and to score.
+        epochs: of training in each stage.
+        image_size: as in that study.
+        train_images: as in that study.
+        seed: of training's random draws.
+
+    Raises:
+        WeightsError: the weights cannot be read, or the target cannot be reached.
+        UsageError: the images are not those that the weights were trained on.
+    """
+    import contextlib
+
+    from dse.compress.stages import CompressionPlan, compress_network
+    from dse.compress.tuner import NoImages, image_tuner, recipe_of_weights
+    from dse.weights.dsz import write_content
+    from dse.weights.safetensors import flat, load_weights, read_network
+
+    if max_loss is not None and data is None:
+        raise WeightsError("max_loss is measured on images: give the study's with data")
+    weights, out = Path(weights), Path(out)
+    metadata, architecture = read_network(weights)
+    params, statistics, _ = load_weights(weights, architecture)
+    arrays = flat(params, statistics)
+    if bits is None and target_bytes is None and max_loss is None:
+        bits = 6.0
+    plan = CompressionPlan(
+        lossless=lossless,
+        density=density,
+        bits=bits,
+        target_bytes=target_bytes,
+        max_loss=max_loss,
+    )
+    with contextlib.ExitStack() as stack:
+        tuner: Any = NoImages()
+        if data is not None:
+            spec, dataset = _images(data, image_size, train_images)
+            recipe = recipe_of_weights(data, spec.source, dataset, metadata, arrays)
+            tuner = stack.enter_context(
+                image_tuner(architecture, dataset, recipe, out, epochs=epochs, seed=seed)
+            )
+        found = compress_network(arrays, metadata, plan, tuner)
+        write_content(out, found.content)
+    return Compression(out, len(found.content), found.stages)
+
+
+def describe(
+    network: str | Path | Candidate,
+    *,
+    input_shape: tuple[int, int, int] | None = None,
+    classes_count: int | None = None,
+) -> Description:
+    """A network's exact cost and layers, without building it, as `dse describe`.
+
+    Args:
+        network: a preset, a family (at its defaults), a weights file, or a candidate.
+        input_shape: (height, width, channels) of one image; None is the network's own, and
+            32x32x3 where it has none.
+        classes_count: number of classes; None is the network's own, and 10 where it has none.
+
+    Raises:
+        ConfigError: an unknown network.
+        ArchitectureError: it cannot be built for such images.
+        WeightsError: the weights file cannot be read.
+    """
+    found = _network(network)
+    shape = input_shape or found.input_shape
+    count = classes_count or found.classes_count
+    architecture = build(found.candidate, shape, count)
+    return Description(found.name, found.candidate, shape, count, cost(architecture))
+
+
+def _network(network: str | Path | Candidate) -> Preset:
+    shape, classes_count = (32, 32, 3), 10
+    if isinstance(network, Candidate):
+        return Preset(network.key, "", network, shape, classes_count)
+    name = str(network)
+    if name in PRESETS:
+        return PRESETS[name]
+    if name in FAMILIES:
+        return Preset(name, "", make_candidate(name, {}), shape, classes_count)
+    if Path(name).suffix.lower() in (".safetensors", ".dsz"):
+        from dse.weights.safetensors import read_network
+
+        metadata, _ = read_network(Path(name))
+        count = len(metadata.classes)
+        return Preset(Path(name).name, "", metadata.candidate, metadata.input_shape, count)
+    raise ConfigError(f"network {name!r} not found{nearest(name, [*PRESETS, *FAMILIES])}")
+
+
+def _images(
+    data: str, image_size: int | None, train_images: int | None
+) -> tuple[DataSpec, Dataset]:
+    spec = parse_data(data, image_size=image_size, train_limit=train_images)
+    return spec, prepare_data(spec)
+
+
+def _executor(workers: int | None) -> Any:
+    from dse.execution.local import LocalExecutor, default_workers
+
+    return LocalExecutor(workers or default_workers(), cache_root() / "compiled")
+
+
+def _texts(changes: Mapping[str, object] | None) -> list[str]:
+    return [f"{name}={value}" for name, value in (changes or {}).items()]
