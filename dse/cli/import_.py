@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,7 +14,6 @@ from dse.text import bytes_text
 
 if TYPE_CHECKING:
     from dse.architecture import Preset
-    from dse.weights.deep_compression import Decoded
     from dse.weights.metadata import WeightsMetadata
 
 EXAMPLES = """
@@ -71,11 +70,34 @@ def command(
             f"{PUBLISHED_SHA256}; its format has no checksum, so some values may be wrong"
         )
     save_weights(out, decoded.arrays, {}, metadata)
-    document = _document(decoded, metadata, file, out)
+    document = {
+        "file": str(file),
+        "network": PRESET,
+        "candidate": metadata.candidate.key,
+        "family": metadata.family,
+        "metaparameters": dict(metadata.metaparameters),
+        "input_shape": metadata.input_shape,
+        "classes_count": len(metadata.classes),
+        "preprocessing": metadata.preprocessing.to_dict(),
+        "params_count": decoded.params_count,
+        "nonzero_weights_count": decoded.nonzero_weights_count,
+        "file_bytes": decoded.source_bytes,
+        "file_sha256": decoded.sha256,
+        "weights": str(out),
+        "weights_bytes": out.stat().st_size,
+    }
     if as_json:
         print_json(document)
-    else:
-        _print(document)
+        return
+    print_facts(
+        {
+            "network": PRESET,
+            "parameters": decoded.params_count,
+            "nonzero weights": decoded.nonzero_weights_count,
+            "read": f"{file}: {bytes_text(decoded.source_bytes)}",
+            "wrote": f"{out}: {bytes_text(out.stat().st_size)}",
+        }
+    )
 
 
 def _metadata(
@@ -103,35 +125,4 @@ def _metadata(
         preprocessing=PREPROCESSINGS["caffe"],
         class_ids=ids,
         extra={"imported_from": file.name, "imported_format": file_format},
-    )
-
-
-def _document(decoded: Decoded, metadata: WeightsMetadata, file: Path, out: Path) -> dict[str, Any]:
-    return {
-        "file": str(file),
-        "network": PRESET,
-        "candidate": metadata.candidate.key,
-        "family": metadata.family,
-        "metaparameters": dict(metadata.metaparameters),
-        "input_shape": metadata.input_shape,
-        "classes_count": len(metadata.classes),
-        "preprocessing": metadata.preprocessing.to_dict(),
-        "params_count": decoded.params_count,
-        "nonzero_weights_count": decoded.nonzero_weights_count,
-        "file_bytes": decoded.source_bytes,
-        "file_sha256": decoded.sha256,
-        "weights": str(out),
-        "weights_bytes": out.stat().st_size,
-    }
-
-
-def _print(document: dict[str, Any]) -> None:
-    print_facts(
-        {
-            "network": document["network"],
-            "parameters": document["params_count"],
-            "nonzero weights": document["nonzero_weights_count"],
-            "read": f"{document['file']}: {bytes_text(document['file_bytes'])}",
-            "wrote": f"{document['weights']}: {bytes_text(document['weights_bytes'])}",
-        }
     )

@@ -3,12 +3,12 @@
 Little-endian, layers in the order in which they run (of a fire module: squeeze, expand1x1,
 expand3x3):
 
-    counts      one uint32 a layer: its stored entries
+    counts      one uint32 per layer: its stored entries
     then for each layer
     codebook    256 float32; code 0 is the value 0
-    biases      one float32 a filter
-    codes       one byte an entry
-    gaps        4 bits an entry, the low half of a byte first: positions passed over
+    biases      one float32 per filter
+    codes       one byte per entry
+    gaps        4 bits per entry, the low half of a byte first: positions passed over
 
 Entry i stands at flat position Σ(gap + 1) - 1 of the weights in (filter, channel, height,
 width) order; what no entry names is 0. The file says nothing else, not even whose weights it
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +29,7 @@ import numpy as np
 from dse.architecture import Architecture
 from dse.architecture.primitives import Conv
 from dse.errors import WeightsError
+from dse.weights.dsz.kernels import in_network_order
 
 CODES_COUNT = 256
 COUNT_BYTES, VALUE_BYTES = 4, 4
@@ -63,31 +63,6 @@ class Decoded:
         """Values of the kernels that are not zero; biases are not counted."""
         kernels = (array for path, array in self.arrays.items() if path.endswith("/kernel"))
         return sum(int(np.count_nonzero(array)) for array in kernels)
-
-
-@dataclass(frozen=True)
-class _Section:
-    """A stretch of the file that belongs to one layer."""
-
-    name: str  # conv1 codebook
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """Where the parts of one layer stand."""
-
-    conv: Conv
-    entries_count: int
-    codebook: _Section
-    biases: _Section
-    codes: _Section
-    gaps: _Section
-
-    @property
-    def sections(self) -> tuple[_Section, ...]:
-        return (self.codebook, self.biases, self.codes, self.gaps)
 
 
 def read_deep_compression(path: Path, architecture: Architecture) -> Decoded:
@@ -128,21 +103,71 @@ def decode_deep_compression(
         WeightsError: truncated, extended, or values that no such file holds; with the offset
             of the first byte that is wrong and what was expected there.
     """
-    layers = _layout(content, _convs(architecture), source)
+    convs = _convs(architecture)
+    file = _File(content, source)
+    counts = _counts(file, convs)
+    file.end = _end(convs, counts)
+    if len(content) > file.end:
+        raise file.wrong(
+            file.end,
+            f"expected the end of the file by its counts, but {len(content) - file.end} more "
+            "bytes follow",
+        )
     arrays: dict[str, np.ndarray] = {}
-    for stored in layers:
-        name = stored.conv.name
-        arrays[f"{name}/kernel"] = _kernel(content, stored, source)
-        arrays[f"{name}/bias"] = _floats(content, stored.biases, source)
+    for conv, count in zip(convs, counts, strict=True):
+        codebook = file.floats(f"{conv.name} codebook", CODES_COUNT)
+        biases = file.floats(f"{conv.name} biases", conv.filters)
+        if codebook[0] != 0:
+            raise file.wrong(
+                file.offset - VALUE_BYTES * (CODES_COUNT + conv.filters),
+                f"the {conv.name} codebook begins with {codebook[0]:g}, but code 0 must be the "
+                "value 0",
+            )
+        codes = file.take(f"{conv.name} codes", count)
+        values = np.zeros(math.prod(conv.kernel_shape), np.float32)
+        values[_positions(file, conv, count)] = codebook[codes]
+        arrays[f"{conv.name}/kernel"] = in_network_order(values, conv.kernel_shape)
+        arrays[f"{conv.name}/bias"] = biases
     return Decoded(arrays, len(content), hashlib.sha256(content).hexdigest())
 
 
 def largest_bytes(architecture: Architecture) -> int:
     """Most bytes that a file of this network can have: every weight stored."""
     convs = _convs(architecture)
-    sizes = [math.prod(conv.kernel_shape) for conv in convs]
-    layers = _place(convs, sizes)
-    return layers[-1].gaps.stop
+    return _end(convs, [math.prod(conv.kernel_shape) for conv in convs])
+
+
+class _File:
+    """The bytes, taken from the front to the end."""
+
+    def __init__(self, content: bytes, source: str) -> None:
+        self.content, self.source = content, source
+        self.offset, self.end = 0, 0
+
+    def wrong(self, offset: int, what: str) -> WeightsError:
+        return WeightsError(f"{self.source}: offset {offset}: {what}")
+
+    def take(self, name: str, size: int) -> np.ndarray:
+        """The next bytes, uint8."""
+        start, self.offset = self.offset, self.offset + size
+        if self.offset > len(self.content):
+            raise self.wrong(
+                len(self.content),
+                f"the file ends within the {name} (bytes {start} to {self.offset}), but its counts "
+                f"ask for {self.end} bytes",
+            )
+        return np.frombuffer(self.content, np.uint8, size, start)
+
+    def floats(self, name: str, count: int) -> np.ndarray:
+        start = self.offset
+        values = self.take(name, VALUE_BYTES * count).view("<f4").astype(np.float32)
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            raise self.wrong(
+                start + VALUE_BYTES * int(bad[0]),
+                f"{values[bad[0]]} in the {name}, but every value must be finite",
+            )
+        return values
 
 
 def _convs(architecture: Architecture) -> list[Conv]:
@@ -157,102 +182,51 @@ def _convs(architecture: Architecture) -> list[Conv]:
     return convs
 
 
-def _layout(content: bytes, convs: list[Conv], source: str) -> list[_Stored]:
-    """Where everything stands, after the counts and the length were checked."""
+def _counts(file: _File, convs: list[Conv]) -> list[int]:
+    """Stored entries of each layer, none of them more than its weights."""
     head_bytes = COUNT_BYTES * len(convs)
-    if len(content) < head_bytes:
-        raise WeightsError(
-            f"{source}: offset {len(content)}: the file ends within the {len(convs)} counts, which "
-            f"take {head_bytes} bytes"
+    if len(file.content) < head_bytes:
+        raise file.wrong(
+            len(file.content),
+            f"the file ends within the {len(convs)} counts, which take {head_bytes} bytes",
         )
-    counts = [int(count) for count in np.frombuffer(content, "<u4", len(convs))]
+    counts = [int(count) for count in file.take("counts", head_bytes).view("<u4")]
     for index, (count, conv) in enumerate(zip(counts, convs, strict=True)):
         size = math.prod(conv.kernel_shape)
         if count > size:
-            raise WeightsError(
-                f"{source}: offset {COUNT_BYTES * index}: {count} stored entries of {conv.name}, "
-                f"but it has {size} weights"
+            raise file.wrong(
+                COUNT_BYTES * index,
+                f"{count} stored entries of {conv.name}, but it has {size} weights",
             )
-    layers = _place(convs, counts)
-    end = layers[-1].gaps.stop
-    if len(content) > end:
-        raise WeightsError(
-            f"{source}: offset {end}: expected the end of the file by its counts, but "
-            f"{len(content) - end} more bytes follow"
-        )
-    if len(content) < end:
-        cut = next(part for x in layers for part in x.sections if part.stop > len(content))
-        raise WeightsError(
-            f"{source}: offset {len(content)}: the file ends within the {cut.name} (bytes "
-            f"{cut.start} to {cut.stop}), but its counts ask for {end} bytes"
-        )
-    return layers
+    return counts
 
 
-def _place(convs: list[Conv], counts: list[int]) -> list[_Stored]:
-    layers: list[_Stored] = []
-    offset = COUNT_BYTES * len(convs)
-    for conv, count in zip(convs, counts, strict=True):
-        sections: list[_Section] = []
-        for name, size in _section_sizes(conv, count):
-            sections.append(_Section(f"{conv.name} {name}", offset, offset + size))
-            offset += size
-        layers.append(_Stored(conv, count, *sections))
-    return layers
+def _end(convs: list[Conv], counts: list[int]) -> int:
+    """Bytes of a file with these counts."""
+    return COUNT_BYTES * len(convs) + sum(
+        VALUE_BYTES * (CODES_COUNT + conv.filters) + count + -(-count // 2)
+        for conv, count in zip(convs, counts, strict=True)
+    )
 
 
-def _section_sizes(conv: Conv, count: int) -> Iterator[tuple[str, int]]:
-    yield "codebook", VALUE_BYTES * CODES_COUNT
-    yield "biases", VALUE_BYTES * conv.filters
-    yield "codes", count
-    yield "gaps", -(-count // 2)
-
-
-def _kernel(content: bytes, stored: _Stored, source: str) -> np.ndarray:
-    """(height, width, channels, filters) float32."""
-    height, width, channels, filters = stored.conv.kernel_shape
-    codebook = _floats(content, stored.codebook, source)
-    if codebook[0] != 0:
-        raise WeightsError(
-            f"{source}: offset {stored.codebook.start}: the {stored.codebook.name} begins with "
-            f"{codebook[0]:g}, but code 0 must be the value 0"
-        )
-    values = np.zeros(math.prod(stored.conv.kernel_shape), np.float32)
-    codes = np.frombuffer(content, np.uint8, stored.entries_count, stored.codes.start)
-    values[_positions(content, stored, source)] = codebook[codes]
-    by_filter = values.reshape(filters, channels, height, width)
-    return np.ascontiguousarray(by_filter.transpose(2, 3, 1, 0))
-
-
-def _positions(content: bytes, stored: _Stored, source: str) -> np.ndarray:
+def _positions(file: _File, conv: Conv, count: int) -> np.ndarray:
     """Flat position of each entry; rising, and below the number of weights."""
-    count, part = stored.entries_count, stored.gaps
-    packed = np.frombuffer(content, np.uint8, part.stop - part.start, part.start)
+    start, name = file.offset, f"{conv.name} gaps"
+    packed = file.take(name, -(-count // 2))
     gaps = np.empty(2 * len(packed), np.int64)
     gaps[0::2], gaps[1::2] = packed & 15, packed >> 4
     if len(gaps) > count and gaps[-1]:
-        raise WeightsError(
-            f"{source}: offset {part.stop - 1}: the unused half of the last byte of the "
-            f"{part.name} is {gaps[-1]}, but must be 0"
+        raise file.wrong(
+            file.offset - 1,
+            f"the unused half of the last byte of the {name} is {gaps[-1]}, but must be 0",
         )
     positions = np.cumsum(gaps[:count] + 1) - 1
-    size = math.prod(stored.conv.kernel_shape)
+    size = math.prod(conv.kernel_shape)
     if count and positions[-1] >= size:
         first = int(np.searchsorted(positions, size))
-        raise WeightsError(
-            f"{source}: offset {part.start + first // 2}: the {part.name} lead to weight "
-            f"{positions[first]}, but {stored.conv.name} has weights 0 to {size - 1}"
+        raise file.wrong(
+            start + first // 2,
+            f"the {name} lead to weight {positions[first]}, but {conv.name} has weights 0 to "
+            f"{size - 1}",
         )
     return positions
-
-
-def _floats(content: bytes, part: _Section, source: str) -> np.ndarray:
-    count = (part.stop - part.start) // VALUE_BYTES
-    values = np.frombuffer(content, "<f4", count, part.start).astype(np.float32)
-    wrong = np.flatnonzero(~np.isfinite(values))
-    if len(wrong):
-        raise WeightsError(
-            f"{source}: offset {part.start + VALUE_BYTES * int(wrong[0])}: {values[wrong[0]]} in "
-            f"the {part.name}, but every value must be finite"
-        )
-    return values

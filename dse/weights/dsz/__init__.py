@@ -11,7 +11,6 @@ from dse.weights.dsz.container import (
     read_dsz_metadata,
     unpack,
     write_content,
-    write_dsz,
 )
 from dse.weights.dsz.shared import SharedWeights, share_exactly
 
@@ -25,5 +24,4 @@ __all__ = [
     "share_exactly",
     "unpack",
     "write_content",
-    "write_dsz",
 ]

@@ -93,8 +93,10 @@ def pack(packed: Packed) -> bytes:
     for form, parameter in zip(forms, kernels, strict=True):
         put_kernel(writer, form, packed.arrays[parameter.path], packed.float_bits)
     streams, body = writer.finish()
-    text = json.dumps(_plain(packed.metadata), separators=(",", ":"), ensure_ascii=False)
-    content = text.encode()
+    document, classes = packed.metadata.to_dict(), packed.metadata.classes
+    if classes == tuple(map(str, range(len(classes)))):
+        document["classes"] = len(classes)  # called by their numbers: counted
+    content = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
     plain = struct.pack("<I", len(content)) + content
     plain += b"".join(write_form(form) for form in forms) + streams
     head = lzma.compress(plain, format=lzma.FORMAT_RAW, filters=[_LZMA])
@@ -135,17 +137,6 @@ def unpack(content: bytes, *, source: str = "content") -> tuple[WeightsMetadata,
     except WeightsError as error:
         raise WeightsError(f"{source}: a damaged .dsz file: {error}") from error
     return metadata, {p.path: arrays[p.path] for p in architecture.parameters}
-
-
-def write_dsz(path: Path, packed: Packed) -> int:
-    """Write a file whole or not at all; gives its bytes.
-
-    Raises:
-        WeightsError: as of `pack`, or the file cannot be written.
-    """
-    content = pack(packed)
-    write_content(path, content)
-    return len(content)
 
 
 def write_content(path: Path, content: bytes) -> None:
@@ -253,14 +244,6 @@ def _metadata(plain: bytes, source: str) -> tuple[WeightsMetadata, bytes]:
                 raise ValueError(f"{count} classes; at most {_CLASSES_MAX:,}")
             values["classes"] = range(count)
         return metadata_from_dict(values), plain[4 + length :]
-
-
-def _plain(metadata: WeightsMetadata) -> dict[str, Any]:
-    """As JSON; classes that are called by their numbers are counted."""
-    plain = metadata.to_dict()
-    if metadata.classes == tuple(map(str, range(len(metadata.classes)))):
-        plain["classes"] = len(metadata.classes)
-    return plain
 
 
 def _parameters(architecture: Architecture) -> tuple[list[Parameter], list[list[Parameter]]]:

@@ -12,7 +12,7 @@ from dse.weights.dsz.streams import StreamReader, StreamWriter
 FloatBits = Literal[16, 32]
 
 LENGTH_BITS = 3.0
-"""About what the length of a step takes; only used to price codebooks."""
+"""About what the length of a step takes; only used to choose a form."""
 
 _LOW_BITS = 16
 
@@ -84,7 +84,7 @@ def put_codebooks(writer: StreamWriter, codebooks: list[np.ndarray], bits: Float
             writer.put(rest >> low, 1 << (length - 1 - low))
 
 
-def codebook_price_bits(codebook: np.ndarray, bits: FloatBits) -> float:
+def codebook_bits(codebook: np.ndarray, bits: FloatBits) -> float:
     """About what a codebook takes among others."""
     lengths = _bit_lengths(_steps(codebook, bits))
     return float(np.maximum(lengths - 1, 0).sum()) + LENGTH_BITS * len(lengths)

@@ -14,16 +14,16 @@ Source: Han, Mao and Dally 2016 (arXiv 1510.00149), for gaps and shared weights.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
 
 from dse.architecture.primitives import Parameter
 from dse.errors import WeightsError
-from dse.weights.dsz.floats import FloatBits, codebook_price_bits, put_floats, take_floats
+from dse.weights.dsz.floats import FloatBits, codebook_bits, put_floats, take_floats
 from dse.weights.dsz.shared import CODES_MAX, SharedWeights
-from dse.weights.dsz.streams import CoderName, StreamReader, StreamWriter, price_bits
+from dse.weights.dsz.streams import CoderName, StreamReader, StreamWriter, estimated_bits
 
 FormName = Literal["dense", "mask", "gaps", "floats"]
 FORMS: tuple[FormName, ...] = get_args(FormName)
@@ -87,7 +87,8 @@ def in_file_order(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array.transpose(axes)).reshape(-1)
 
 
-def _in_network_order(flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def in_network_order(flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A kernel of this shape, of its weights as `in_file_order` gives them."""
     if len(shape) == 4:
         height, width, channels, filters = shape
         by_filter = flat.reshape(filters, channels, height, width)
@@ -104,43 +105,42 @@ def choose_form(array: SharedWeights | np.ndarray, coder: CoderName, bits: Float
         bits: of codebooks and floats.
     """
     if not isinstance(array, SharedWeights):
-        return _floats_priced(array, coder, bits)
+        return _floats_form(array, coder, bits)
     codebook, zero = array.codebook, array.zero_code
     counts = np.bincount(array.codes.reshape(-1), minlength=len(codebook))
-    forms = [_priced(KernelForm("dense", len(codebook), codebook=codebook), [counts], coder, bits)]
+    forms = [_sized(KernelForm("dense", len(codebook), codebook=codebook), [counts], coder, bits)]
     if len(codebook) > FEW_CODES:
-        forms.append(_floats_priced(array.values, coder, bits))
+        forms.append(_floats_form(array.values, coder, bits))
     if zero is None:
         return min(forms, key=lambda form: form.bytes)
     others, other_counts = np.delete(codebook, zero), np.delete(counts, zero)
     zeros_and_others = np.array([counts[zero], other_counts.sum()])
     form = KernelForm("mask", len(others), codebook=others)
-    forms.append(_priced(form, [zeros_and_others, other_counts], coder, bits))
+    forms.append(_sized(form, [zeros_and_others, other_counts], coder, bits))
     flat = in_file_order(array.codes)
     for limit in GAP_LIMITS:
         gaps = np.bincount(_gaps(flat, zero, limit), minlength=limit + 1)
         form = KernelForm("gaps", len(others), limit, int(gaps.sum()), others)
-        forms.append(_priced(form, [gaps, other_counts], coder, bits))
+        forms.append(_sized(form, [gaps, other_counts], coder, bits))
         if not gaps[limit]:
             break
     return min((form for form in forms if form.gaps_count <= flat.size), key=lambda f: f.bytes)
 
 
-def _floats_priced(values: np.ndarray, coder: CoderName, bits: FloatBits) -> KernelForm:
+def _floats_form(values: np.ndarray, coder: CoderName, bits: FloatBits) -> KernelForm:
     raw = np.ascontiguousarray(values, f"<f{bits // 8}").reshape(-1).view(np.uint8)
     planes = raw.reshape(-1, bits // 8).T
-    price = sum(price_bits(coder, np.bincount(plane, minlength=256)) for plane in planes)
-    return KernelForm("floats", bytes=price / 8)
+    return _sized(
+        KernelForm("floats"), [np.bincount(plane, minlength=256) for plane in planes], coder, bits
+    )
 
 
-def _priced(
+def _sized(
     form: KernelForm, streams: list[np.ndarray], coder: CoderName, bits: FloatBits
 ) -> KernelForm:
-    price = sum(price_bits(coder, counts) for counts in streams)
-    price += codebook_price_bits(form.codebook, bits)
-    return KernelForm(
-        form.name, form.codes_count, form.gap_limit, form.gaps_count, form.codebook, price / 8
-    )
+    """The form with about what its streams and its codebook take."""
+    stream_bits = sum(estimated_bits(coder, counts) for counts in streams)
+    return replace(form, bytes=(stream_bits + codebook_bits(form.codebook, bits)) / 8)
 
 
 def _gaps(flat: np.ndarray, zero: int, limit: int) -> np.ndarray:
@@ -199,19 +199,15 @@ def take_kernel(
         if form.name == "mask":
             mask = reader.take(size, 2).view(bool)
         else:
-            mask = _mask(reader.take(form.gaps_count, form.gap_limit + 1), form, parameter)
+            symbols = reader.take(form.gaps_count, form.gap_limit + 1)
+            stores = symbols != form.gap_limit
+            places = np.cumsum(symbols.astype(np.int32) + stores, dtype=np.int64)
+            if len(places) and places[-1] > size:
+                raise WeightsError(f"the gaps of {parameter.path} lead behind its last weight")
+            mask = np.zeros(size, bool)
+            mask[places[stores] - 1] = True
         count = int(np.count_nonzero(mask))
         if count and not form.codes_count:
             raise WeightsError(f"{parameter.path} without a codebook")
         flat[mask] = codebook[reader.take(count, form.codes_count)]
-    return _in_network_order(flat, parameter.shape)
-
-
-def _mask(symbols: np.ndarray, form: KernelForm, parameter: Parameter) -> np.ndarray:
-    stores = symbols != form.gap_limit
-    places = np.cumsum(symbols.astype(np.int32) + stores, dtype=np.int64)
-    if len(places) and places[-1] > parameter.size:
-        raise WeightsError(f"the gaps of {parameter.path} lead behind its last weight")
-    mask = np.zeros(parameter.size, bool)
-    mask[places[stores] - 1] = True
-    return mask
+    return in_network_order(flat, parameter.shape)

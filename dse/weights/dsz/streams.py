@@ -8,8 +8,7 @@ one table that all of them share.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -27,21 +26,11 @@ TABLE_ENTRY_BITS = 3.0
 _ENTRIES = 256
 
 
-class _Encoder(Protocol):
-    def table(self, counts: np.ndarray) -> np.ndarray: ...
-    def put(self, symbols: np.ndarray, table: np.ndarray) -> None: ...
-    def put_uniform(self, symbols: np.ndarray, size: int) -> None: ...
-    def finish(self) -> bytes: ...
-
-
-class _Decoder(Protocol):
-    def take(self, count: int, table: np.ndarray, out: np.ndarray) -> None: ...
-    def take_uniform(self, count: int, size: int, out: np.ndarray) -> None: ...
-    def finish(self) -> None: ...
-
-
-_ENCODERS: dict[CoderName, Callable[[], _Encoder]] = {"ans": AnsEncoder, "huffman": HuffmanEncoder}
-_DECODERS: dict[CoderName, Callable[[bytes], _Decoder]] = {
+_ENCODERS: dict[CoderName, type[AnsEncoder | HuffmanEncoder]] = {
+    "ans": AnsEncoder,
+    "huffman": HuffmanEncoder,
+}
+_DECODERS: dict[CoderName, type[AnsDecoder | HuffmanDecoder]] = {
     "ans": AnsDecoder,
     "huffman": HuffmanDecoder,
 }
@@ -58,7 +47,7 @@ def symbol_bits(coder: CoderName, table: np.ndarray) -> np.ndarray:
     return np.where(weights > 0, bits, 0.0)
 
 
-def price_bits(coder: CoderName, counts: np.ndarray) -> float:
+def estimated_bits(coder: CoderName, counts: np.ndarray) -> float:
     """About what a stream with these counts takes, its table included."""
     return min(_table_bits(coder, counts), _uniform_bits(coder, counts))
 
@@ -97,7 +86,7 @@ class StreamWriter:
         self._streams.append((symbols, size, table))
 
     def finish(self) -> tuple[bytes, bytes]:
-        """What the head holds (one byte a stream: has it a table; the shared table), the body."""
+        """What the head holds (one byte per stream: has it a table; the shared table), the body."""
         encoder = _ENCODERS[self._coder]()
         steps = [_steps(table) for _, _, table in self._streams if table is not None]
         shared = np.zeros(_ENTRIES, np.uint8)

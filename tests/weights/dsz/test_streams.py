@@ -18,7 +18,7 @@ from dse.weights.dsz.streams import (
     CoderName,
     StreamReader,
     StreamWriter,
-    price_bits,
+    estimated_bits,
     symbol_bits,
 )
 from tests.weights.dsz.test_ans import SlowAns
@@ -149,12 +149,12 @@ class TestEveryCoder:
             assert least_with < without
         else:
             assert most_with > without
-        assert min(least_with, without) - 1e-6 <= price_bits(coder, counts)
-        assert price_bits(coder, counts) <= min(most_with, without) + 1e-6
+        assert min(least_with, without) - 1e-6 <= estimated_bits(coder, counts)
+        assert estimated_bits(coder, counts) <= min(most_with, without) + 1e-6
 
     def test_the_price_is_what_the_stream_takes(self, coder: CoderName) -> None:
         for part in [SKEWED, EVEN]:
-            price = price_bits(coder, np.bincount(part.symbols, minlength=256)) / 8
+            price = estimated_bits(coder, np.bincount(part.symbols, minlength=256)) / 8
             taken = total_bytes(coder, [part, part]) - total_bytes(coder, [part])
             assert abs(taken - price) < 0.03 * price + 8
 
