@@ -71,8 +71,7 @@ def command(
 
 def _counts(study: StudyTable) -> dict[str, Any]:
     """How many candidates and trials the table holds, and how many a sweep still lacks."""
-    planned = study.info.get("trials_count")
-    missing = planned - len(study.trials) if isinstance(planned, int) else 0
+    missing = (study.description.trials_count or 0) - len(study.trials)
     return {
         "candidates_count": int(study.trials["candidate"].nunique()),
         "trials_count": len(study.trials),

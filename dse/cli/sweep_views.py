@@ -128,12 +128,12 @@ def show_result(sweep: Sweep, result: RunResult, plots: Path, as_json: bool) -> 
     Raises:
         StudyError: the plot cannot be written.
     """
-    from dse.config import load_yaml_dict
     from dse.report import StudyTable, plot_accuracy_against_size, summarise
+    from dse.study.description import find_description
     from dse.study.table import read_trials
 
     trials = read_trials(result.trials_path)
-    info = load_yaml_dict(result.directory / "study.yaml")
+    study = StudyTable(sweep.name, trials, find_description(result.directory))
     paths = [plots / f"{sweep.name}.{suffix}" for suffix in ("png", "svg")]
     summary = summarise(trials).sort_values("params_count")
     if as_json:
@@ -156,9 +156,7 @@ def show_result(sweep: Sweep, result: RunResult, plots: Path, as_json: bool) -> 
             f"{result.failed_count} failed; the reasons are in {result.trials_path}; "
             "--retry-failed trains them again"
         )
-    plot_accuracy_against_size(
-        [StudyTable(sweep.name, trials, info)], png_path=paths[0], svg_path=paths[1]
-    )
+    plot_accuracy_against_size([study], png_path=paths[0], svg_path=paths[1])
     for path in (result.trials_path, *paths):
         note(f"written: {path}")
 

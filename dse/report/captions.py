@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dse.report.tables import StudyTable, varying
@@ -48,8 +48,7 @@ def captions(studies: Sequence[StudyTable]) -> list[str]:
 
 def search_title(study: StudyTable, what: str) -> str:
     """What a figure of a search shows, with data, epochs and seeds: they stand in its title."""
-    data = study.info.get("data")
-    name = [str(data["name"])] if isinstance(data, Mapping) and "name" in data else []
+    name = [study.description.data.name] if study.description.data.name else []
     return f"{what}: {', '.join([*name, *_fidelity(study)])}"
 
 
@@ -60,13 +59,15 @@ def search_captions(study: StudyTable, *notes: str) -> list[str]:
 
 def study_facts(study: StudyTable) -> list[str]:
     """Data, epochs and seeds of the finished trials, fingerprint, and how many did not finish."""
-    data = study.info.get("data")
-    facts = _data_facts(data) if isinstance(data, Mapping) else []
-    trials = study.trials
+    data, trials = study.description.data, study.trials
+    facts = [data.name] if data.name else []
+    if data.input_shape:
+        facts.append("×".join(map(str, data.input_shape)))
+    if data.classes:
+        facts.append(counted(len(data.classes), "class"))
     facts += _fidelity(study)
-    fingerprint = data.get("fingerprint") if isinstance(data, Mapping) else None
-    if fingerprint:
-        facts.append(f"data fingerprint {str(fingerprint)[:_FINGERPRINT_SHOWN_COUNT]}")
+    if data.fingerprint:
+        facts.append(f"data fingerprint {data.fingerprint[:_FINGERPRINT_SHOWN_COUNT]}")
     for status, words in (("stopped", "stopped early"), ("failed", "failed")):
         if count := int((trials["status"] == status).sum()):
             facts.append(f"{count:,} of {counted(len(trials), 'trial')} {words}")
@@ -94,15 +95,3 @@ def _seeds(trials: pd.DataFrame, finished: pd.DataFrame) -> str:
     counts = finished.groupby("candidate").size()
     least, most = int(counts.min()), int(counts.max())
     return counted(most, "seed") if least == most else f"{least} to {counted(most, 'seed')}"
-
-
-def _data_facts(data: Mapping[str, object]) -> list[str]:
-    facts = [str(data["name"])] if "name" in data else []
-    shape, classes = data.get("input_shape"), data.get("classes")
-    if isinstance(shape, list | tuple):
-        facts.append("×".join(str(extent) for extent in shape))
-    if isinstance(classes, list | tuple):
-        facts.append(counted(len(classes), "class"))
-    elif isinstance(classes, int):
-        facts.append(counted(classes, "class"))
-    return facts

@@ -81,7 +81,8 @@ def hypervolume_curve(study: StudyTable, *, size: str = "params_count") -> Hyper
     if timed.empty:
         return None
     reference_size = _SIZE_ROOM * float(timed[size].max())
-    chance = _chance(study)
+    classes = study.description.data.classes
+    chance = 1 / len(classes) if classes else 0.0
     reference_point = (np.log10(reference_size), -100 * chance)
     moments = np.unique(timed["ended_s"].to_numpy(dtype=float))
     volumes = []
@@ -177,13 +178,6 @@ def _finals_s(trials: Any) -> float | None:
     searched = trials.loc[trials["stage"] == "search", "ended_s"].max()
     raced = trials.loc[trials["stage"] == "finals", "ended_s"].max()
     return float(searched) if searched < raced else None
-
-
-def _chance(study: StudyTable) -> float:
-    data = study.info.get("data")
-    classes = data.get("classes") if isinstance(data, dict) else None
-    count = len(classes) if isinstance(classes, list | tuple) else classes
-    return 1 / count if isinstance(count, int) and count > 0 else 0.0
 
 
 def _time_unit(longest_s: float) -> tuple[str, float]:

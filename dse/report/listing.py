@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from dse.errors import DseError
-from dse.report.studies import DESCRIPTION_NAME, TRIALS_NAME, open_study
+from dse.report.studies import open_study
 from dse.report.tables import StudyTable, front_table
-from dse.study.answer import ANSWER_NAME, find_answer
+from dse.study.answer import find_answer
+from dse.study.description import Description
+from dse.study.paths import DATABASE_NAME, DESCRIPTION_NAME, STUDY_FILES, TRIALS_NAME
 from dse.study.table import is_search
-
-DATABASE_NAME = "study.db"
-_FILES = (TRIALS_NAME, DESCRIPTION_NAME, DATABASE_NAME, ANSWER_NAME)
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def list_studies(results: Path) -> tuple[StudyEntry, ...]:
     folders = [
         folder
         for folder in (results.iterdir() if results.is_dir() else ())
-        if any((folder / name).is_file() for name in _FILES[:3])
+        if any((folder / name).is_file() for name in (TRIALS_NAME, DESCRIPTION_NAME, DATABASE_NAME))
     ]
     entries = [_entry(folder) for folder in folders]
     return tuple(sorted(entries, key=lambda entry: (-entry.changed.timestamp(), entry.name)))
@@ -100,10 +98,10 @@ def _entry(folder: Path) -> StudyEntry:
     return StudyEntry(
         name=folder.name,
         changed=changed,
-        kind="search" if is_search(trials) or study.info.get("kind") == "search" else "sweep",
-        data=_data(study.info),
-        space_size=_space_size(study.info),
-        feasible_count=_count(study.info.get("feasible_count")),
+        kind="search" if is_search(trials) or study.description.kind == "search" else "sweep",
+        data=study.description.data.name,
+        space_size=_space_size(study.description),
+        feasible_count=study.description.feasible_count,
         finished_count=int(counts.get("finished", 0)),
         reused_count=int(is_reused.sum()),
         stopped_count=int(counts.get("stopped", 0)),
@@ -113,7 +111,7 @@ def _entry(folder: Path) -> StudyEntry:
 
 
 def _changed(folder: Path) -> datetime:
-    times_s = [path.stat().st_mtime for name in _FILES if (path := folder / name).is_file()]
+    times_s = [path.stat().st_mtime for name in STUDY_FILES if (path := folder / name).is_file()]
     return datetime.fromtimestamp(max(times_s), UTC)
 
 
@@ -138,23 +136,13 @@ def _best(study: StudyTable, folder: Path) -> Best | None:
     return Best(str(last["candidate"]), int(last["params_count"]), accuracy)
 
 
-def _data(info: Mapping[str, Any]) -> str | None:
-    data = info.get("data")
-    name = data.get("name") if isinstance(data, Mapping) else None
-    return name if isinstance(name, str) else None
-
-
-def _space_size(info: Mapping[str, Any]) -> int | None:
+def _space_size(description: Description) -> int | None:
     """What `study.yaml` says, or what its space counts."""
     from dse.config import space_from_dict
 
-    if (said := _count(info.get("space_size"))) is not None:
-        return said
+    if description.space_size is not None:
+        return description.space_size
     try:
-        return space_from_dict(info["space"]).size if "space" in info else None
+        return space_from_dict(description.space).size if description.space else None
     except DseError:  # a part of a space, or one of another version
         return None
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -5,19 +5,17 @@ Reads `trials.csv` and `study.yaml` only, never the database: published results 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Any
 
 from dse.architecture import FAMILIES, Candidate, Metaparameter, Shape, Value, make_candidate
 from dse.errors import ConfigError, StudyError
 from dse.report.tables import StudyTable, metaparameters
+from dse.study.description import find_description
+from dse.study.paths import DATABASE_NAME, DESCRIPTION_NAME, TRIALS_NAME
 from dse.study.table import read_trials
 from dse.text import some_of
-
-TRIALS_NAME, DESCRIPTION_NAME = "trials.csv", "study.yaml"
 
 
 def study_names(results: Path) -> list[str]:
@@ -34,17 +32,12 @@ def open_study(results: Path, name: str) -> StudyTable:
 
     Raises:
         StudyError: there is no such study (those that there are, nearest first), or its
-            table does not hold what it should.
+            files do not hold what they should.
         ConfigError: `study.yaml` is no YAML.
     """
-    from dse.config import load_yaml_dict
-
     directory = study_directory(results, name)
-    path = directory / DESCRIPTION_NAME
-    info = load_yaml_dict(path) if path.is_file() else {}
-    if not isinstance(info, dict):
-        raise StudyError(f"{path}: must hold a mapping with the study's space and data")
-    return StudyTable(directory.resolve().name, read_trials(directory / TRIALS_NAME), info)
+    trials = read_trials(directory / TRIALS_NAME)
+    return StudyTable(directory.resolve().name, trials, find_description(directory))
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,12 @@ def studied_candidate(study: StudyTable, key: str) -> StudiedCandidate:
     rows = study.trials[study.trials["candidate"] == key]
     if rows.empty:
         raise StudyError(f"study {study.name} has no candidate {key!r}; {_there_are(keys, key)}")
-    family, input_shape, classes_count = _subject(study)
+    family, data = study.description.space.get("family"), study.description.data
+    if family not in FAMILIES or len(data.input_shape) != 3 or not data.classes:
+        raise StudyError(
+            f"study {study.name}: {DESCRIPTION_NAME} must name space.family, data.input_shape "
+            "[height, width, channels] and data.classes"
+        )
     known = FAMILIES[family].metaparameters
     texts = {name: str(rows.iloc[0][name]) for name in metaparameters(study.trials)}
     try:
@@ -89,7 +87,8 @@ def studied_candidate(study: StudyTable, key: str) -> StudiedCandidate:
             f"study {study.name}: the metaparameters of candidate {key} give {candidate.key}; "
             f"{TRIALS_NAME} was changed, or another version of dse wrote it"
         )
-    return StudiedCandidate(candidate, input_shape, classes_count)
+    height, width, channels = data.input_shape
+    return StudiedCandidate(candidate, (height, width, channels), len(data.classes))
 
 
 def recorded_value(text: str, part: Metaparameter | None) -> Value:
@@ -117,7 +116,7 @@ def study_directory(results: Path, name: str) -> Path:
     for directory in (results / name, Path(name)):
         if name.strip() and (directory / TRIALS_NAME).is_file():
             return directory
-    if name.strip() and (results / name / "study.db").is_file():
+    if name.strip() and (results / name / DATABASE_NAME).is_file():
         raise StudyError(
             f"study {name} in {results} has no {TRIALS_NAME} yet: no candidate has ended; "
             "the command that made it goes on with it"
@@ -135,22 +134,3 @@ def _there_are(names: list[str], name: str) -> str:
     """`there are a, b, c`, the nearest to `name` first."""
     by_nearness = sorted(names, key=lambda other: -SequenceMatcher(None, name, other).ratio())
     return f"there {'is' if len(names) == 1 else 'are'} {some_of(by_nearness, 8)}"
-
-
-def _subject(study: StudyTable) -> tuple[str, Shape, int]:
-    """Family, input shape and number of classes from `study.yaml`."""
-    space, data = _part(study, "space"), _part(study, "data")
-    match [space.get("family"), data.get("input_shape"), data.get("classes")]:
-        case [str(family), [int(height), int(width), int(channels)], [_, *_] as classes] if (
-            family in FAMILIES
-        ):
-            return family, (height, width, channels), len(classes)
-    raise StudyError(
-        f"study {study.name}: {DESCRIPTION_NAME} must name space.family, data.input_shape "
-        "[height, width, channels] and data.classes"
-    )
-
-
-def _part(study: StudyTable, name: str) -> Mapping[str, Any]:
-    part = study.info.get(name)
-    return part if isinstance(part, Mapping) else {}

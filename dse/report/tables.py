@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from dse.architecture import OBJECTIVES
 from dse.errors import ObjectiveError
 from dse.stats.intervals import mean_interval
 from dse.stats.pareto import front
+from dse.study.description import Description
 from dse.text import short_value
 
 if TYPE_CHECKING:  # pandas takes a second and more to import: only who reads a table pays
@@ -26,12 +27,12 @@ class StudyTable:
     Attributes:
         name: the study's name.
         trials: as `read_trials` returns them.
-        info: the study's `study.yaml` (or any part of it); only titles come from it.
+        description: what its `study.yaml` says.
     """
 
     name: str
     trials: pd.DataFrame
-    info: Mapping[str, object] = field(default_factory=dict)
+    description: Description = field(default_factory=Description)
 
 
 def metaparameters(trials: pd.DataFrame) -> tuple[str, ...]:

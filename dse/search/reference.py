@@ -9,24 +9,28 @@ written into one small file, from which every later search takes it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dse.architecture import PRESETS, Candidate, build, cost, make_candidate
 from dse.data import DataDescription, Dataset, DataSpec
-from dse.errors import ConfigError, StudyError
+from dse.errors import ConfigError
 from dse.stats.comparison import Correctness
 from dse.study.measurement import pack_bits, unpack_bits
+from dse.study.paths import REFERENCE_NAME, REFERENCES_FOLDER
+from dse.study.reference import (
+    MeasuredReference,
+    MeasuredReplicate,
+    ReferenceData,
+    damaged,
+    read_reference,
+)
 from dse.text import nearest
 from dse.training import Recipe, default_recipe, recipe_from_texts
 
-SCHEMA = 1
-FOLDER, FILE_NAME = "references", "reference.json"
 SEEDS = 3
 
 
@@ -130,7 +134,7 @@ class ReferencePlan:
         """Where it is kept: another recipe, other images or another seed give another folder."""
         key = f"{fingerprint[:6]}{self.recipe.key[:6]}"
         seed = f"-seed{self.study_seed}" if self.study_seed else ""
-        return results / FOLDER / f"{self.name}-{data_name}-{key}{seed}"
+        return results / REFERENCES_FOLDER / f"{self.name}-{data_name}-{key}{seed}"
 
 
 def plan_reference(
@@ -200,81 +204,72 @@ def held_reference(plan: ReferencePlan, dataset: Dataset, results: Path) -> Refe
 
 def read_held(plan: ReferencePlan, dataset: Dataset, results: Path) -> Reference | None:
     """What the file of a plan holds, however few replicates; None where it is of another."""
-    path = plan.directory(results, dataset.name, dataset.fingerprint) / FILE_NAME
+    path = plan.directory(results, dataset.name, dataset.fingerprint) / REFERENCE_NAME
     return _read(path, plan, dataset) if path.is_file() else None
 
 
-def document_of(reference: Reference, dataset: Dataset, plan: ReferencePlan) -> dict[str, Any]:
-    """The document of `reference.json`."""
+def measured_of(reference: Reference, dataset: Dataset, plan: ReferencePlan) -> MeasuredReference:
+    """What `reference.json` holds."""
     assert reference.candidate
     assert reference.recipe
     assert reference.costs
-    return {
-        "schema": SCHEMA,
-        "name": reference.name,
-        "family": reference.candidate.family,
-        "metaparameters": reference.candidate.metaparameters,
+    assert reference.test_accuracy is not None
+    return MeasuredReference(
+        name=reference.name,
+        family=reference.candidate.family,
+        metaparameters=reference.candidate.metaparameters,
         **reference.costs,
-        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-        "recipe": reference.recipe.to_dict(),
-        "study_seed": plan.study_seed,
-        "validation_accuracy": reference.validation_accuracy,
-        "test_accuracy": reference.test_accuracy,
-        "replicates": [
-            {
-                "replicate": r.replicate,
-                "epochs": r.epochs,
-                "train_s": r.train_s,
-                "validation_accuracy": float(r.validation.mean()),
-                "test_accuracy": float(r.test.mean()),
-                "validation_correct": pack_bits(r.validation),
-                "test_correct": pack_bits(r.test),
-            }
+        data=ReferenceData(name=dataset.name, fingerprint=dataset.fingerprint),
+        recipe=reference.recipe.to_dict(),
+        study_seed=plan.study_seed,
+        validation_accuracy=reference.validation_accuracy,
+        test_accuracy=reference.test_accuracy,
+        replicates=tuple(
+            MeasuredReplicate(
+                replicate=r.replicate,
+                epochs=r.epochs,
+                train_s=r.train_s,
+                validation_accuracy=float(r.validation.mean()),
+                test_accuracy=float(r.test.mean()),
+                validation_correct=pack_bits(r.validation),
+                test_correct=pack_bits(r.test),
+            )
             for r in reference.replicates
-        ],
-    }
+        ),
+    )
 
 
 def _read(path: Path, plan: ReferencePlan, dataset: Dataset) -> Reference | None:
     """The reference in a file, or None where it is of another recipe, seed or other images."""
+    measured = read_reference(path)
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in measured.metaparameters.items()}
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        if plain["schema"] != SCHEMA:
-            raise StudyError(
-                f"{path}: schema {plain['schema']}, but this dse reads {SCHEMA}; remove the file "
-                "to measure the reference again"
-            )
-        candidate = make_candidate(
-            plain["family"],
-            {k: tuple(v) if isinstance(v, list) else v for k, v in plain["metaparameters"].items()},
-        )
-        if (
-            candidate != plan.candidate
-            or plain["recipe"] != plan.recipe.to_dict()
-            or plain["data"]["fingerprint"] != dataset.fingerprint
-            or plain["study_seed"] != plan.study_seed
+        candidate = make_candidate(measured.family, values)
+        if (candidate, measured.recipe, measured.data.fingerprint, measured.study_seed) != (
+            plan.candidate,
+            plan.recipe.to_dict(),
+            dataset.fingerprint,
+            plan.study_seed,
         ):
             return None
-        costs = cost(build(candidate, dataset.input_shape, len(dataset.classes)))
-        return Reference(
-            plan.name,
-            candidate=candidate,
-            costs=costs.by_name,
-            recipe=plan.recipe,
-            replicates=tuple(
-                Replicate(
-                    int(r["replicate"]),
-                    int(r["epochs"]),
-                    float(r["train_s"]),
-                    unpack_bits(r["validation_correct"], len(dataset.validation)),
-                    unpack_bits(r["test_correct"], len(dataset.test)),
-                )
-                for r in plain["replicates"]
-            ),
-            path=path,
+        replicates = tuple(
+            Replicate(
+                r.replicate,
+                r.epochs,
+                r.train_s,
+                unpack_bits(r.validation_correct, len(dataset.validation)),
+                unpack_bits(r.test_correct, len(dataset.test)),
+            )
+            for r in measured.replicates
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise StudyError(
-            f"{path} is damaged ({type(error).__name__}: {error}); remove it to measure the "
-            "reference again, or put a sound copy in its place"
-        ) from error
+    except (ValueError, TypeError, ConfigError) as error:
+        raise damaged(path, error) from error
+    costs = cost(build(candidate, dataset.input_shape, len(dataset.classes)))
+    return Reference(
+        plan.name,
+        candidate=candidate,
+        costs=costs.by_name,
+        recipe=plan.recipe,
+        replicates=replicates,
+        path=path,
+    )

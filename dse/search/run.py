@@ -27,7 +27,8 @@ from dse.search.schedule import handing_out
 from dse.search.stages import FinalsStage, SearchStage, Stage, SweepStage, TestStage
 from dse.search.state import SearchState
 from dse.study.answer import Answer, write_answer
-from dse.study.record import Key, Record, open_record, peek_trials, write_description
+from dse.study.description import write_description
+from dse.study.record import Key, Record, open_record, peek_trials
 from dse.study.storage import storage_errors
 from dse.study.trial import Trial
 from dse.training import check_fits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +10,12 @@ from dse.architecture import build
 from dse.data import Dataset
 from dse.errors import ArchitectureError, ConfigError, StudyError
 from dse.execution.executor import Executor
-from dse.files import replacing
 from dse.search.plan import Sweep
 from dse.search.reference import (
-    FILE_NAME,
     Reference,
     ReferencePlan,
     Replicate,
-    document_of,
+    measured_of,
     read_held,
 )
 from dse.search.run import OnEvent, run
@@ -26,7 +23,8 @@ from dse.space import Fixed, SearchSpace
 from dse.space.enumerate import survey
 from dse.stats.intervals import wilson_interval
 from dse.study.measurement import unpack_bits
-from dse.study.storage import storage_errors
+from dse.study.paths import REFERENCE_NAME
+from dse.study.reference import write_reference
 from dse.study.trial import Trial
 
 
@@ -75,12 +73,10 @@ def train_reference(
         costs=sweep.costs[plan.candidate].by_name,
         recipe=plan.recipe,
         replicates=tuple(sorted((*known, *trained), key=lambda r: r.replicate)),
-        path=directory / FILE_NAME,
+        path=directory / REFERENCE_NAME,
     )
     _check_learned(reference, dataset)
-    with storage_errors(directory), replacing(directory / FILE_NAME) as file:
-        file.write(json.dumps(document_of(reference, dataset, plan), indent=1).encode())
-        file.write(b"\n")
+    write_reference(directory, measured_of(reference, dataset, plan))
     return reference
 
 

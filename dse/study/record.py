@@ -15,22 +15,17 @@ record holds each result once or not at all, and what is decided next follows fr
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from dse.architecture import FAMILIES, OBJECTIVES, Candidate
-from dse.config import yaml_text
 from dse.errors import StudyError
 from dse.files import locked
 from dse.space import Categorical, FloatRange, IntRange, SearchSpace, scalar
 from dse.study.definition import Definition, check_same
 from dse.study.fidelity import Fidelity
 from dse.study.measurement import Measurement
-from dse.study.paths import DESCRIPTION_NAME, write_file
 from dse.study.storage import (
     DEFINITION,
     check_has_record,
@@ -336,19 +331,6 @@ def read_study(directory: Path) -> tuple[dict[str, Any] | None, list[Trial]]:
             return None, []
         found = (read_trial(t, held["space"]["family"]) for t in study.get_trials(deepcopy=False))
         return held, [trial for trial in found if trial is not None]
-
-
-def write_description(directory: Path, plain: Mapping[str, Any], *, command: str) -> None:
-    """Write `study.yaml`: what was studied, by which command, with which versions.
-
-    Raises:
-        StudyError: the folder cannot be written.
-    """
-    names = ("dse", "jax", "flax", "optax", "optuna", "numpy")
-    versions = {"python": platform.python_version(), **{name: version(name) for name in names}}
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    whole = dict(plain) | {"command": command, "versions": versions, "machine": machine}
-    write_file(directory / DESCRIPTION_NAME, yaml_text(whole).encode())
 
 
 def _distributions_of(space: SearchSpace) -> dict[str, Any]:

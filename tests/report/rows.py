@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+from dse.study.description import Description
+from dse.study.fields import from_dict
+
 HEADER = [
     "candidate",
     "base_e",
@@ -22,6 +28,11 @@ HEADER = [
     "compile_s",
     "images_per_s",
 ]
+
+
+def described(facts: dict[str, Any]) -> Description:
+    """What a `study.yaml` with these facts says."""
+    return from_dict(Description, facts, Path("study.yaml"))
 
 
 def row(

@@ -8,6 +8,7 @@ import pytest
 from dse.report import StudyTable
 from dse.report.hypervolume import hypervolume_curve
 from dse.study.table import read_trials
+from tests.report.rows import described
 from tests.report.searches import SEARCH_HEADER, search_row, small_search
 
 INFO = {"data": {"name": "digits", "classes": list("0123456789")}}
@@ -15,7 +16,9 @@ INFO = {"data": {"name": "digits", "classes": list("0123456789")}}
 
 @pytest.fixture
 def study(write_trials):
-    return lambda rows: StudyTable("s", read_trials(write_trials(rows, SEARCH_HEADER)), INFO)
+    return lambda rows: StudyTable(
+        "s", read_trials(write_trials(rows, SEARCH_HEADER)), described(INFO)
+    )
 
 
 def test_the_curve_by_hand(study):

@@ -18,7 +18,7 @@ from dse.report.plots import accuracy_figure
 from dse.report.published import published_beside
 from dse.report.series import make_series
 from dse.study.table import read_trials
-from tests.report.rows import row
+from tests.report.rows import described, row
 
 INFO = {
     "data": {
@@ -61,7 +61,7 @@ def tables(write_trials, sweep_rows):
         "a_study_with_a_name_that_is_longer_" * 5: sweep_rows,
     }
     return {
-        name: StudyTable(name, read_trials(write_trials(content)), INFO)
+        name: StudyTable(name, read_trials(write_trials(content)), described(INFO))
         for name, content in rows.items()
     }
 

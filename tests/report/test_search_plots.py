@@ -22,6 +22,7 @@ from dse.report.search_plots import plot_search, plot_search_front
 from dse.report.series import make_series
 from dse.study.answer import read_answer
 from dse.study.table import read_trials
+from tests.report.rows import described
 from tests.report.searches import (
     SEARCH_HEADER,
     answer,
@@ -44,7 +45,7 @@ INFO = {
 @pytest.fixture
 def study(write_trials):
     def make(rows, name="small"):
-        return StudyTable(name, read_trials(write_trials(rows, SEARCH_HEADER)), INFO)
+        return StudyTable(name, read_trials(write_trials(rows, SEARCH_HEADER)), described(INFO))
 
     return make
 
@@ -233,7 +234,7 @@ def wide(table):
     trials = table.trials.copy()
     for at, name in enumerate(("incr_e", "stem_filters", "fire_modules", "dropout", "pct_3x3")):
         trials.insert(1, name, [(at + row) % 3 for row in range(len(trials))])
-    return StudyTable("wide", trials, INFO)
+    return StudyTable("wide", trials, described(INFO))
 
 
 @pytest.mark.parametrize("size", ["params_count", "weight_bytes"])

@@ -9,7 +9,7 @@ from dse.architecture import FAMILIES, build, cost, make_candidate
 from dse.config import dump_yaml
 from dse.errors import StudyError
 from dse.report.studies import open_study, recorded_value, studied_candidate, study_names
-from tests.report.rows import HEADER
+from tests.report.rows import HEADER, described
 
 VALUES = {"base_e": 16, "squeeze_ratio": 0.5, "pools": ("conv1",), "stem_filters": 12}
 CANDIDATE = make_candidate("squeezenet", VALUES)
@@ -40,7 +40,7 @@ def test_candidate_comes_back_from_its_row_with_every_value(tmp_path):
     found = studied_candidate(study, CANDIDATE.key)
     assert found.candidate == CANDIDATE
     assert (found.input_shape, found.classes_count) == ((8, 8, 1), 3)
-    assert (study.name, study.info) == ("a", INFO)
+    assert (study.name, study.description) == ("a", described(INFO))
 
 
 def test_description_may_be_absent_until_it_is_needed(tmp_path):

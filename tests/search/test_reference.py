@@ -219,7 +219,7 @@ def test_a_file_of_a_later_version_is_refused(tmp_path, images, fake_worker):
     reference, _ = measure(plan(seeds=1), images, tmp_path)
     plain = json.loads(reference.path.read_text())
     reference.path.write_text(json.dumps({**plain, "schema": 2}))
-    with pytest.raises(StudyError, match="schema 2, but this dse reads 1"):
+    with pytest.raises(StudyError, match="schema is 2, but this version of dse reads 1"):
         held_reference(plan(seeds=1), images, tmp_path / "results")
 
 

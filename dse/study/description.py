@@ -1,0 +1,118 @@
+"""`study.yaml`: what was studied, by which command, with which versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dse.config import load_yaml_dict, yaml_text
+from dse.errors import StudyError
+from dse.study.fields import Count, formerly, from_dict
+from dse.study.paths import DESCRIPTION_NAME, write_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescribedData:
+    """The images: name, fingerprint, (height, width, channels), classes, images in each split.
+
+    What a file does not say is None or empty.
+    """
+
+    name: str | None = None
+    fingerprint: str | None = None
+    input_shape: tuple[Count, ...] = ()
+    classes: tuple[str, ...] = ()
+    images: Mapping[str, Any] = field(default_factory=dict, metadata=formerly("pictures"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What was studied; what a file does not say is None or empty.
+
+    Attributes:
+        study: its name when it was made; its folder may have been renamed.
+        study_seed: with the replicate, the source of all noise.
+        space, recipe: resolved, as plain data.
+        data: the images.
+        kind: sweep or search.
+        search: how a search goes about it.
+        seeds, trials_count: of a sweep: replicates of each candidate, and all trials of it.
+        reference, budget: of a search, as the user gave them.
+        space_size: candidates of its space before limits; None where they cannot be counted.
+        feasible_count: those within the limits; None where they are too many to be known.
+        command: that made it.
+        versions: of Python and the packages that results depend on.
+        machine: architecture and number of cores.
+    """
+
+    study: str = ""
+    study_seed: int = 0
+    space: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    data: DescribedData = field(default_factory=DescribedData)
+    kind: str = "sweep"
+    search: Mapping[str, Any] = field(default_factory=dict)
+    seeds: Count | None = None
+    trials_count: Count | None = None
+    reference: str | None = None
+    budget: str | None = None
+    space_size: Count | None = None
+    feasible_count: Count | None = None
+    command: str = ""
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    machine: str = ""
+
+
+def write_description(directory: Path, facts: Mapping[str, Any], *, command: str) -> Path:
+    """Write `study.yaml`.
+
+    Args:
+        directory: of the study.
+        facts: fields of `Description`, but for those that follow from command and machine.
+        command: that makes the study.
+
+    Raises:
+        StudyError: the folder cannot be written.
+    """
+    names = ("dse", "jax", "flax", "optax", "optuna", "numpy")
+    path = directory / DESCRIPTION_NAME
+    ours = {
+        "command": command,
+        "versions": {"python": platform.python_version(), **{n: version(n) for n in names}},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+    description = asdict(from_dict(Description, {**facts, **ours}, path))
+    told = {
+        f.name: description[f.name]
+        for f in fields(Description)
+        if f.name in facts or f.name in ours
+    }
+    return write_file(path, yaml_text(told).encode())
+
+
+def read_description(path: Path) -> Description:
+    """What was studied, from its `study.yaml`.
+
+    Raises:
+        StudyError: fields do not hold what they should; all of them are named with the file.
+        ConfigError: the file cannot be read or is no YAML.
+    """
+    document = load_yaml_dict(path)
+    if not isinstance(document, dict):
+        raise StudyError(f"{path}: must hold a mapping with the study's space and data")
+    return from_dict(Description, document, path)
+
+
+def find_description(directory: Path) -> Description:
+    """The description in a study's folder; an empty one where there is none.
+
+    Raises:
+        StudyError, ConfigError: as of `read_description`.
+    """
+    path = directory / DESCRIPTION_NAME
+    return read_description(path) if path.is_file() else Description()
