@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -28,57 +27,43 @@ def command(as_json: JsonFlag = False) -> None:
 
     Those of the folder ./search_spaces, then the shipped ones that it does not replace.
     """
-    from dse.config import load_space
+    from dse.config import known_spaces, load_space
 
     spaces: list[tuple[str, SearchSpace]] = []
     problems: list[str] = []
-    for name, path in _known_spaces().items():
+    for name, path in known_spaces().items():
         try:
             spaces.append((name, load_space(path)))
         except ConfigError as error:
             problems += error.problems
         except DseError as error:
             problems.append(f"{path}: {error}")
+    documents = [
+        {
+            "name": name,
+            "family": space.family,
+            "varying": space.varying,
+            "candidates_count": space.size,
+            "description": next(iter(space.description.splitlines()), ""),
+            "source": str(space.source),
+        }
+        for name, space in spaces
+    ]
     if as_json:
-        print_json([_document(name, space) for name, space in spaces])
-    elif spaces:
-        _print_spaces(spaces)
+        print_json(documents)
+    elif documents:
+        _print_spaces(documents)
     if problems:  # after the list: one broken file does not hide the others
         raise ConfigError(list(dict.fromkeys(problems)))
 
 
-def _known_spaces() -> dict[str, Path]:
-    from dse.config.lookup import LOCAL_FOLDER, SUFFIXES, shipped_spaces
-
-    files = sorted(path for path in LOCAL_FOLDER.rglob("*") if path.suffix in SUFFIXES)
-    local = {path.relative_to(LOCAL_FOLDER).with_suffix("").as_posix(): path for path in files}
-    top_first = dict(sorted(local.items(), key=lambda item: (item[0].count("/"), item[0])))
-    return top_first | {name: path for name, path in shipped_spaces() if name not in local}
-
-
-def _document(name: str, space: SearchSpace) -> dict[str, Any]:
-    return {
-        "name": name,
-        "family": space.family,
-        "varying": space.varying,
-        "candidates_count": space.size,
-        "description": _first_line(space),
-        "source": str(space.source),
-    }
-
-
-def _print_spaces(spaces: list[tuple[str, SearchSpace]]) -> None:
+def _print_spaces(documents: list[dict[str, Any]]) -> None:
     """Two lines a space, so that many varying metaparameters fit a terminal too."""
-    rows = [
-        (name, "infinite" if space.size is None else space.size, _first_line(space))
-        for name, space in spaces
-    ]
+    rows = [(x["name"], x["candidates_count"] or "infinite", x["description"]) for x in documents]
     header, *lines = table_lines(("name", "candidates", "description"), rows, right=("candidates",))
     typer.echo(bold(header, sys.stdout))
-    for line, (_, space) in zip(lines, spaces, strict=True):
+    for line, document in zip(lines, documents, strict=True):
         typer.echo(line)
-        typer.echo(f"    {space.family}: {', '.join(space.varying) or 'nothing varies'}")
-
-
-def _first_line(space: SearchSpace) -> str:
-    return next(iter(space.description.splitlines()), "")
+        typer.echo(
+            f"    {document['family']}: {', '.join(document['varying']) or 'nothing varies'}"
+        )

@@ -122,7 +122,30 @@ def read_document(path: Path) -> Document:
         ConfigError: the file cannot be read at all, or breaks YAML's grammar.
     """
     source = shown_path(path)
-    return parse_document(_read_text(path, source), source)
+    if path.is_dir():
+        raise ConfigError(f"{source}: this is a folder, not a YAML file")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{source}: not an ordinary file")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{source}: file not found") from error
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from error
+    if len(content) > MOST_BYTES:
+        raise ConfigError(
+            f"{source}: the file is larger than {MOST_BYTES:,} bytes, which no search space needs"
+        )
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = content[error.start]
+        raise ConfigError(
+            f"{source}:{line}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8"
+        ) from error
+    return parse_document(text, source)
 
 
 def parse_document(text: str, source: str, *, with_lines: bool = True) -> Document:
@@ -158,32 +181,6 @@ def parse_document(text: str, source: str, *, with_lines: bool = True) -> Docume
         document.key_lines.clear()
         document.problems = [Problem(source, None, p.text) for p in document.problems]
     return document
-
-
-def _read_text(path: Path, source: str) -> str:
-    if path.is_dir():
-        raise ConfigError(f"{source}: this is a folder, not a YAML file")
-    if path.exists() and not path.is_file():
-        raise ConfigError(f"{source}: this is no ordinary file")
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{source}: file not found") from error
-    except OSError as error:
-        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from error
-    if len(content) > MOST_BYTES:
-        raise ConfigError(
-            f"{source}: the file is larger than {MOST_BYTES:,} bytes, which no search space needs"
-        )
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        byte = content[error.start]
-        raise ConfigError(
-            f"{source}:{line}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8"
-        ) from error
 
 
 def _grammar(error: MarkedYAMLError, text: str) -> str:
@@ -233,7 +230,12 @@ def _value(event: Any, events: Iterator[Any], place: Place, document: Document) 
         tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
         document.refuse(place, line, f"the tag {tag} is not supported; only plain values are")
     if isinstance(event, ScalarEvent):
-        return _scalar(event, place, document)
+        is_text = event.style is not None or not event.implicit[0]
+        value = event.value if is_text else plain_scalar(event.value)
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) > LARGEST_INT:
+            document.refuse(place, line, "the number is too large: it needs more than 64 bits")
+            return None
+        return value
     if isinstance(event, SequenceStartEvent):
         items: list[Any] = []
         while not isinstance(item := next(events), SequenceEndEvent):
@@ -248,8 +250,17 @@ def _mapping(events: Iterator[Any], place: Place, document: Document) -> dict[st
         line = key_event.start_mark.line + 1
         aside = Document(document.source)  # for what has no place of its own
         key = _value(key_event, events, (*place, "?"), aside)
-        problems = [problem.text for problem in aside.problems] or _key_problems(key, key_event)
-        if not problems and key in mapping:
+        is_plain = isinstance(key_event, ScalarEvent) and key_event.style is None
+        problems = [problem.text for problem in aside.problems]
+        if problems:
+            pass
+        elif is_plain and key == "<<":
+            problems = ["the merge key << is not supported; use extends"]
+        elif not isinstance(key, str):
+            problems = [
+                f"the key {key_event.value} is not text" if is_plain else "a key must be one word"
+            ]
+        elif key in mapping:
             first = document.key_lines[(*place, key)]
             problems = [f"{key} is there twice: on line {first} and on line {line}; keep one"]
         if problems:
@@ -260,27 +271,6 @@ def _mapping(events: Iterator[Any], place: Place, document: Document) -> dict[st
         mapping[key] = None
         mapping[key] = _value(next(events), events, (*place, key), document)
     return mapping
-
-
-def _key_problems(key: object, event: Any) -> list[str]:
-    plain = isinstance(event, ScalarEvent) and event.style is None
-    if plain and key == "<<":
-        return ["the merge key << is not supported; use extends"]
-    if isinstance(key, str):
-        return []
-    return [f"the key {event.value} is not text" if plain else "a key must be one word"]
-
-
-def _scalar(event: Any, place: Place, document: Document) -> Any:
-    text: str = event.value
-    if event.style is not None or not event.implicit[0]:
-        return text
-    value = plain_scalar(text)
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > LARGEST_INT:
-        line = event.start_mark.line + 1
-        document.refuse(place, line, "the number is too large: it needs more than 64 bits")
-        return None
-    return value
 
 
 def plain_scalar(text: str) -> object:

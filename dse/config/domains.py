@@ -51,20 +51,16 @@ def read_domain(
 
 def read_value(document: Document, part: Metaparameter, data: object, place: Place) -> Value | None:
     """One value, in its canonical form; None where it is wrong."""
-    problem = value_problem(part, data)
-    if problem is not None:
+    if isinstance(data, list) and part.kind != "layers":
+        problem = f"{part.problem(tuple(data))}; to vary it write {{values: {shown(data)}}}"
+    elif data is None or isinstance(data, bool | dict):
+        problem = f"{part.name} is {shown(data)}, but must be {part.allowed}"
+    else:
+        problem = part.problem(data)
+    if problem:
         document.report(place, problem)
         return None
     return part.canonical(data)  # type: ignore[arg-type]
-
-
-def value_problem(part: Metaparameter, data: object) -> str | None:
-    """Why this data is no value of a metaparameter, or None where it is one."""
-    if isinstance(data, list) and part.kind != "layers":
-        return f"{part.problem(tuple(data))}; to vary it write {{values: {shown(data)}}}"
-    if data is None or isinstance(data, bool | dict):
-        return f"{part.name} is {shown(data)}, but must be {part.allowed}"
-    return part.problem(data)
 
 
 def _read_values(
@@ -85,8 +81,7 @@ def _read_values(
         if value is None:
             fine = False
         elif value in seen:
-            text = f"{part.name}: the value {shown(data)} is there twice"
-            document.report((*at, index), text)
+            document.report((*at, index), f"{part.name}: the value {shown(data)} is there twice")
             fine = False
         else:
             seen[value] = index
@@ -105,7 +100,8 @@ def _read_range(
     ends = [problem for end in (low, high) if (problem := part.problem(end)) is not None]
     problems = [(at, text) for text in dict.fromkeys(ends)]
     if part.kind == "int" and isinstance(step, float):
-        problems.append(((*place, "step"), f"{part.name}: step is {step}, but {_WHOLE}"))
+        text = f"{part.name}: step is {step}, but the steps between whole numbers are whole numbers"
+        problems.append(((*place, "step"), text))
     for key, text in range_problems(low, high, step=step, log=log):
         problems.append(((*place, key), f"{part.name}: {text}"))
     for where, text in problems:
@@ -115,9 +111,6 @@ def _read_range(
     if part.kind == "int":
         return IntRange(int(low), int(high), 1 if step is None else int(step), log)
     return FloatRange(float(low), float(high), None if step is None else float(step), log)
-
-
-_WHOLE = "the steps between whole numbers are whole numbers"
 
 
 def read_limits(document: Document, data: dict[str, Any], place: Place) -> dict[str, Limit]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -24,6 +25,12 @@ def shipped_spaces() -> list[tuple[str, Path]]:
     return _spaces_in(shipped_folder())
 
 
+def known_spaces() -> dict[str, Path]:
+    """Name to file: those of the local folder, then the shipped ones they do not replace."""
+    local = dict(_spaces_in(LOCAL_FOLDER))
+    return local | {name: path for name, path in shipped_spaces() if name not in local}
+
+
 def find_space(name: str | Path) -> Path:
     """The file of a search space.
 
@@ -38,44 +45,26 @@ def find_space(name: str | Path) -> Path:
         found = file_at(folder / name)
         if found is not None:
             return found
-    raise ConfigError(_missing(str(name)))
+    names = list(known_spaces())
+    close = get_close_matches(
+        str(name).removesuffix(".yaml").removesuffix(".yml"), names, n=3, cutoff=0.5
+    )
+    mend = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
+    folder_too = ", a folder," if str(name) and os.path.isdir(name) else ""
+    raise ConfigError(
+        f"search space {name} not found: looked for the file{folder_too} then in "
+        f"./{LOCAL_FOLDER} and among the shipped ones; {mend}"
+    )
 
 
 def file_at(path: Path) -> Path | None:
     """The file at this path, with or without its suffix; None where there is none."""
     candidates = (path, *(path.with_name(path.name + suffix) for suffix in SUFFIXES if path.name))
-    return next((candidate for candidate in candidates if _is_file(candidate)), None)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
+    # Not `Path.is_file`, which raises for a name that no file can have.
+    return next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
 
 
 def _spaces_in(folder: Path) -> list[tuple[str, Path]]:
     files = [file for suffix in SUFFIXES for file in folder.rglob(f"*{suffix}")]
     named = [(file.relative_to(folder).with_suffix("").as_posix(), file) for file in files]
     return sorted(named, key=lambda pair: (pair[0].count("/"), pair[0]))
-
-
-def _missing(name: str) -> str:
-    shipped = [known for known, _ in shipped_spaces()]
-    local = [known for known, _ in _spaces_in(LOCAL_FOLDER)] if LOCAL_FOLDER.is_dir() else []
-    names = list(dict.fromkeys(local + shipped))
-    bare = name.removesuffix(".yaml").removesuffix(".yml")
-    close = get_close_matches(bare, names, n=3, cutoff=0.5)
-    mend = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
-    folder = ", a folder," if _is_folder(name) else ""
-    return (
-        f"search space {name} not found: looked for the file{folder} then in ./{LOCAL_FOLDER} "
-        f"and among the shipped ones; {mend}"
-    )
-
-
-def _is_folder(name: str) -> bool:
-    try:
-        return bool(name) and Path(name).is_dir()
-    except (OSError, ValueError):
-        return False

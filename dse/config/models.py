@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
@@ -41,43 +42,48 @@ def _written(value: object) -> str:
 _BARE = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 
 
-def _refusal(expected: str, value: object) -> PydanticCustomError:
-    is_number = isinstance(value, str) and isinstance(plain_scalar(value), int | float)
-    hint = "; write it without quotes" if is_number else ""
-    return PydanticCustomError("expected", "{expected}", {"expected": expected, "hint": hint})
-
-
 def _is_number(value: Any) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and math.isfinite(value)
 
 
-def _number(value: Any) -> int | float:
-    if not _is_number(value):
-        raise _refusal("a number", value)
-    return value
+def _must_be(
+    expected: str, test: Callable[[Any], bool], convert: Callable[[Any], Any] = lambda value: value
+) -> PlainValidator:
+    def check(value: object) -> Any:
+        if test(value):
+            return convert(value)
+        is_number = isinstance(value, str) and isinstance(plain_scalar(value), int | float)
+        hint = "; write it without quotes" if is_number else ""
+        raise PydanticCustomError("expected", "{expected}", {"expected": expected, "hint": hint})
+
+    return PlainValidator(check)
 
 
-def _count(value: Any) -> int:
-    if not _is_number(value) or value != int(value) or not 0 <= value <= LARGEST_INT:
-        raise _refusal("a whole number of at least 0", value)
-    return int(value)
-
-
-def _version(value: object) -> int:
-    if isinstance(value, bool) or value != SCHEMA_VERSION:
-        raise _refusal(f"{SCHEMA_VERSION}: this version of dse reads no other", value)
-    return SCHEMA_VERSION
-
-
-def _ends(value: object) -> tuple[int | float, int | float]:
-    if not isinstance(value, list) or len(value) != 2 or not all(map(_is_number, value)):
-        raise _refusal("two numbers: [low, high]", value)
-    return value[0], value[1]
-
-
-Number = Annotated[int | float, PlainValidator(_number)]
-Count = Annotated[int, PlainValidator(_count)]
+Number = Annotated[int | float, _must_be("a number", _is_number)]
+Count = Annotated[
+    int,
+    _must_be(
+        "a whole number of at least 0",
+        lambda value: _is_number(value) and value == int(value) and 0 <= value <= LARGEST_INT,
+        int,
+    ),
+]
+Version = Annotated[
+    int,
+    _must_be(
+        f"{SCHEMA_VERSION}: this version of dse reads no other",
+        lambda value: not isinstance(value, bool) and value == SCHEMA_VERSION,
+    ),
+]
+Ends = Annotated[
+    tuple[int | float, int | float],
+    _must_be(
+        "two numbers: [low, high]",
+        lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)),
+        tuple,
+    ),
+]
 
 
 class _Model(BaseModel):
@@ -87,7 +93,7 @@ class _Model(BaseModel):
 class SpaceModel(_Model):
     """The top of a space file."""
 
-    schema_: Annotated[int, PlainValidator(_version)] = Field(alias="schema")
+    schema_: Version = Field(alias="schema")
     family: str | None = None
     extends: str | None = None
     description: str = ""
@@ -99,7 +105,7 @@ class VaryingModel(_Model):
     """A metaparameter that varies."""
 
     values: list[Any] | None = None
-    range: Annotated[tuple[int | float, int | float], PlainValidator(_ends)] | None = None
+    range: Ends | None = None
     step: Number | None = None
     log: bool = False
 
@@ -124,23 +130,17 @@ def validate(model: type[M], document: Document, data: object, place: Place) -> 
         place: where that part stands.
     """
     names = [field.alias or name for name, field in model.model_fields.items()]
-    sane = _without_empty(data, names, document, place)
+    if isinstance(data, dict):  # `step:` says nothing, so it has to go or be filled
+        empty = [name for name in names if name in data and data[name] is None]
+        for name in empty:
+            document.report((*place, name), f"{name} is empty; give it a value or leave it out")
+        data = {name: value for name, value in data.items() if name not in empty}
     try:
-        return model.model_validate(sane)
+        return model.model_validate(data)
     except ValidationError as errors:
         for error in errors.errors(include_url=False):
             _report(error, names, document, place)
     return None
-
-
-def _without_empty(data: object, names: list[str], document: Document, place: Place) -> object:
-    """Take out keys without a value: `step:` says nothing, so it has to go or be filled."""
-    if not isinstance(data, dict):
-        return data
-    empty = [name for name in names if name in data and data[name] is None]
-    for name in empty:
-        document.report((*place, name), f"{name} is empty; give it a value or leave it out")
-    return {name: value for name, value in data.items() if name not in empty}
 
 
 def misspelt(name: str, document: Document) -> bool:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from dse.architecture import ALL_OBJECTIVES, FAMILIES, OBJECTIVES, Family, Metaparameter
+from dse.architecture import ALL_OBJECTIVES, FAMILIES, OBJECTIVES, Metaparameter
 from dse.config.models import SCHEMA_VERSION
 
 
 def json_schema() -> dict[str, Any]:
     """JSON schema (draft 2020-12) of a search space file."""
+    bound = {"type": "integer", "minimum": 0}
+    limits = {
+        name: {
+            "type": "object",
+            "description": ALL_OBJECTIVES[name].description,
+            "properties": {"min": bound, "max": bound},
+            "additionalProperties": False,
+            "minProperties": 1,
+        }
+        for name in OBJECTIVES
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dse search space",
@@ -27,7 +38,12 @@ def json_schema() -> dict[str, Any]:
             },
             "description": {"type": "string", "description": "one line"},
             "metaparameters": {"type": "object"},
-            "limits": _limits(),
+            "limits": {
+                "type": "object",
+                "description": "exact bounds, applied before training",
+                "properties": limits,
+                "additionalProperties": False,
+            },
         },
         "required": ["schema"],
         "additionalProperties": False,
@@ -51,42 +67,31 @@ def json_schema() -> dict[str, Any]:
                 },
             }
         ],
-        "$defs": {name: _family(family) for name, family in FAMILIES.items()},
-    }
-
-
-def _limits() -> dict[str, Any]:
-    bound = {"type": "integer", "minimum": 0}
-    return {
-        "type": "object",
-        "description": "exact bounds, applied before training",
-        "properties": {
+        "$defs": {
             name: {
                 "type": "object",
-                "description": ALL_OBJECTIVES[name].description,
-                "properties": {"min": bound, "max": bound},
+                "description": family.description,
+                "properties": {
+                    name: _metaparameter(part) for name, part in family.metaparameters.items()
+                },
                 "additionalProperties": False,
-                "minProperties": 1,
             }
-            for name in OBJECTIVES
+            for name, family in FAMILIES.items()
         },
-        "additionalProperties": False,
-    }
-
-
-def _family(family: Family) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "description": family.description,
-        "properties": {name: _metaparameter(part) for name, part in family.metaparameters.items()},
-        "additionalProperties": False,
     }
 
 
 def _metaparameter(part: Metaparameter) -> dict[str, Any]:
-    value = _value(part)
-    forms = [value, _form({"values": {"type": "array", "items": value, "minItems": 1}})]
-    forms[1]["properties"]["values"]["uniqueItems"] = True
+    single: list[dict[str, Any]] = []
+    if part.choices:
+        single.append({"enum": list(part.choices)})
+    if part.kind in ("int", "float"):
+        single.append(_number(part))
+    if part.kind == "layers":
+        single.append({"type": "array", "items": {"type": "string", "minLength": 1}})
+    value = single[0] if len(single) == 1 else {"anyOf": single}
+    values = {"type": "array", "items": value, "minItems": 1, "uniqueItems": True}
+    forms = [value, _form({"values": values})]
     if part.kind in ("int", "float"):
         number = _number(part)
         step = {"type": number["type"], "exclusiveMinimum": 0}
@@ -108,17 +113,6 @@ def _form(required: dict[str, Any], **optional: dict[str, Any]) -> dict[str, Any
         "required": list(required),
         "additionalProperties": False,
     }
-
-
-def _value(part: Metaparameter) -> dict[str, Any]:
-    forms: list[dict[str, Any]] = []
-    if part.choices:
-        forms.append({"enum": list(part.choices)})
-    if part.kind in ("int", "float"):
-        forms.append(_number(part))
-    if part.kind == "layers":
-        forms.append({"type": "array", "items": {"type": "string", "minLength": 1}})
-    return forms[0] if len(forms) == 1 else {"anyOf": forms}
 
 
 def _number(part: Metaparameter) -> dict[str, Any]:

@@ -61,17 +61,14 @@ def _parse(
         elif name in parsed:
             problems.append(f"{source}: {name} is set twice")
         else:
-            document = _document(text, source, problems)
-            parsed[name] = read(document, known[name], document.data, ()) if document else None
-            problems += [str(problem) for problem in document.problems] if document else []
+            parsed[name] = None
+            try:
+                document = parse_document(text, source, with_lines=False)
+            except ConfigError as error:
+                problems += error.problems
+            else:
+                parsed[name] = read(document, known[name], document.data, ())
+                problems += map(str, document.problems)
     if problems:
         raise ConfigError(problems)
     return parsed
-
-
-def _document(text: str, source: str, problems: list[str]) -> Document | None:
-    try:
-        return parse_document(text, source, with_lines=False)
-    except ConfigError as error:
-        problems.extend(error.problems)
-        return None

@@ -14,7 +14,7 @@ from dse.config.domains import read_domains, read_limits
 from dse.config.lookup import SUFFIXES, file_at, find_space
 from dse.config.models import SCHEMA_VERSION, SpaceModel, misspelt, shown, validate
 from dse.errors import ConfigError
-from dse.space import Categorical, Domain, Fixed, FloatRange, IntRange, Limit, SearchSpace
+from dse.space import Categorical, Domain, Fixed, FloatRange, Limit, SearchSpace
 from dse.text import nearest
 
 MOST_EXTENDED = 16
@@ -57,13 +57,17 @@ def space_name(path: Path) -> str:
 
 def space_to_dict(space: SearchSpace) -> dict[str, Any]:
     """The space as plain data, resolved: what `study.yaml` holds."""
+    limits = {name: {"min": limit.min, "max": limit.max} for name, limit in space.limits.items()}
     plain: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
         "name": space.name,
         "family": space.family,
         "description": space.description,
-        "metaparameters": {name: domain_to_plain(domain) for name, domain in space.domains.items()},
-        "limits": {name: _limit_to_plain(limit) for name, limit in space.limits.items()},
+        "metaparameters": {name: domain_to_dict(domain) for name, domain in space.domains.items()},
+        "limits": {
+            name: {end: bound for end, bound in bounds.items() if bound is not None}
+            for name, bounds in limits.items()
+        },
     }
     return {key: value for key, value in plain.items() if value not in ("", {})}
 
@@ -94,30 +98,21 @@ def space_from_dict(data: object, source: str = "study.yaml") -> SearchSpace:
     )
 
 
-def domain_to_plain(domain: Domain) -> Any:
-    """A domain as it stands in a file."""
+def domain_to_dict(domain: Domain) -> Any:
+    """A domain as it stands in a file: a value, or a mapping with `values` or `range`."""
+
+    def listed(value: Any) -> Any:
+        return list(value) if isinstance(value, tuple) else value
+
     match domain:
         case Fixed(value):
-            return _value_to_plain(value)
+            return listed(value)
         case Categorical(choices):
-            return {"values": [_value_to_plain(value) for value in choices]}
-        case IntRange(low, high, step, log):
-            step_or_none = None if step == 1 else step
-        case FloatRange(low, high, step_or_none, log):
-            pass
-    plain: dict[str, Any] = {"range": [low, high]}
-    if step_or_none is not None:
-        plain["step"] = step_or_none
-    return plain | {"log": True} if log else plain
-
-
-def _value_to_plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _limit_to_plain(limit: Limit) -> dict[str, int]:
-    bounds = {"min": limit.min, "max": limit.max}
-    return {name: bound for name, bound in bounds.items() if bound is not None}
+            return {"values": [listed(value) for value in choices]}
+    plain: dict[str, Any] = {"range": [domain.low, domain.high]}
+    if domain.step is not None and (domain.step != 1 or isinstance(domain, FloatRange)):
+        plain["step"] = domain.step
+    return plain | {"log": True} if domain.log else plain
 
 
 @dataclass
@@ -131,6 +126,7 @@ class _Resolved:
 
 
 def _resolve(path: Path, chain: tuple[Path, ...], problems: list[str]) -> _Resolved:
+    """A file on top of what it extends; `chain` holds the files that led here."""
     try:
         document = read_document(path)
     except ConfigError as error:
@@ -142,97 +138,79 @@ def _resolve(path: Path, chain: tuple[Path, ...], problems: list[str]) -> _Resol
 def _read(
     document: Document, path: Path, chain: tuple[Path, ...], problems: list[str]
 ) -> _Resolved:
-    """One document on top of what it extends; `chain` holds the files that led here."""
     inherited: list[str] = []
     resolved = _Resolved()
     data = document.data
+    wanted = "but must hold a mapping with schema, family and metaparameters"
     if data is None and not document.problems:
-        document.problems.append(Problem(document.source, None, _EMPTY))
+        document.problems.append(Problem(document.source, None, f"the file is empty, {wanted}"))
     elif not isinstance(data, dict):
         found = "a list" if isinstance(data, list) else shown(data)
-        document.report((), f"the file holds {found}, but must hold a mapping with {_KEYS}")
+        document.report((), f"the file holds {found}, {wanted}")
     else:
         validate(SpaceModel, document, data, ())
         if isinstance(target := data.get("extends"), str):
-            resolved = _extended(document, path, target, chain, inherited)
-        resolved = _overridden(document, data, resolved, has_base="extends" in data)
-    problems.extend(_sorted_lines(document.problems))
+            resolved = _extended(document, target, (*chain, path), inherited)
+        _override(resolved, document)
+    problems.extend(map(str, sorted(document.problems, key=lambda problem: problem.line or 0)))
     problems.extend(line for line in inherited if line not in problems)
     return resolved
 
 
-_KEYS = "schema, family and metaparameters"
-_EMPTY = f"the file is empty, but must hold a mapping with {_KEYS}"
-
-
-def _overridden(
-    document: Document, data: dict[str, Any], base: _Resolved, *, has_base: bool
-) -> _Resolved:
-    family = _family(document, data, base, has_base=has_base)
-    metaparameters, limits = data.get("metaparameters"), data.get("limits")
-    domains = dict(base.domains)
-    read_as = family or _likely_family(data)
-    if read_as is not None and isinstance(metaparameters, dict):
-        domains |= read_domains(document, read_as, metaparameters, ("metaparameters",))
-    both = dict(base.limits)
-    if isinstance(limits, dict):
-        both |= read_limits(document, limits, ("limits",))
+def _override(resolved: _Resolved, document: Document) -> None:
+    """Put what a file says itself over what it inherits."""
+    data = document.data
+    family = resolved.family = _family(document, resolved.family)
+    if family is None:
+        # The file is refused all the same, but with the problems of its metaparameters too:
+        # read as what a misspelt family, or one under a misspelt key, most likely means.
+        words = [word for word in data.values() if isinstance(word, str)]
+        close = [match for word in words for match in get_close_matches(word, FAMILIES, n=1)]
+        family = close[0] if close else None
+    if family is not None and isinstance(metaparameters := data.get("metaparameters"), dict):
+        read = read_domains(document, family, metaparameters, ("metaparameters",))
+        resolved.domains = resolved.domains | read
+    if isinstance(limits := data.get("limits"), dict):
+        resolved.limits = resolved.limits | read_limits(document, limits, ("limits",))
     description = data.get("description", "")
-    text = description.strip() if isinstance(description, str) else ""
-    return _Resolved(family, text, domains, both)
+    resolved.description = description.strip() if isinstance(description, str) else ""
 
 
-def _family(
-    document: Document, data: dict[str, Any], base: _Resolved, *, has_base: bool
-) -> str | None:
+def _family(document: Document, inherited: str | None) -> str | None:
     """The family of a file; None where it cannot be known (a problem then says so)."""
+    data = document.data
     family = data.get("family")
     if family is None:
-        if not has_base and "family" not in data and not misspelt("family", document):
+        is_missing = not data.keys() & {"family", "extends"}
+        if is_missing and not misspelt("family", document):
             document.report((), f"family is missing; there are {', '.join(FAMILIES)}")
-        return base.family
+        return inherited
     if not isinstance(family, str):
         return None
     if family not in FAMILIES:
-        text = f"family {family} not found{nearest(family, FAMILIES)}"
-        document.report(("family",), text)
+        document.report(("family",), f"family {family} not found{nearest(family, FAMILIES)}")
         return None
-    if base.family not in (None, family):
-        text = f"family is {family}, but what it extends is of family {base.family}"
+    if inherited not in (None, family):
+        text = f"family is {family}, but what it extends is of family {inherited}"
         document.report(("family",), text)
     return family
 
 
-def _likely_family(data: dict[str, Any]) -> str | None:
-    """What a misspelt family, or one under a misspelt key, most likely means.
-
-    The file is refused all the same, but with the problems of its metaparameters too.
-    """
-    for word in data.values():
-        if isinstance(word, str) and (close := get_close_matches(word, FAMILIES, n=1)):
-            return close[0]
-    return None
-
-
 def _extended(
-    document: Document, path: Path, target: str, chain: tuple[Path, ...], problems: list[str]
+    document: Document, target: str, chain: tuple[Path, ...], problems: list[str]
 ) -> _Resolved:
+    """What the last file of `chain` extends."""
     try:
-        found = file_at(path.parent / target) or find_space(target)
+        found = file_at(chain[-1].parent / target) or find_space(target)
     except ConfigError as error:
         document.report(("extends",), f"extends: {error}")
         return _Resolved()
-    files = (*chain, path)
-    seen = [os.path.realpath(file) for file in files]
-    if os.path.realpath(found) in seen:
-        loop = [shown_path(file) for file in (*files[seen.index(os.path.realpath(found)) :], found)]
-        document.report(("extends",), f"extends goes round in a circle: {' → '.join(loop)}")
+    seen = [os.path.realpath(file) for file in chain]
+    if (real := os.path.realpath(found)) in seen:
+        loop = " → ".join(shown_path(file) for file in (*chain[seen.index(real) :], found))
+        document.report(("extends",), f"extends goes round in a circle: {loop}")
         return _Resolved()
-    if len(files) > MOST_EXTENDED:
+    if len(chain) > MOST_EXTENDED:
         document.report(("extends",), f"extends goes through more than {MOST_EXTENDED} files")
         return _Resolved()
-    return _resolve(found, files, problems)
-
-
-def _sorted_lines(problems: list[Problem]) -> list[str]:
-    return [str(problem) for problem in sorted(problems, key=lambda p: p.line or 0)]
+    return _resolve(found, chain, problems)
