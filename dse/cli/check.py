@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dse.cli.options import DataText, ImageSize, JsonFlag, SettingTexts
+from dse.cli.options import DataText, ImageSize, JsonFlag, SettingTexts, SpaceName
 from dse.cli.tables import note, print_facts, print_json, print_table
 from dse.text import cell, shape_text
 
@@ -27,9 +27,7 @@ Examples:
 
 
 def command(
-    space_name: Annotated[
-        str, typer.Argument(metavar="SPACE", help="A name that `dse spaces` lists, or a YAML file.")
-    ],
+    space_name: SpaceName,
     data_text: DataText = "digits",
     image_size: ImageSize = None,
     settings: SettingTexts = None,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dse.cli.options import ResultsDirectory
+from dse.cli.options import ResultsDirectory, StudyName
 from dse.errors import DseError, StudyError
 
 EXAMPLES = """
@@ -23,7 +23,7 @@ HOST = "127.0.0.1"
 
 
 def command(
-    study_name: Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")],
+    study_name: StudyName,
     results: ResultsDirectory = Path("results"),
     port: Annotated[
         int,

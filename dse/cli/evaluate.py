@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dse.cli.options import ClassesFile, JsonFlag, PreprocessingName
+from dse.cli.options import ClassesFile, JsonFlag, PreprocessingName, WeightsFile
 from dse.cli.tables import note, print_facts, print_json
 from dse.errors import DataError, UsageError
 from dse.text import percent, shape_text, some_of
@@ -26,10 +26,7 @@ Examples:
 
 
 def command(
-    weights: Annotated[
-        Path,
-        typer.Argument(metavar="WEIGHTS", help="A weights file of `dse sweep` or `dse import`."),
-    ],
+    weights: WeightsFile,
     data: Annotated[
         str,
         typer.Option(

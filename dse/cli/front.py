@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from dse.cli.options import JsonFlag, ResultsDirectory, SizeAxis
+from dse.cli.options import JsonFlag, ResultsDirectory, SizeAxis, StudyName
 from dse.cli.tables import note, print_json, print_table
 from dse.text import percent
 
@@ -23,7 +21,7 @@ Examples:
 
 
 def command(
-    study_name: Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")],
+    study_name: StudyName,
     results: ResultsDirectory = Path("results"),
     size: SizeAxis = "params_count",
     as_json: JsonFlag = False,

@@ -9,6 +9,17 @@ import typer
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 
+SpaceName = Annotated[
+    str,
+    typer.Argument(metavar="SPACE", help="A search space: a path or a name of `dse spaces`."),
+]
+
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
+
+WeightsFile = Annotated[
+    Path, typer.Argument(metavar="WEIGHTS", help="A weights file of `dse sweep` or `dse import`.")
+]
+
 ResultsDirectory = Annotated[
     Path, typer.Option("--results", metavar="DIR", help="Where the studies are.")
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dse.cli.evaluate import load
-from dse.cli.options import ClassesFile, JsonFlag, PreprocessingName
+from dse.cli.options import ClassesFile, JsonFlag, PreprocessingName, WeightsFile
 from dse.cli.tables import print_json, print_table
 from dse.errors import DataError
 
@@ -27,10 +27,7 @@ BATCH_COUNT = 32
 
 
 def command(
-    weights: Annotated[
-        Path,
-        typer.Argument(metavar="WEIGHTS", help="A weights file of `dse sweep` or `dse import`."),
-    ],
+    weights: WeightsFile,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
     classes_file: ClassesFile = None,
     preprocessing: PreprocessingName = None,

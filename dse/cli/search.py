@@ -18,6 +18,7 @@ from dse.cli.options import (
     PlotsDirectory,
     ResultsDirectory,
     SettingTexts,
+    SpaceName,
     StudySeed,
     TrainImages,
     WorkersCount,
@@ -48,10 +49,7 @@ Interrupt it whenever you like: the same command resumes where it stopped.
 
 
 def command(
-    space_name: Annotated[
-        str,
-        typer.Argument(metavar="SPACE", help="A search space: a path or a name of `dse spaces`."),
-    ],
+    space_name: SpaceName,
     data: DataText = "digits",
     reference: Annotated[
         str,

@@ -51,6 +51,7 @@ def read_domain(
 
 def read_value(document: Document, part: Metaparameter, data: object, place: Place) -> Value | None:
     """One value, in its canonical form; None where it is wrong."""
+    problem: str | None
     if isinstance(data, list) and part.kind != "layers":
         problem = f"{part.problem(tuple(data))}; to vary it write {{values: {shown(data)}}}"
     elif data is None or isinstance(data, bool | dict):
