@@ -167,7 +167,12 @@ class LocalSession:
                 return
             idle = [w for w in self._workers.values() if w.ready and w.job is None]
             for worker in idle:
-                job = self._next_job(worker, waiting, source)
+                elsewhere = {w.candidate_key for w in self._workers.values() if w is not worker}
+                job = (
+                    waiting.popleft()
+                    if waiting
+                    else source.next_job(worker.candidate_key, elsewhere)
+                )
                 if job is not None:
                     worker.job, worker.candidate_key = job, job.candidate.key
                     self._write(worker, job.to_dict())
@@ -181,7 +186,17 @@ class LocalSession:
                     if isinstance(event, WorkerLost) and event.job:
                         attempts[event.job] += 1
                         if (tries := attempts[event.job]) >= ATTEMPTS:
-                            yield Ended(event.job, event.worker, _lost(event, tries))
+                            hint = (
+                                "; it may need more memory than there is"
+                                if "SIGKILL" in event.status
+                                else ""
+                            )
+                            reason = (
+                                f"the worker died {tries} times ({event.status}){hint}; see logs/"
+                                f"worker-{event.worker}.log"
+                            )
+                            lost = Measurement(status="failed", reason=reason)
+                            yield Ended(event.job, event.worker, lost)
                         else:
                             waiting.append(event.job)
 
@@ -192,12 +207,6 @@ class LocalSession:
             self._selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
             self._close(worker)
             del self._workers[worker.number]
-
-    def _next_job(self, worker: _Worker, waiting: deque[Job], source: JobSource) -> Job | None:
-        if waiting:
-            return waiting.popleft()
-        elsewhere = {w.candidate_key for w in self._workers.values() if w is not worker}
-        return source.next_job(worker.candidate_key, elsewhere)
 
     def _start(self, number: int) -> None:
         try:
@@ -284,12 +293,3 @@ def _status(returncode: int) -> str:
         known = -returncode in set(signal.Signals)
         return f"signal {signal.Signals(-returncode).name if known else -returncode}"
     return f"exit status {returncode}"
-
-
-def _lost(event: WorkerLost, tries: int) -> Measurement:
-    hint = "; it may need more memory than there is" if "SIGKILL" in event.status else ""
-    return Measurement(
-        status="failed",
-        reason=f"the worker died {tries} times ({event.status}){hint}; see logs/worker-"
-        f"{event.worker}.log",
-    )

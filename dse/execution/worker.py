@@ -67,7 +67,9 @@ class Evaluator:
                 return self._test(job, trainer)
             measurement = self._train(job, trainer, on_epoch)
             if job.measure_latency:
-                measurement = replace(measurement, latency_s=self._latency_s(job))
+                shape, classes = self.dataset.input_shape, self.dataset.classes
+                latency = measure_latency(job.candidate, shape, len(classes))
+                measurement = replace(measurement, latency_s=latency.median_s)
         except DivergenceError as error:
             return Measurement(
                 status="failed", reason=str(error), epochs=error.epochs, train_s=error.train_s
@@ -132,10 +134,6 @@ class Evaluator:
         return Measurement(
             status="finished", test_accuracy=float(correct.mean()), test_correct=pack_bits(correct)
         )
-
-    def _latency_s(self, job: Job) -> float:
-        shape, classes = self.dataset.input_shape, self.dataset.classes
-        return measure_latency(job.candidate, shape, len(classes)).median_s
 
     def _training(self, job: Job) -> dict[str, str]:
         return {

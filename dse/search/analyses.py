@@ -110,17 +110,13 @@ def analysis_from_dict(plain: Mapping[str, Any]) -> Analysis:
                 outcome["candidate_key"],
                 Verdict(outcome["verdict"]),
                 outcome["reason"],
-                _comparison(outcome["comparison"]),
+                Comparison(**{n: _UNKNOWN[n] if v is None else v for n, v in numbers.items()})
+                if (numbers := outcome["comparison"]) is not None
+                else None,
             )
             for outcome in plain["outcomes"]
         ),
     )
-
-
-def _comparison(plain: Mapping[str, Any] | None) -> Comparison | None:
-    if plain is None:
-        return None
-    return Comparison(**{n: _UNKNOWN[n] if v is None else v for n, v in plain.items()})
 
 
 @dataclass(frozen=True)
@@ -146,8 +142,13 @@ class PreviousAnalyses:
     @property
     def before(self) -> dict[str, Outcome]:
         """By key, what the earlier analyses have settled, in the order of the tests."""
-        outcomes = [end for analysis in self.earlier for end in analysis.outcomes if end.is_settled]
-        return {end.candidate_key: _of_an_earlier_run(end) for end in outcomes}
+        settled = {}
+        for outcome in (end for analysis in self.earlier for end in analysis.outcomes):
+            if outcome.is_settled:
+                said, colon, why = outcome.reason.partition(":")
+                reason = f"{said} (an earlier run){colon}{why}"
+                settled[outcome.candidate_key] = replace(outcome, reason=reason)
+        return settled
 
     @property
     def kept(self) -> dict[str, Outcome]:
@@ -170,11 +171,6 @@ class PreviousAnalyses:
             analysis = replace(analysis, outcomes=(*own, *analysis.outcomes))
         is_one = any(o.verdict is not Verdict.UNTESTED for o in analysis.outcomes)
         return [*before, *([analysis] if is_one else [])]
-
-
-def _of_an_earlier_run(outcome: Outcome) -> Outcome:
-    said, colon, why = outcome.reason.partition(":")
-    return replace(outcome, reason=f"{said} (an earlier run){colon}{why}")
 
 
 def previous_analyses(

@@ -74,28 +74,20 @@ class Columns:
 
     def _rows(self, name: str) -> Array:
         """What is held of the trials that there are, after what changed was read."""
-        self._update()
-        held: Array = getattr(self, name)[: len(self._record.searched)]
-        held.flags.writeable = False
-        return held
-
-    def _update(self) -> None:
         changes = self._record.changes
         for row in sorted(set(changes[self._changes_count :])):
-            self._read(row, self._record.searched[row])
+            trial = self._record.searched[row]
+            if row >= len(self._epochs):
+                for grown in ("_sizes", "_accuracies", "_epochs", "_is_failed"):
+                    held = getattr(self, grown)
+                    setattr(self, grown, np.concatenate([held, np.empty_like(held)]))
+            self._sizes[row] = sizes_of(trial, self._objectives)
+            self._accuracies[row] = [
+                self._accuracy(trial, fidelity) if fidelity in trial.rungs else np.nan
+                for fidelity in self._ladder.fidelities
+            ]
+            self._epochs[row], self._is_failed[row] = trial.epochs, trial.is_failed
         self._changes_count = len(changes)
-
-    def _read(self, row: int, trial: Trial) -> None:
-        if row >= len(self._epochs):
-            self._grow()
-        self._sizes[row] = sizes_of(trial, self._objectives)
-        self._accuracies[row] = [
-            self._accuracy(trial, fidelity) if fidelity in trial.rungs else np.nan
-            for fidelity in self._ladder.fidelities
-        ]
-        self._epochs[row], self._is_failed[row] = trial.epochs, trial.is_failed
-
-    def _grow(self) -> None:
-        for name in ("_sizes", "_accuracies", "_epochs", "_is_failed"):
-            held = getattr(self, name)
-            setattr(self, name, np.concatenate([held, np.empty_like(held)]))
+        rows: Array = getattr(self, name)[: len(self._record.searched)]
+        rows.flags.writeable = False
+        return rows

@@ -164,7 +164,13 @@ def plan_reference(
     try:
         accuracy = float(text)
     except ValueError:
-        candidate = _network(text)
+        if text != "alexnet" and text not in PRESETS:
+            names = {"alexnet": None, **PRESETS}
+            raise ConfigError(
+                f"--reference {text}: unknown network{nearest(text, names)}; or give an accuracy "
+                "such as 0.803"
+            ) from None
+        candidate = make_candidate("alexnet", {}) if text == "alexnet" else PRESETS[text].candidate
     else:
         if not 0 < accuracy < 1:
             raise ConfigError(
@@ -175,18 +181,6 @@ def plan_reference(
     default = reference_recipe(candidate, spec.source, data.input_shape, count)
     recipe = recipe_from_texts(default, changes, option="--reference-recipe")
     return ReferencePlan(text, candidate, recipe, seeds, study_seed)
-
-
-def _network(name: str) -> Candidate:
-    if name == "alexnet":
-        return make_candidate("alexnet", {})
-    if name in PRESETS:
-        return PRESETS[name].candidate
-    names = {"alexnet": None, **PRESETS}
-    raise ConfigError(
-        f"--reference {name}: unknown network{nearest(name, names)}; or give an accuracy such as "
-        "0.803"
-    )
 
 
 def held_reference(plan: ReferencePlan, dataset: Dataset, results: Path) -> Reference | None:

@@ -162,7 +162,7 @@ def shortfalls(sizes: Floats, accuracies: Floats) -> Floats:
 
 
 def next_promotion(ladder: Ladder, standings: Standings) -> int | None:
-    """Who is trained on to its next rung, when a worker is free.
+    """Who is promoted to its next rung, when a worker is free.
 
     From the highest rung that has a place left: the open member of its front that adds most to
     those promoted before it. Of one size that is hypervolume over (log size, accuracy); of
@@ -170,7 +170,7 @@ def next_promotion(ladder: Ladder, standings: Standings) -> int | None:
     front went on, the open candidate with the least shortfall.
 
     Returns:
-        Its row, or None: ask a new candidate.
+        Its row, or None: sample a new candidate.
 
     Raises:
         ObjectiveError: the standings have another number of rungs than the ladder.
@@ -183,7 +183,8 @@ def next_promotion(ladder: Ladder, standings: Standings) -> int | None:
         if place is not None:
             return int(rows[place])
         if not is_promoted.all():
-            return _nearest_to_front(standings, rows, rung, is_promoted)
+            short = shortfalls(standings.sizes[rows], standings.accuracies[rows, rung])
+            return int(rows[np.argmin(np.where(is_promoted, np.inf, short))])
     return None
 
 
@@ -273,14 +274,6 @@ def _rungs(ladder: Ladder, standings: Standings) -> Iterator[tuple[int, Rows]]:
 def _is_promoted(standings: Standings, rows: Rows, rung: int) -> NDArray[np.bool_]:
     """Which of a rung's candidates went on: measured above, running there, or failed there."""
     return np.isfinite(standings.accuracies[rows, rung + 1]) | ~standings.is_open[rows]
-
-
-def _nearest_to_front(
-    standings: Standings, rows: Rows, rung: int, is_promoted: NDArray[np.bool_]
-) -> int:
-    """The open candidate of a rung with the least shortfall."""
-    short = shortfalls(standings.sizes[rows], standings.accuracies[rows, rung])
-    return int(rows[np.argmin(np.where(is_promoted, np.inf, short))])
 
 
 def _described(standings: Standings, row: int, rung: int, objectives: tuple[str, ...]) -> str:

@@ -116,7 +116,9 @@ class SearchStage:
         """A begun candidate, a promotion, a new candidate or a member of a front, in this order."""
         # Every trial is compared with these: counted once, not once for each.
         self._spent = self._record.spent_epochs + self._state.running_epochs
-        self._furthest = self._furthest_epochs()
+        trials, running = self._record.trials, self._state.running.items()
+        measured = self._state.columns.epochs[~self._state.columns.is_failed].max(initial=0)
+        self._furthest = max([int(measured), *(trials[key].epochs + n for key, n in running)])
         self._part = search_part(self._state, self._pace, self._workers_count)
         trial = (
             self._begun()
@@ -221,13 +223,6 @@ class SearchStage:
         if reserved:
             expected_s += self._pace.epochs_s(costs["macs"], reserved)
         return self._state.clock() + expected_s < self._part
-
-    def _furthest_epochs(self) -> int:
-        """Of the candidate that was trained, or is being trained, the longest."""
-        columns, trials = self._state.columns, self._record.trials
-        ended = columns.epochs[~columns.is_failed].max(initial=0)
-        running = self._state.running.items()
-        return max([int(ended), *(trials[key].epochs + epochs for key, epochs in running)])
 
     def _is_full(self, trial: Trial) -> bool:
         return trial.epochs >= self._search.ladder.full.epochs
