@@ -11,7 +11,7 @@ from dse.errors import LadderError
 @total_ordering
 @dataclass(frozen=True)
 class Fidelity:
-    """Effort of one training, ordered by what it costs.
+    """Effort of one training, ordered by what it costs, at equal cost by epochs.
 
     Attributes:
         epochs: passes over the training images.
@@ -43,7 +43,7 @@ class Fidelity:
     def __lt__(self, other: Fidelity) -> bool:
         if (self.image_size is None) != (other.image_size is None):
             raise LadderError(f"{self} and {other} cannot be ordered: one has no image size")
-        return self.cost < other.cost
+        return (self.cost, self.epochs) < (other.cost, other.epochs)
 
     def __str__(self) -> str:
         size = "" if self.image_size is None else f"@{self.image_size}px"
