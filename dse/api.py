@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, Any
 from dse.architecture import FAMILIES, PRESETS, Candidate, Cost, Preset, build, cost, make_candidate
 from dse.config import apply_settings, find_space
 from dse.config import load_space as read_space
-from dse.data import Dataset, DataSpec, open_labelled, parse_data, prepare_data, weights_classes
+from dse.data import (
+    Dataset,
+    DataSpec,
+    check_same_data,
+    open_labelled,
+    parse_data,
+    prepare_data,
+    weights_classes,
+)
 from dse.data.spec import cache_root
 from dse.errors import ConfigError, DataError, WeightsError
 from dse.report.studies import open_study
@@ -384,11 +392,7 @@ def evaluate(
         tree = open_labelled(spec.path, names)
         return score(loaded, tree, source=str(weights), batch_count=batch_count)
     dataset = prepare_data(spec)
-    if (dataset.input_shape, dataset.classes) != (
-        tuple(loaded.metadata.input_shape),
-        tuple(loaded.metadata.classes),
-    ):
-        raise DataError(f"{weights} is not for {spec.source}: it has other images or classes")
+    check_same_data(weights, loaded.metadata, spec, dataset)
     return score(loaded, dataset.test, source=str(weights), batch_count=batch_count)
 
 

@@ -9,13 +9,14 @@ import typer
 
 from dse.cli.options import ClassesFile, JsonFlag, PreprocessingName, WeightsFile
 from dse.cli.tables import note, print_facts, print_json
-from dse.errors import DataError, UsageError
-from dse.text import percent, shape_text, some_of
+from dse.errors import UsageError
+from dse.text import percent, some_of
 
 if TYPE_CHECKING:
-    from dse.data import ClassNames, DataSpec
+    from dse.data import LabelledTree, Split
     from dse.networks import LoadedNetwork
     from dse.training.predict import Evaluation
+    from dse.weights.metadata import WeightsMetadata
 
 EXAMPLES = """
 \b
@@ -46,76 +47,48 @@ def command(
     class needs a folder. Of a folder without test/ every image is scored, also those that
     were trained on. Broken images are named and left out.
     """
-    from dse.data import parse_data, weights_classes
+    from dse.cli.data import prepared
+    from dse.cli.progress import DataProgress
+    from dse.data import (
+        check_same_data,
+        describe_data,
+        open_labelled,
+        parse_data,
+        weights_classes,
+    )
+    from dse.training.predict import evaluate
 
     spec = parse_data(data)
     loaded = load(weights, preprocessing)
+    images: LabelledTree | Split
     if spec.source == "folder" and spec.path is not None:
-        classes = weights_classes(weights, loaded.metadata, classes_file)
-        where, found = _on_folders(weights, loaded, spec.path, classes, batch_count)
+        images = open_labelled(spec.path, weights_classes(weights, loaded.metadata, classes_file))
+        where = {"directory": str(images.directory), "folders_count": len(images.labels)}
+        if images.ignored_count:
+            note(
+                f"note: {images.directory}: {images.ignored_count} files are no images and are "
+                "ignored"
+            )
     elif classes_file is not None:
         raise UsageError(f"--classes is for class folders; {spec.source} has classes of its own")
     else:
-        where, found = _on_source(weights, loaded, spec, batch_count)
-    document = _document(weights, loaded, found, where)
-    if as_json:
-        print_json(document)
-    else:
-        _print(document)
-
-
-def _on_folders(
-    weights: Path, loaded: LoadedNetwork, root: Path, classes: ClassNames, batch_count: int
-) -> tuple[dict[str, Any], Evaluation]:
-    """Where the images lie, and the accuracy on them."""
-    from dse.cli.progress import DataProgress
-    from dse.data import open_labelled
-    from dse.training.predict import evaluate
-
-    tree = open_labelled(root, classes)
-    if tree.ignored_count:
-        note(f"note: {tree.directory}: {tree.ignored_count} files are no images and are ignored")
+        description = describe_data(spec)
+        check_same_data(weights, loaded.metadata, spec, description)
+        images = prepared(spec, description).test
+        where = {"directory": None, "folders_count": len(loaded.metadata.classes)}
     with DataProgress() as progress:
         found = evaluate(
-            loaded, tree, source=str(weights), batch_count=batch_count, on_progress=progress
+            loaded, images, source=str(weights), batch_count=batch_count, on_progress=progress
         )
     if found.broken_count:
         note(
-            f"note: {found.broken_count} of {tree.images_count} images cannot be decoded and are "
-            f"left out: {some_of(found.broken, count=found.broken_count)}"
+            f"note: {found.broken_count} of {found.broken_count + found.images_count} images "
+            f"cannot be decoded and are left out: {some_of(found.broken, count=found.broken_count)}"
         )
-    return {"directory": str(tree.directory), "folders_count": len(tree.labels)}, found
-
-
-def _on_source(
-    weights: Path, loaded: LoadedNetwork, spec: DataSpec, batch_count: int
-) -> tuple[dict[str, Any], Evaluation]:
-    """As `_on_folders`, of the test images of a source that is no folder.
-
-    Raises:
-        DataError: its images are of another shape or other classes than the network's.
-    """
-    from dse.cli.data import prepared
-    from dse.data import describe_data
-    from dse.training.predict import evaluate
-
-    description, metadata = describe_data(spec), loaded.metadata
-    ours = (description.input_shape, description.classes)
-    if ours != (tuple(metadata.input_shape), tuple(metadata.classes)):
-        height, width, channels = description.input_shape
-        raise DataError(
-            f"{weights} is not for {spec.source}: it takes "
-            f"{shape_text(metadata.input_shape)} and has {len(metadata.classes):,} classes "
-            f"({_few(metadata.classes)}), but {spec.source} has {height}x{width}x{channels} and "
-            f"{len(description.classes):,} ({_few(description.classes)})"
-        )
-    test = prepared(spec, description).test
-    found = evaluate(loaded, test, source=str(weights), batch_count=batch_count)
-    return {"directory": None, "folders_count": len(description.classes)}, found
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    if as_json:
+        print_json(_document(weights, loaded.metadata, found, where))
+    else:
+        _print(weights, loaded.metadata, found, where)
 
 
 def load(weights: Path, preprocessing: str | None) -> LoadedNetwork:
@@ -128,19 +101,15 @@ def load(weights: Path, preprocessing: str | None) -> LoadedNetwork:
 
 
 def _document(
-    weights: Path, loaded: LoadedNetwork, found: Evaluation, where: dict[str, Any]
+    weights: Path, metadata: WeightsMetadata, found: Evaluation, where: dict[str, Any]
 ) -> dict[str, Any]:
-    from dse.stats.intervals import wilson_interval
-
-    metadata, count = loaded.metadata, found.images_count
-
-    def share(name: str, right_count: int | None) -> dict[str, Any]:
-        fields = (f"{name}_count", f"{name}_accuracy", f"{name}_interval")
-        if right_count is None:
-            return dict.fromkeys(fields)
-        interval = wilson_interval(right_count, count)
-        values = (right_count, right_count / count, [interval.low, interval.high])
-        return dict(zip(fields, values, strict=True))
+    def share(name: str, correct_count: int | None) -> dict[str, Any]:
+        names = (f"{name}_count", f"{name}_accuracy", f"{name}_interval")
+        if correct_count is None:
+            return dict.fromkeys(names)
+        low, high = _interval(correct_count, found)
+        values = (correct_count, correct_count / found.images_count, [low, high])
+        return dict(zip(names, values, strict=True))
 
     return {
         "weights": str(weights),
@@ -149,7 +118,7 @@ def _document(
         "preprocessing": metadata.preprocessing.to_dict(),
         **where,
         "classes_count": len(metadata.classes),
-        "images_count": count,
+        "images_count": found.images_count,
         **share("top1", found.top1_count),
         **share("top5", found.top5_count),
         "broken_count": found.broken_count,
@@ -160,35 +129,40 @@ def _document(
     }
 
 
-def _print(document: dict[str, Any]) -> None:
-    from dse.weights.preprocessing import describe_preprocessing, preprocessing_from_dict
+def _print(
+    weights: Path, metadata: WeightsMetadata, found: Evaluation, where: dict[str, Any]
+) -> None:
+    from dse.weights.preprocessing import describe_preprocessing
 
-    def share(name: str) -> str | None:
-        if (right_count := document[f"{name}_count"]) is None:
+    def share(correct_count: int | None) -> str | None:
+        if correct_count is None:
             return None
-        low, high = document[f"{name}_interval"]
+        low, high = _interval(correct_count, found)
         return (
-            f"{percent(document[f'{name}_accuracy'])} ({right_count:,} of "
-            f"{document['images_count']:,}; 95%: {percent(low)} to {percent(high)})"
+            f"{percent(correct_count / found.images_count)} ({correct_count:,} of "
+            f"{found.images_count:,}; 95%: {percent(low)} to {percent(high)})"
         )
 
-    rule = preprocessing_from_dict(document["preprocessing"])
+    images = f"{found.images_count:,} test images of {len(metadata.classes):,} classes"
+    if where["directory"] is not None:
+        images = (
+            f"{where['directory']}: {found.images_count:,}, in folders of "
+            f"{where['folders_count']:,} of {len(metadata.classes):,} classes"
+        )
     print_facts(
         {
-            "weights": f"{document['weights']}: {document['family']} {document['candidate']}",
-            "images": _images(document),
-            "fed as": describe_preprocessing(rule),
-            "top-1": share("top1"),
-            "top-5": share("top5"),
-            "images/s": f"{document['images_per_s']:.1f}, decoding included",
+            "weights": f"{weights}: {metadata.family} {metadata.candidate.key}",
+            "images": images,
+            "fed as": describe_preprocessing(metadata.preprocessing),
+            "top-1": share(found.top1_count),
+            "top-5": share(found.top5_count),
+            "images/s": f"{found.images_per_s:.1f}, decoding included",
         }
     )
 
 
-def _images(document: dict[str, Any]) -> str:
-    if document["directory"] is None:
-        return f"{document['images_count']:,} test images of {document['classes_count']:,} classes"
-    return (
-        f"{document['directory']}: {document['images_count']:,}, in folders of "
-        f"{document['folders_count']:,} of {document['classes_count']:,} classes"
-    )
+def _interval(correct_count: int, found: Evaluation) -> tuple[float, float]:
+    from dse.stats.intervals import wilson_interval
+
+    interval = wilson_interval(correct_count, found.images_count)
+    return interval.low, interval.high

@@ -13,7 +13,7 @@ from dse.cli.tables import print_json, print_table
 from dse.errors import DataError
 
 if TYPE_CHECKING:
-    from dse.data import ClassNames, weights_classes
+    from dse.data import ClassNames
     from dse.training.predict import Best
 
 EXAMPLES = """
@@ -46,6 +46,7 @@ def command(
     A score is what the network gives before any softmax; for SqueezeNet as published, the
     mean of conv10's map after its ReLU. A broken image is an error, told after the others.
     """
+    from dse.data import weights_classes
     from dse.training.predict import predict
 
     loaded = load(weights, preprocessing)

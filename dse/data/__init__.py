@@ -3,7 +3,7 @@
 `augment` lives in `dse.data.augment` and needs JAX; nothing here does.
 """
 
-from dse.data.classes import ClassNames, read_classes, weights_classes
+from dse.data.classes import ClassNames, check_same_data, read_classes, weights_classes
 from dse.data.dataset import Dataset, Split, open_dataset
 from dse.data.labelled import LabelledTree, open_labelled
 from dse.data.prepare import describe_data, prepare_data
@@ -17,6 +17,7 @@ __all__ = [
     "Dataset",
     "LabelledTree",
     "Split",
+    "check_same_data",
     "describe_data",
     "open_dataset",
     "open_labelled",

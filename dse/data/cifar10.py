@@ -129,7 +129,14 @@ def _open(spec: DataSpec, archive: Archive, found: Path, progress: Progress) -> 
     labels = np.concatenate([labels for _, labels in parsed])
     train_count = archive.records_count * len(archive.train_files)
     names = [f"train/{index}" for index in range(train_count)]
-    members = divide(spec, labels[:train_count], names, classes=CLASSES, given=["test"])
+    members = divide(
+        labels[:train_count],
+        names,
+        {"validation": spec.validation_share},
+        classes=CLASSES,
+        seed=spec.split_seed,
+        train_limit=spec.train_limit,
+    )
     members["test"] = np.arange(train_count, len(labels))
     return ArraySource(CLASSES, images, labels, members, warnings)
 

@@ -1,15 +1,18 @@
-"""Names of classes: a class file, and which class the folder of that name holds."""
+"""Names of classes: a class file, the class that a folder holds, and whose images fit a network."""
 
 from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dse.data.dataset import Dataset
+from dse.data.source import DataDescription
+from dse.data.spec import DataSpec
 from dse.errors import DataError
-from dse.text import some_of
+from dse.text import shape_text, some_of
 from dse.weights.metadata import WeightsMetadata
 
 COLUMNS = ("index", "wnid", "name")
@@ -90,6 +93,33 @@ def weights_classes(weights: Path, metadata: WeightsMetadata, file: Path | None)
             f"{len(metadata.classes):,}"
         )
     return found
+
+
+def check_same_data(
+    weights: Path, metadata: WeightsMetadata, spec: DataSpec, data: DataDescription | Dataset
+) -> None:
+    """Refuse images of another shape or other classes than those of a network.
+
+    Args:
+        weights: the network's file, for the message.
+        metadata: of that file.
+        spec: of the data, for the message.
+        data: what it is.
+
+    Raises:
+        DataError: says both.
+    """
+
+    def few(names: Sequence[str]) -> str:
+        return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+    shape, classes = tuple(metadata.input_shape), tuple(metadata.classes)
+    if (data.input_shape, data.classes) != (shape, classes):
+        raise DataError(
+            f"{weights} is not for {spec.source}: it takes {shape_text(shape)} and has "
+            f"{len(classes):,} classes ({few(classes)}), but {spec.source} has "
+            f"{shape_text(data.input_shape)} and {len(data.classes):,} ({few(data.classes)})"
+        )
 
 
 def read_classes(path: Path) -> ClassNames:

@@ -26,7 +26,14 @@ def locate_digits(spec: DataSpec, cache: Path) -> SourceHandle:
         values, targets = load_digits(return_X_y=True)
         labels = np.asarray(targets, np.int32)
         names = [str(index) for index in range(len(labels))]
-        members = divide(spec, labels, names, classes=CLASSES)
+        members = divide(
+            labels,
+            names,
+            {"test": spec.test_share, "validation": spec.validation_share},
+            classes=CLASSES,
+            seed=spec.split_seed,
+            train_limit=spec.train_limit,
+        )
         return ArraySource(CLASSES, to_uint8(values).reshape(-1, *INPUT_SHAPE), labels, members)
 
     signature = hashlib.sha256(b"scikit-learn digits, 1797").hexdigest()

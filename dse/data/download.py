@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
-import tempfile
 import urllib.request
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from dse.data.source import Progress
 from dse.errors import ChecksumError, DataError
+from dse.files import replacing
 
 TIMEOUT_S = 30.0  # without a byte
 _CHUNK_BYTES = 2**20
@@ -26,27 +25,21 @@ def download(url: str, path: Path, *, md5: str, progress: Progress) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".part"
-        )
-    except OSError as error:
-        raise DataError(_cannot(url, path, f"{path.parent}: {error.strerror}")) from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+        with replacing(path) as file:
             found = _fetch(url, file, progress)
-            file.flush()
-            os.fsync(file.fileno())
-        if found != md5:
-            raise ChecksumError(
-                f"{url} gave a file whose MD5 is {found}, but the published one is {md5}; "
-                f"nothing was kept: try again, or put the right file at {path}"
-            )
-        os.replace(temporary, path)
+            if found != md5:
+                raise ChecksumError(
+                    f"{url} gave a file whose MD5 is {found}, but the published one is {md5}; "
+                    f"nothing was kept: try again, or put the right file at {path}"
+                )
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise DataError(_cannot(url, path, str(reason) or type(error).__name__)) from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename and error.strerror:  # no network's
+            reason = f"{path.parent}: {error.strerror}"
+        raise DataError(
+            f"cannot download {url}: {str(reason) or type(error).__name__}; fetch it by other "
+            f"means and put it at {path}, or name its place: cifar10:PATH"
+        ) from error
 
 
 def file_md5(path: Path, progress: Progress) -> str:
@@ -62,7 +55,7 @@ def file_md5(path: Path, progress: Progress) -> str:
     return hashed.hexdigest()
 
 
-def _fetch(url: str, file: BinaryIO, progress: Progress) -> str:
+def _fetch(url: str, file: IO[bytes], progress: Progress) -> str:
     """Copy the answer into an open file; return its MD5."""
     hashed = hashlib.md5(usedforsecurity=False)
     request = urllib.request.Request(url, headers={"User-Agent": "dse"})
@@ -77,10 +70,3 @@ def _fetch(url: str, file: BinaryIO, progress: Progress) -> str:
     if total and done != total:
         raise OSError(f"the connection ended after {done} of {total} bytes")
     return hashed.hexdigest()
-
-
-def _cannot(url: str, path: Path, reason: str) -> str:
-    return (
-        f"cannot download {url}: {reason}; fetch it by other means and put it at {path}, "
-        "or name its place: cifar10:PATH"
-    )

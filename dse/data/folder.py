@@ -98,15 +98,22 @@ def _members(
     train: Part,
     listed: Mapping[SplitName, tuple[list[str], np.ndarray]],
     classes: tuple[str, ...],
-) -> dict[SplitName, tuple[Sequence[str], np.ndarray]]:
+) -> Mapping[SplitName, tuple[Sequence[str], np.ndarray]]:
     """Paths and labels of each split: a part of the tree, or a share of its training part."""
     paths, labels = listed["train"]
     below = len(train.directory) + 1
     names = [path[below:] for path in paths]
-    given = [split for split in listed if split != "train"]
-    indices = divide(spec, labels, names, classes=classes, given=given)
+    shares: dict[SplitName, float] = {"test": spec.test_share, "validation": spec.validation_share}
+    indices = divide(
+        labels,
+        names,
+        {split: share for split, share in shares.items() if split not in listed},
+        classes=classes,
+        seed=spec.split_seed,
+        train_limit=spec.train_limit,
+    )
     divided = {split: ([paths[i] for i in at], labels[at]) for split, at in indices.items()}
-    return divided | {split: listed[split] for split in given}
+    return dict(listed) | divided
 
 
 def _listed(part: Part, classes: tuple[str, ...]) -> tuple[list[str], np.ndarray]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
-from dse.data.spec import DataSpec
 from dse.errors import DataError
 from dse.text import some_of
 
@@ -23,52 +22,21 @@ SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 def divide(
-    spec: DataSpec,
-    labels: np.ndarray,
-    names: Sequence[str],
-    *,
-    classes: Sequence[str],
-    given: Collection[SplitName] = (),
-) -> dict[SplitName, np.ndarray]:
-    """Divide images by the shares, the limit and the seed of a spec.
-
-    Args:
-        spec: of the data.
-        labels: int array (n,), indices into `classes`.
-        names: a stable name for each image.
-        classes: class names, for messages.
-        given: splits that have images of their own, and need none of these.
-
-    Returns:
-        Ascending indices for `train`, and for `validation` and `test` where they are not given.
-
-    Raises:
-        DataError: a class has too few images, or the training limit is below one of each.
-    """
-    shares: dict[SplitName, float] = {
-        "test": spec.test_share,
-        "validation": spec.validation_share,
-    }
-    shares = {split: share for split, share in shares.items() if split not in given}
-    members = split_by_share(labels, names, shares, classes=classes, seed=spec.split_seed)
-    if spec.train_limit is not None:
-        members["train"] = limit_train(
-            members["train"], labels, names, limit=spec.train_limit, seed=spec.split_seed
-        )
-    return members
-
-
-def split_by_share(
     labels: np.ndarray,
     names: Sequence[str],
     shares: Mapping[SplitName, float],
     *,
     classes: Sequence[str],
     seed: int,
+    train_limit: int | None = None,
 ) -> dict[SplitName, np.ndarray]:
     """Divide images, class by class; what `shares` leave over is the training split.
 
     Each share of a class of n images takes max(1, n * share rounded half up).
+
+    A training limit keeps every class in its proportion, and of a smaller limit a subset of
+    what a larger one keeps: the training image of rank r in a class of n comes up at r / n,
+    and the first of all are kept.
 
     Args:
         labels: int array (n,), indices into `classes`.
@@ -76,21 +44,27 @@ def split_by_share(
         shares: of validation and/or test, each in (0, 1), together below 1.
         classes: class names, for messages.
         seed: another seed gives another division.
+        train_limit: training images to keep; None, and more than there are, keep all.
 
     Returns:
         Ascending indices for `train` and for each key of `shares`.
 
     Raises:
-        DataError: a share is out of bounds, or a class has too few images for one in each.
+        DataError: a share is out of bounds, a class has too few images for one in each, or the
+            limit is below the number of classes.
     """
     if any(not 0 < share < 1 for share in shares.values()) or sum(shares.values()) >= 1:
         shown = ", ".join(f"{split} {share}" for split, share in shares.items())
         raise DataError(f"shares must be in (0, 1) and below 1 together, but got {shown}")
-    keys = _hashes(names, seed)
+    keys = [
+        hashlib.blake2b(f"{seed}:".encode() + os.fsencode(name), digest_size=16).digest()
+        for name in names
+    ]
     chosen: dict[SplitName, list[np.ndarray]] = {split: [] for split in ("train", *shares)}
     too_few: list[str] = []
     for label, name in enumerate(classes):
-        members = _ordered(np.flatnonzero(labels == label), keys)
+        of_class = sorted(np.flatnonzero(labels == label), key=keys.__getitem__)
+        members = np.array(of_class, dtype=np.int64)
         taken = 0
         for split, share in shares.items():
             count = max(1, int(np.floor(len(members) * share + 0.5)))
@@ -104,60 +78,14 @@ def split_by_share(
             f"too few images to have one in each of {', '.join(chosen)}: {some_of(too_few)}; "
             f"every class needs {len(chosen)} or more"
         )
-    return {split: np.sort(np.concatenate(parts)) for split, parts in chosen.items()}
-
-
-def limit_train(
-    members: np.ndarray,
-    labels: np.ndarray,
-    names: Sequence[str],
-    *,
-    limit: int,
-    seed: int,
-) -> np.ndarray:
-    """Keep `limit` training images, every class in its proportion and at least one of each.
-
-    A smaller limit keeps a subset of what a larger one keeps: the image of rank r in a class
-    of n comes up at r / n, and the first `limit` of all are kept.
-
-    Args:
-        members: indices of the training split.
-        labels: int array (all images,).
-        names: names of all images.
-        limit: images to keep; all are kept when there are no more than that.
-        seed: as for the split.
-
-    Returns:
-        Ascending indices.
-
-    Raises:
-        DataError: the limit is below the number of classes.
-    """
-    if limit >= len(members):
-        return members
-    present = np.unique(labels[members])
-    if limit < len(present):
-        raise DataError(
-            f"the training limit is {limit}, but must be at least {len(present)}: one image "
-            "of each class"
-        )
-    keys = _hashes(names, seed)
-    moments = np.empty(len(members))
-    ordered = np.empty_like(members)
-    start = 0
-    for label in present:
-        of_class = _ordered(members[labels[members] == label], keys)
-        end = start + len(of_class)
-        ordered[start:end] = of_class
-        moments[start:end] = np.arange(len(of_class)) / len(of_class)
-        start = end
-    return np.sort(ordered[np.argsort(moments, kind="stable")[:limit]])
-
-
-def _hashes(names: Sequence[str], seed: int) -> list[bytes]:
-    prefix = f"{seed}:".encode()
-    return [hashlib.blake2b(prefix + os.fsencode(n), digest_size=16).digest() for n in names]
-
-
-def _ordered(members: np.ndarray, keys: Sequence[bytes]) -> np.ndarray:
-    return np.array(sorted(members, key=lambda i: keys[i]), dtype=np.int64)
+    divided = {split: np.concatenate(parts) for split, parts in chosen.items()}
+    if train_limit is not None and train_limit < len(divided["train"]):
+        if train_limit < len(classes):
+            raise DataError(
+                f"the training limit is {train_limit}, but must be at least {len(classes)}: one "
+                "image of each class"
+            )
+        moments = np.concatenate([np.arange(len(part)) / len(part) for part in chosen["train"]])
+        first = np.argsort(moments, kind="stable")[:train_limit]
+        divided["train"] = divided["train"][first]
+    return {split: np.sort(indices) for split, indices in divided.items()}

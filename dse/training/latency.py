@@ -19,9 +19,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dse.architecture import Architecture, Candidate, build, make_candidate
+from dse.architecture import Candidate, build, make_candidate
 from dse.errors import TrainingError
-from dse.training.xla.threads import one_thread
+from dse.training.xla import one_thread
 
 WARM_UP_RUNS = 3
 """Runs that do not count: the first compiles, the next fill caches."""
@@ -101,28 +101,24 @@ def quantile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(math.ceil(share * len(values)), 1) - 1]
 
 
-def _runner(architecture: Architecture) -> Callable[[], object]:
-    """One image through the network, from the call until its scores are there."""
+def main() -> None:
+    """Measure the network on standard input: from the call until its scores are there."""
     import jax
     import jax.numpy as jnp
 
     from dse.networks import build_network
 
-    network = build_network(architecture)
-    params, statistics = network.init(jax.random.key(0))
-    image = jax.random.normal(jax.random.key(1), (1, *architecture.input_shape), jnp.float32)
-    scores = jax.jit(lambda p, s, x: network.apply(p, s, x, train=False)[0])
-    return lambda: scores(params, statistics, image).block_until_ready()
-
-
-def _main() -> None:
     job: dict[str, Any] = json.load(sys.stdin)
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in job["metaparameters"].items()}
     height, width, channels = job["input_shape"]
     candidate = make_candidate(job["family"], values)
-    architecture = build(candidate, (height, width, channels), job["classes_count"])
-    print(json.dumps(asdict(time_runs(_runner(architecture)))))
+    network = build_network(build(candidate, (height, width, channels), job["classes_count"]))
+    params, statistics = network.init(jax.random.key(0))
+    image = jax.random.normal(jax.random.key(1), (1, height, width, channels), jnp.float32)
+    scores = jax.jit(lambda p, s, x: network.apply(p, s, x, train=False)[0])
+    found = time_runs(lambda: scores(params, statistics, image).block_until_ready())
+    print(json.dumps(asdict(found)))
 
 
 if __name__ == "__main__":
-    _main()
+    main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -24,6 +24,13 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "crop_px": (0, 512),
     "cutout_px": (0, 512),
     "clip_norm": (0.0, 1e6),
+}
+
+_READERS: dict[type, tuple[Callable[[str], Any], str]] = {
+    bool: ({"true": True, "false": False}.__getitem__, "true or false"),
+    int: (int, "a whole number"),
+    float: (float, "a number"),
+    str: (str, "a word"),
 }
 
 
@@ -125,11 +132,11 @@ def recipe_from_texts(recipe: Recipe, texts: Sequence[str], *, option: str = "--
         if name not in kinds:
             problems.append(f"{option} {text}: {name} is no part of a recipe{nearest(name, kinds)}")
             continue
+        read, wanted = _READERS[kinds[name]]
         try:
-            changes[name] = _read(value.strip(), kinds[name])
-        except ValueError:
-            wanted = {bool: "true or false", int: "a whole number", float: "a number"}
-            problems.append(f"{option} {text}: {name} must be {wanted[kinds[name]]}")
+            changes[name] = read(value.strip())
+        except (ValueError, KeyError):
+            problems.append(f"{option} {text}: {name} must be {wanted}")
     if problems:
         raise ConfigError(problems)
     return replace(recipe, **changes)
@@ -163,14 +170,6 @@ def check_fits(
         )
     if problems:
         raise TrainingError("\n".join(problems))
-
-
-def _read(text: str, kind: type) -> Any:
-    if kind is not bool:
-        return kind(text)
-    if text not in ("true", "false"):
-        raise ValueError(text)
-    return text == "true"
 
 
 def default_recipe(source: str, input_shape: tuple[int, int, int], train_count: int) -> Recipe:

@@ -13,7 +13,7 @@ import os
 import pickle
 import platform
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -59,39 +59,28 @@ def load_or_compile(function: Any, arguments: tuple[Any, ...], *, key: str) -> C
         key: everything the program follows from, but for the sources of `dse`, the versions
             of its libraries, the flags of XLA, its threads and the kind of device, which are added.
     """
-    path = _path_of(key) if _used else None
-    if path is not None:
-        # Whatever a damaged file or one of another build raises, it is compiled again.
-        with contextlib.suppress(Exception):
-            return deserialize_and_load(*pickle.loads(zlib.decompress(path.read_bytes())))
-    with _without_jax_cache() if path is not None else contextlib.nullcontext():
-        compiled = function.lower(*arguments).compile()
-    if path is not None:
-        with contextlib.suppress(Exception):  # a full disk costs speed alone
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as file:
-                file.write(zlib.compress(pickle.dumps(serialize(compiled)), level=1))
-    made: Callable[..., Any] = compiled
-    return made
-
-
-@contextlib.contextmanager
-def _without_jax_cache() -> Iterator[None]:
-    """Compile in here, whatever is kept: XLA cannot write down again a program that it loaded."""
+    if not _used:
+        return function.lower(*arguments).compile()
+    device, flags = jax.devices()[0], os.environ.get("XLA_FLAGS", "")
+    made_by = [_build(), flags, str(threads_count()), device.platform, device.device_kind]
+    path = _used[0] / hashlib.sha256("\n".join([key, *made_by]).encode()).hexdigest()
+    # Whatever a damaged file or one of another build raises, it is compiled again.
+    with contextlib.suppress(Exception):
+        return deserialize_and_load(*pickle.loads(zlib.decompress(path.read_bytes())))
+    # Past JAX's cache: XLA cannot write down again a program that it loaded.
     jax.config.update("jax_compilation_cache_dir", None)
     reset_cache()
     try:
-        yield
+        compiled = function.lower(*arguments).compile()
     finally:
         jax.config.update("jax_compilation_cache_dir", str(_used[0].parent))
         reset_cache()
-
-
-def _path_of(key: str) -> Path:
-    device = jax.devices()[0]
-    flags = os.environ.get("XLA_FLAGS", "")
-    facts = [key, _build(), flags, str(threads_count()), device.platform, device.device_kind]
-    return _used[0] / hashlib.sha256("\n".join(facts).encode()).hexdigest()
+    with contextlib.suppress(Exception):  # a full disk costs speed alone
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            file.write(zlib.compress(pickle.dumps(serialize(compiled)), level=1))
+    made: Callable[..., Any] = compiled
+    return made
 
 
 @cache
