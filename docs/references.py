@@ -39,7 +39,7 @@ use them. A candidate trained by hand:
 ```python
 import dse
 
-space = dse.load_space(dse.find_space("squeeze_ratio.yaml"))
+space = dse.load_space("squeeze_ratio.yaml")
 data = dse.prepare_data(dse.parse_data("digits"))
 candidate, cost = dse.survey(space, data.input_shape, len(data.classes)).feasible[0]
 print(candidate.metaparameters["squeeze_ratio"], cost.params_count, cost.macs)
