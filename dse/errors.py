@@ -4,19 +4,19 @@
     ├── UsageError              the command line cannot be understood (exit status 2)
     ├── ConfigError             a YAML file or a setting: all its problems, each with its place
     ├── SpaceError              a search space that cannot be used this way
-    ├── SamplerError            a sampler that does not exist or that a space does not fit
+    ├── SamplerError            a sampler that is not found or that a space does not fit
     ├── ArchitectureError       a candidate that cannot be built; names the layer and the reason
     ├── ObjectiveError          values that cannot be compared
     ├── DataError               images that are missing, broken or too few
     │   └── ChecksumError       a file that is not the published one
     ├── WeightsError            a weights file that does not hold what it should
-    ├── TrainingError           a training run that cannot go on
+    ├── TrainingError           a training run that cannot continue
     │   └── DivergenceError     the loss is no longer a number
     ├── LadderError             epochs that make no ladder of rungs
     └── StudyError              a study that cannot be opened, read or written
         └── StudyMismatchError  a study of that name holds something else
 
-A message says what is wrong, where, what was found and how to mend it. The command
+A message says what is wrong, where, what was found and how to fix it. The command
 line prints the message alone and exits with 1 (2 for usage); `--debug` shows the trace.
 """
 
@@ -26,7 +26,7 @@ from collections.abc import Sequence
 
 
 class DseError(Exception):
-    """The root: whatever goes wrong in a way that the user can mend."""
+    """The root: whatever goes wrong in a way that the user can fix."""
 
 
 class UsageError(DseError):
@@ -53,7 +53,7 @@ class SpaceError(DseError):
 
 
 class SamplerError(DseError):
-    """There is no such sampler, or the domains of a space do not fit it."""
+    """A sampler is not found, or the domains of a space do not fit it."""
 
 
 class ArchitectureError(DseError):
@@ -77,7 +77,7 @@ class WeightsError(DseError):
 
 
 class TrainingError(DseError):
-    """A training run cannot go on."""
+    """A training run cannot continue."""
 
 
 class DivergenceError(TrainingError):
@@ -88,7 +88,7 @@ class DivergenceError(TrainingError):
         learning_rate: learning rate of that step.
         loss: what it was, NaN or infinite.
         epochs: passes over the training images that were complete by then.
-        train_s: seconds of training that it took.
+        train_s: seconds of training until then.
     """
 
     def __init__(

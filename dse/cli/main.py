@@ -1,6 +1,6 @@
 """The command `dse`: registers the commands and turns errors into messages and exit statuses.
 
-Exit status: 0, or 1 for an error that the user can mend, 2 for a command line that cannot be
+Exit status: 0, or 1 for an error that the user can fix, 2 for a command line that cannot be
 understood, 130 for Ctrl-C, 141 where the reader of a pipe went away (as a shell reports it).
 
 Every module named in `COMMANDS` has a `command`, whose docstring is its help, and `EXAMPLES`.
@@ -74,7 +74,7 @@ class Commands(TyperGroup):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; print what a user can mend and leave with its exit status."""
+        """Run the command; print what a user can fix and leave with its exit status."""
         try:
             return super().invoke(ctx)
         except DseError as error:
@@ -155,24 +155,18 @@ def main() -> None:
             app(prog_name="dse")
         except SystemExit as end:
             if end.code == INTERRUPTED_STATUS:
-                _leave_at_once()
+                # At once: XLA may still be compiling in threads of its own, and they would crash
+                # while the interpreter tears down what they use.
+                for stream in (sys.stdout, sys.stderr):
+                    with contextlib.suppress(OSError):
+                        stream.flush()
+                os._exit(INTERRUPTED_STATUS)
             raise
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
         _silence_stdout()
         sys.exit(BROKEN_PIPE_STATUS)
-
-
-def _leave_at_once() -> None:
-    """End an interrupted process, in which XLA may still be compiling in threads of its own.
-
-    The interpreter would tear down under them what they use, and they would crash.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
-            stream.flush()
-    os._exit(INTERRUPTED_STATUS)
 
 
 def _silence_stdout() -> None:

@@ -71,7 +71,7 @@ StudySeed = Annotated[
 WorkersCount = Annotated[
     int | None,
     typer.Option(
-        "--workers", metavar="N", min=1, help="Processes; default: one a core, or one a GPU."
+        "--workers", metavar="N", min=1, help="Processes; default: one per core, or one per GPU."
     ),
 ]
 

@@ -66,11 +66,17 @@ def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
     """Print one JSON document; a number that is not finite becomes null, as JSON has none."""
     text = json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False)
     # A list of plain values goes on one line. A line break cannot stand inside a JSON string.
-    typer.echo(re.sub(r"\[\n[^\[\]{}]*\]", _on_one_line, text))
+    typer.echo(
+        re.sub(
+            r"\[\n[^\[\]{}]*\]",
+            lambda found: "[" + re.sub(r"\n\s*", " ", found.group()[1:-1]).strip() + "]",
+            text,
+        )
+    )
 
 
 def note(text: str) -> None:
-    """Print what is no result, so that stdout stays the result's alone."""
+    """Print what is not the result, so that stdout stays the result's alone."""
     typer.echo(text, err=True)
 
 
@@ -78,10 +84,6 @@ def bold(text: str, stream: TextIO) -> str:
     """The text in bold where `stream` is a terminal that wants it (https://no-color.org)."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty()
     return text if plain else typer.style(text, bold=True)
-
-
-def _on_one_line(found: re.Match[str]) -> str:
-    return "[" + re.sub(r"\n\s*", " ", found.group()[1:-1]).strip() + "]"
 
 
 def _finite(value: Any) -> Any:

@@ -61,7 +61,7 @@ class Problem:
     Attributes:
         source: file as shown to the user, or the setting (`--set base_e=0`).
         line: counted from 1; None where it has no line.
-        text: what, what was found, how to mend it.
+        text: what, what was found, how to fix it.
     """
 
     source: str

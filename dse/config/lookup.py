@@ -49,11 +49,11 @@ def find_space(name: str | Path) -> Path:
     close = get_close_matches(
         str(name).removesuffix(".yaml").removesuffix(".yml"), names, n=3, cutoff=0.5
     )
-    mend = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
+    fix = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
     folder_too = ", a folder," if str(name) and os.path.isdir(name) else ""
     raise ConfigError(
         f"search space {name} not found: looked for the file{folder_too} then in "
-        f"./{LOCAL_FOLDER} and among the shipped ones; {mend}"
+        f"./{LOCAL_FOLDER} and among the shipped ones; {fix}"
     )
 
 

@@ -54,10 +54,10 @@ def _parse(
         name, equals, text = setting.partition("=")
         name = name.strip()
         if not equals:
-            problems.append(f"{source}: this is no key=value, such as squeeze_ratio=0.5")
+            problems.append(f"{source}: this is not key=value, such as squeeze_ratio=0.5")
         elif name not in known:
-            mend = nearest(name, known)
-            problems.append(f"{source}: unknown metaparameter {name} of {family}{mend}")
+            fix = nearest(name, known)
+            problems.append(f"{source}: unknown metaparameter {name} of {family}{fix}")
         elif name in parsed:
             problems.append(f"{source}: {name} is set twice")
         else:

@@ -362,7 +362,12 @@ class Pool:
         rows: Any = slice(None)
         # The metaparameter with most values first: it leaves the fewest rows to look at.
         for place in sorted(range(len(self.varying)), key=lambda i: -len(self.choices[i])):
-            level = self._level(place, values.get(self.varying[place]))
+            value: Any = values.get(self.varying[place])
+            choices = self.choices[place]
+            if not isinstance(choices, range):
+                level = self._levels_by_value[place].get(value)
+            else:
+                level = choices.index(value) if value in choices else None
             if level is None:
                 return None
             same = np.flatnonzero(self.levels[rows, place] == level)
@@ -371,15 +376,9 @@ class Pool:
         index = int(rows[0]) if rows.size else None
         return index if index is not None and self.candidate(index) == candidate else None
 
-    def _level(self, place: int, value: Any) -> int | None:
-        choices = self.choices[place]
-        if isinstance(choices, range):
-            return choices.index(value) if value in choices else None
-        return self._levels_by_value[place].get(value)
-
     @cached_property
     def _levels_by_value(self) -> tuple[dict[Value, int], ...]:
-        """For each varying metaparameter that is no range of whole numbers; canonical values."""
+        """For each varying metaparameter that is not a range of whole numbers; canonical values."""
         known = FAMILIES[self.space.family].metaparameters
         return tuple(
             {}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from dse.architecture import Candidate, Value, make_candidate
-from dse.space.domains import Categorical, FloatRange, IntRange
+from dse.space.domains import FloatRange, IntRange
 from dse.space.space import SearchSpace
 
 
@@ -40,23 +40,19 @@ def suggest(space: SearchSpace, trial: Trial) -> Candidate:
         space: any space, infinite ones too.
         trial: an Optuna trial, say.
     """
-    values = {
-        name: _suggest_one(name, domain, trial) if name in space.varying else domain.values()[0]
-        for name, domain in space.domains.items()
-    }
+    values: dict[str, Value] = dict(space.fixed)
+    for name in space.varying:
+        domain = space.domains[name]
+        if isinstance(domain, IntRange):
+            low, high = domain.low, domain.high
+            values[name] = trial.suggest_int(name, low, high, step=domain.step, log=domain.log)
+        elif isinstance(domain, FloatRange):
+            low, high, step = domain.low, domain.high, domain.step
+            number = trial.suggest_float(name, low, high, step=step, log=domain.log)
+            # Optuna adds up steps in binary: 0.1 + 2 · 0.1 is 0.30000000000000004 there.
+            on_steps: Any = domain.values() if step is not None else (number,)
+            values[name] = min(on_steps, key=lambda value: abs(value - number))
+        else:
+            words = {scalar(value): value for value in domain.values()}
+            values[name] = words[trial.suggest_categorical(name, list(words))]
     return make_candidate(space.family, values)
-
-
-def _suggest_one(name: str, domain: Any, trial: Trial) -> Value:
-    if isinstance(domain, IntRange):
-        return trial.suggest_int(name, domain.low, domain.high, step=domain.step, log=domain.log)
-    if isinstance(domain, FloatRange):
-        number = trial.suggest_float(
-            name, domain.low, domain.high, step=domain.step, log=domain.log
-        )
-        # Optuna adds up steps in binary: 0.1 + 2 · 0.1 is 0.30000000000000004 there.
-        on_steps = domain.values() if domain.step is not None else (number,)
-        return min(on_steps, key=lambda value: abs(float(value) - number))  # type: ignore[arg-type]
-    assert isinstance(domain, Categorical)
-    words: Mapping[Any, Value] = {scalar(value): value for value in domain.values()}
-    return words[trial.suggest_categorical(name, list(words))]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from dse.stats.intervals import student_t_probability, student_t_quantile
 from dse.text import points
 
 Correctness = NDArray[np.bool_]
-"""Which images each replicate of one network gets right: bool array (seed, image)."""
+"""On which images each replicate of one network is correct: bool array (seed, image)."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +90,11 @@ def compare(
 
     The variance of the difference is the sum of two estimates:
 
-    - images: the variance over the images of (candidate's minus reference's share of right
-      replicates), divided by their number, which pairs the two networks on each image. Half
-      an image that only the one and half an image that only the other gets right are added
-      to it (Agresti and Min 2005), so it is never zero. Against a number it is at least what
-      an accuracy of just `reference - margin` would give, as in a score test.
+    - images: the variance over the images of (candidate's minus reference's share of
+      correct replicates), divided by their number, which pairs the two networks on each image.
+      Half an image on which only the one and half an image on which only the other is correct
+      are added to it (Agresti and Min 2005), so it is never zero. Against a number it is at
+      least what an accuracy of just `reference - margin` would give, as in a score test.
     - seeds: for either network the variance of its replicates' accuracies or that of
       `seed_variance`, whichever is higher, divided by its replicates. What its images'
       changes from seed to seed contribute is subtracted, since the first estimate holds it.
@@ -135,7 +134,10 @@ def compare(
     images_count = len(differences)
     spread = (float(differences.var()) * images_count + 1) / (images_count - 1)
     if isinstance(reference, float | int):
-        spread = max(spread, _spread_at(max(0.0, reference - margin), candidate))
+        # The variance of the share of correct replicates, were the accuracy just at the margin.
+        edge, seeds_count = max(0.0, reference - margin), len(candidate)
+        at_edge = edge * (1 - edge) - churn(candidate) * (1 - 1 / seeds_count)
+        spread = max(spread, at_edge)
     of_images = spread / images_count
     of_churn, of_seeds = np.sum([_of_seeds(n, seed_variance) for n in networks], axis=0)
     variance = of_images + of_seeds - of_churn
@@ -143,7 +145,7 @@ def compare(
     squares += of_seeds**2 / seed_variance.degrees_of_freedom
     degrees = max(1, math.floor(variance**2 / squares))
     error = math.sqrt(variance)
-    half_width = _quantile(confidence, degrees) * error
+    half_width = student_t_quantile(confidence, degrees_of_freedom=degrees) * error
     at_margin = (difference + margin) / error
     return Comparison(
         difference=difference,
@@ -177,7 +179,7 @@ def pool_seed_variance(networks: Sequence[Correctness]) -> SeedVariance:
 
 
 def churn(network: Correctness) -> float:
-    """Variance with which an image is right or wrong from seed to seed, beyond the accuracy's.
+    """Variance of an image's correctness from seed to seed, beyond the accuracy's.
 
     The mean square of the residuals of the two-way layout; 0.0 for one seed.
 
@@ -204,16 +206,6 @@ def _of_seeds(network: Correctness, pooled: SeedVariance) -> tuple[float, float]
     own = float(network.mean(axis=1).var(ddof=1)) if seeds_count > 1 else 0.0
     of_churn = churn(network) / images_count
     return of_churn / seeds_count, max(own, pooled.variance, of_churn) / seeds_count
-
-
-def _spread_at(accuracy: float, network: Correctness) -> float:
-    """Variance over images of the share of right replicates, at another mean accuracy."""
-    return accuracy * (1 - accuracy) - churn(network) * (1 - 1 / len(network))
-
-
-@lru_cache(maxsize=4096)
-def _quantile(probability: float, degrees_of_freedom: int) -> float:
-    return student_t_quantile(probability, degrees_of_freedom=degrees_of_freedom)
 
 
 def _check(

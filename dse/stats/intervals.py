@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -54,12 +55,12 @@ def mean_interval(
 
 
 def wilson_interval(correct_count: int, total_count: int, *, confidence: float = 0.95) -> Interval:
-    """Accuracy of `correct_count` right answers of `total_count`, with Wilson's score interval.
+    """Accuracy: `correct_count` of `total_count` images, with Wilson's score interval.
 
-    Never leaves [0, 1], and has a width even where all or none are right.
+    Never leaves [0, 1], and has a width even where all or none are correct.
 
     Returns:
-        The share that is right (a fraction) and its interval.
+        The accuracy (a fraction) and its interval.
 
     Raises:
         ObjectiveError: counts that do not fit each other, or a confidence outside (0, 1).
@@ -87,15 +88,15 @@ def wilson_interval(correct_count: int, total_count: int, *, confidence: float =
 def paired_lower_bound(
     before: NDArray[np.bool_], after: NDArray[np.bool_], *, confidence: float = 0.95
 ) -> float:
-    """What the accuracy of one set of weights less that of another is surely not under.
+    """Lower bound of the accuracy of one set of weights minus that of another.
 
     Both on the same images; over images alone, not over seeds (`dse.stats.comparison` counts
-    both). Normal, with half an image added that only the one gets right and half an image
-    that only the other does, so that equal answers are not taken for certainty.
+    both). Normal, with half an image added on which only the one is correct and half an image
+    on which only the other is, so that equal answers are not taken for certainty.
 
     Args:
-        before: bool array (image,), which images the one gets right.
-        after: bool array (image,), which the other does.
+        before: bool array (image,), on which images the one is correct.
+        after: bool array (image,), on which the other is.
         confidence: of the bound, one-sided.
 
     Returns:
@@ -119,6 +120,7 @@ def paired_lower_bound(
     return float(differences.mean()) - width
 
 
+@lru_cache(maxsize=4096)
 def student_t_quantile(probability: float, *, degrees_of_freedom: int) -> float:
     """Value that Student's t stays below with `probability`.
 

@@ -80,7 +80,7 @@ def test_every_problem_has_its_own_line(run):
         "error: --set freq=0: freq is 0, but must be a whole number of at least 1; "
         "SqueezeNet v1.0 uses 2\n"
         "error: --set base=3: unknown metaparameter base of squeezenet; did you mean base_e?\n"
-        "error: --set oops: this is no key=value, such as squeeze_ratio=0.5\n"
+        "error: --set oops: this is not key=value, such as squeeze_ratio=0.5\n"
     )
 
 

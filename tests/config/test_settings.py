@@ -61,7 +61,7 @@ def test_every_problem_at_once():
         "--set squeeze_ratio=2: squeeze_ratio is 2, but must be in (0, 1]; "
         "SqueezeNet v1.0 uses 0.125",
         "--set bas_e=3: unknown metaparameter bas_e of squeezenet; did you mean base_e?",
-        "--set base_e: this is no key=value, such as squeeze_ratio=0.5",
+        "--set base_e: this is not key=value, such as squeeze_ratio=0.5",
         "--set freq=: freq is empty, but must be a whole number of at least 1",
         "--set incr_e=4: incr_e is set twice",
         "--set bypass={values: [none]}: bypass is a mapping with values, "
