@@ -1,31 +1,21 @@
-"""Our networks in PyTorch, layer by layer from the same `Architecture`; for benchmarks only."""
+"""Our networks in PyTorch, node by node from the same `Architecture`; for benchmarks only."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import nn
 
-from dse.architecture import Architecture
-from dse.architecture.primitives import (
-    BATCH_NORM_EPSILON,
-    Conv,
-    Dense,
-    Dropout,
-    Fire,
-    GlobalAveragePool,
-    MaxPool,
-)
+from dse.architecture import Architecture, Node, primitives
+from dse.architecture.primitives import BATCH_NORM_EPSILON, Conv
 
 
 class TorchConv(nn.Module):
     """Convolution, then bias or batch norm, then activation."""
 
-    def __init__(self, conv: Conv) -> None:
+    def __init__(self, conv: Conv, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
-            conv.input_shape[2],
+            channels,
             conv.filters,
             conv.kernel_size,
             conv.stride,
@@ -45,53 +35,66 @@ class TorchConv(nn.Module):
         return torch.relu_(x) if self.is_relu else x
 
 
-class TorchFire(nn.Module):
-    """A fire module with its bypass."""
+class TorchNetwork(nn.Module):
+    """The graph of an architecture, node by node."""
 
-    def __init__(self, fire: Fire) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.squeeze = TorchConv(fire.squeeze_conv)
-        self.expand1x1 = TorchConv(fire.expand1x1_conv)
-        self.expand3x3 = TorchConv(fire.expand3x3_conv)
-        self.bypass = TorchConv(fire.bypass_conv) if fire.bypass_conv else None
-        self.is_simple = fire.bypass == "simple"
+        self.inputs = [node.inputs for node in architecture.graph]
+        self.modules_in_order = nn.ModuleList(map(_module, architecture.graph))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) to (batch, expand, height, width)."""
-        squeezed = self.squeeze(x)
-        y = torch.cat([self.expand1x1(squeezed), self.expand3x3(squeezed)], 1)
-        if self.bypass is not None:
-            return y + self.bypass(x)
-        return y + x if self.is_simple else y
+        """(batch, channels, height, width) to (batch, classes)."""
+        maps = [x]
+        for inputs, module in zip(self.inputs, self.modules_in_order, strict=True):
+            maps.append(module(*(maps[i] for i in inputs)))
+        return maps[-1].flatten(1)
+
+
+class Add(nn.Module):
+    """The sum of two maps."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, height, width), both."""
+        return x + y
+
+
+class Join(nn.Module):
+    """The channels of several maps."""
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, height, width), of any channels."""
+        return torch.cat(maps, 1)
+
+
+def _module(node: Node) -> nn.Module:
+    match node.primitive:
+        case primitives.Conv():
+            return TorchConv(node.primitive, node.input_shape[2])
+        case primitives.MaxPool(window=window, stride=stride, rounding=rounding):
+            return nn.MaxPool2d(window, stride, ceil_mode=rounding == "ceil")
+        case primitives.GlobalAveragePool():
+            return nn.AdaptiveAvgPool2d(1)
+        case primitives.Dropout(rate=rate):
+            return nn.Dropout(rate)
+        case primitives.Add():
+            return Add()
+        case primitives.Join():
+            return Join()
+        case primitives.Dense(features=features, activation=activation):
+            relu = [nn.ReLU(inplace=True)] * (activation == "relu")
+            linear = nn.LazyLinear(features)
+            return nn.Sequential(nn.Flatten(), linear, *relu, nn.Unflatten(1, (features, 1, 1)))
+    raise TypeError(f"{node.name} has no counterpart in PyTorch here")
 
 
 def torch_network(architecture: Architecture) -> nn.Module:
     """The network, channels last.
 
     Raises:
-        TypeError: a layer that has no counterpart here.
+        TypeError: a primitive that has no counterpart here.
     """
-    modules: list[Any] = []
-    for layer in architecture.layers:
-        match layer:
-            case Conv():
-                modules.append(TorchConv(layer))
-            case Fire():
-                modules.append(TorchFire(layer))
-            case MaxPool(window=window, stride=stride, rounding=rounding):
-                modules.append(nn.MaxPool2d(window, stride, ceil_mode=rounding == "ceil"))
-            case GlobalAveragePool():
-                modules.append(nn.AdaptiveAvgPool2d(1))
-            case Dropout(rate=rate):
-                modules.append(nn.Dropout(rate))
-            case Dense():
-                modules += [nn.Flatten(), nn.LazyLinear(layer.features)]
-                modules += [nn.ReLU(inplace=True)] * (layer.activation == "relu")
-                modules.append(nn.Unflatten(1, (layer.features, 1, 1)))
-            case _:
-                raise TypeError(f"{layer.name} has no counterpart in PyTorch here")
-    modules.append(nn.Flatten())
-    return nn.Sequential(*modules).to(memory_format=torch.channels_last)
+    return TorchNetwork(architecture).to(memory_format=torch.channels_last)
 
 
 def params_count(network: nn.Module) -> int:

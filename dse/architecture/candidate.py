@@ -1,34 +1,21 @@
-"""The explicit table of families and presets, and the candidate: a point of a family.
-
-To add a family: one file with `METAPARAMETERS` and `build`, one line in `FAMILIES`.
-"""
+"""Candidates, the families whose points they are, and presets: published candidates."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from dse.architecture.architecture import Architecture, Value
-from dse.architecture.families import alexnet, squeezenet
-from dse.architecture.metaparameters import Metaparameter
-from dse.architecture.primitives import Shape
+from dse.architecture.blocks import Module
+from dse.architecture.metaparameters import Metaparameter, Value
+from dse.architecture.primitives import Primitive, Shape
 from dse.errors import ConfigError
 from dse.text import nearest
 
-Builder = Callable[[Mapping[str, Value], Shape, int], Architecture]
-
-
-@dataclass(frozen=True)
-class Family:
-    """Networks that differ in their metaparameters alone."""
-
-    name: str
-    description: str
-    metaparameters: dict[str, Metaparameter]
-    build: Builder
+Builder = Callable[[Mapping[str, Value], Shape, int], Iterable[Primitive | Module]]
+"""From metaparameters, input shape and number of classes to blocks, one behind the other."""
 
 
 @dataclass(frozen=True)
@@ -65,142 +52,59 @@ class Preset:
     classes_count: int = 1000
 
 
-def _family(
-    name: str, description: str, parts: tuple[Metaparameter, ...], build: Builder
-) -> Family:
-    return Family(name, description, {part.name: part for part in parts}, build)
+Published = tuple[str, Mapping[str, Value], Shape, int]
+"""Description, metaparameters, input shape and number of classes of a preset."""
 
 
-FAMILIES: dict[str, Family] = {
-    "squeezenet": _family(
-        "squeezenet",
-        "fire modules (Iandola et al. 2016)",
-        squeezenet.METAPARAMETERS,
-        squeezenet.build,
-    ),
-    "alexnet": _family(
-        "alexnet",
-        "AlexNet, the reference (Krizhevsky et al. 2012)",
-        alexnet.METAPARAMETERS,
-        alexnet.build,
-    ),
-}
+@dataclass(frozen=True)
+class Family:
+    """Networks that differ in their metaparameters alone.
 
-
-def make_candidate(family: str, values: Mapping[str, object]) -> Candidate:
-    """A candidate with the defaults filled in.
-
-    Args:
-        family: a name in `FAMILIES`.
-        values: metaparameters by name; absent ones take the family's default.
-
-    Raises:
-        ConfigError: every unknown name and every bad value, one line each.
+    Attributes:
+        name, description: in messages and lists.
+        metaparameters: what varies, by name.
+        build: gives the blocks of a network, each when the one before has found its place;
+            called with one valid value for each metaparameter. It raises an
+            `ArchitectureError` where there is no such network.
+        published: networks that are presets, by name.
+        batched: whether `build` may be called with batches of numbers too (`dse.space.batch`),
+            by which many candidates are counted at once; otherwise they are one by one.
     """
-    if family not in FAMILIES:
-        raise ConfigError(f"family {family!r} not found{nearest(family, FAMILIES)}")
-    known = FAMILIES[family].metaparameters
-    problems = [
-        f"unknown metaparameter {name} of {family}{nearest(name, known)}"
-        for name in values
-        if name not in known
-    ]
-    problems += [
-        problem
-        for name, value in values.items()
-        if name in known and (problem := known[name].problem(value))
-    ]
-    if problems:
-        raise ConfigError(problems)
-    complete = {name: part.default for name, part in known.items()} | dict(values)
-    return Candidate(
-        family,
-        tuple((name, part.canonical(complete[name])) for name, part in known.items()),  # type: ignore[arg-type]
-    )
 
+    name: str
+    description: str
+    metaparameters: dict[str, Metaparameter]
+    build: Builder
+    published: Mapping[str, Published]
+    batched: bool = False
 
-def build(candidate: Candidate, input_shape: Shape, classes_count: int) -> Architecture:
-    """The candidate's layers for images of this shape.
+    @property
+    def presets(self) -> tuple[Preset, ...]:
+        """Its published networks."""
+        return tuple(
+            Preset(name, description, self.candidate(values), shape, classes_count)
+            for name, (description, values, shape, classes_count) in self.published.items()
+        )
 
-    Args:
-        candidate: made by `make_candidate`.
-        input_shape: (height, width, channels) of one image.
-        classes_count: number of classes.
+    def candidate(self, values: Mapping[str, object]) -> Candidate:
+        """The candidate with these values, and the default of every other metaparameter.
 
-    Raises:
-        ArchitectureError: it cannot be built, with the layer and the reason.
-    """
-    return FAMILIES[candidate.family].build(candidate.metaparameters, input_shape, classes_count)
-
-
-_PUBLISHED = {
-    "final_activation": "relu",
-    "dropout": 0.5,
-    "base_e": 128,
-    "incr_e": 128,
-    "freq": 2,
-    "pct_3x3": 0.5,
-    "squeeze_ratio": 0.125,
-}
-
-PRESETS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
-        Preset(
-            "squeezenet_v1.0",
-            "SqueezeNet as in the paper",
-            make_candidate(
-                "squeezenet",
-                _PUBLISHED
-                | {
-                    "stem_filters": 96,
-                    "stem_kernel": 7,
-                    "stem_stride": 2,
-                    "pools": ("conv1", "fire4", "fire8"),
-                },
-            ),
-            (227, 227, 3),
-        ),
-        Preset(
-            "squeezenet_v1.1",
-            "its authors' second release: smaller stem, earlier pools",
-            make_candidate(
-                "squeezenet",
-                _PUBLISHED
-                | {
-                    "stem_filters": 64,
-                    "stem_kernel": 3,
-                    "stem_stride": 2,
-                    "pools": ("conv1", "fire3", "fire5"),
-                },
-            ),
-            (227, 227, 3),
-        ),
-        Preset(
-            "alexnet",
-            "the original: grouped convolutions, local response norm",
-            make_candidate("alexnet", {"variant": "original"}),
-            (227, 227, 3),
-        ),
-        Preset(
-            "alexnet_torchvision",
-            "one column, as in torchvision",
-            make_candidate("alexnet", {"variant": "torchvision"}),
-            (224, 224, 3),
-        ),
-        Preset(
-            "alexnet_small",
-            "for 32 to 127 pixels",
-            make_candidate("alexnet", {"variant": "small"}),
-            (32, 32, 3),
-            10,
-        ),
-        Preset(
-            "alexnet_tiny",
-            "for less than 32 pixels",
-            make_candidate("alexnet", {"variant": "tiny"}),
-            (8, 8, 1),
-            10,
-        ),
-    )
-}
+        Raises:
+            ConfigError: every unknown name and every bad value, one line each.
+        """
+        known = self.metaparameters
+        problems = [
+            f"unknown metaparameter {name} of {self.name}{nearest(name, known)}"
+            for name in values
+            if name not in known
+        ]
+        problems += [
+            problem
+            for name, value in values.items()
+            if name in known and (problem := known[name].problem(value))
+        ]
+        if problems:
+            raise ConfigError(problems)
+        complete = {name: one.default for name, one in known.items()} | dict(values)
+        canonical = ((name, one.canonical(complete[name])) for name, one in known.items())
+        return Candidate(self.name, tuple(canonical))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dse.architecture.architecture import Value
+Value = int | float | str | tuple[str, ...]
+"""A value of a metaparameter; a tuple of names for `pools`."""
 
 AUTO = "auto"
 
@@ -59,7 +60,7 @@ class Metaparameter:
             return None
         found = repr(list(value)) if isinstance(value, tuple) else repr(value)
         hint = f"; {self.example}" if self.example else ""
-        if isinstance(value, str) and self._fits(_number(value)):
+        if isinstance(value, str) and self._fits_unquoted(value):
             hint = f"; write it without quotes{hint}"
         return f"{self.name} is {found}, but must be {self.allowed}{hint}"
 
@@ -80,24 +81,21 @@ class Metaparameter:
             )
         if self.kind == "choice" or isinstance(value, bool):
             return False
-        types = int if self.kind == "int" else (int, float)
-        return isinstance(value, types) and self._in_bounds(value)
-
-    def _in_bounds(self, value: float) -> bool:
+        if not isinstance(value, int if self.kind == "int" else int | float):
+            return False
         above = self.low is None or (value > self.low if self.open_low else value >= self.low)
         below = self.high is None or (value < self.high if self.open_high else value <= self.high)
         return above and below
+
+    def _fits_unquoted(self, text: str) -> bool:
+        for convert in (int, float):
+            try:
+                return self._fits(convert(text))
+            except ValueError:
+                continue
+        return False
 
 
 def _layer_order(name: str) -> tuple[int, str]:
     digits = "".join(filter(str.isdecimal, name))
     return (int(digits or 0), name)
-
-
-def _number(text: str) -> object:
-    for convert in (int, float):
-        try:
-            return convert(text)
-        except ValueError:
-            continue
-    return None

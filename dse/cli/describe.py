@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dse.cli.describe_views import (
     Described,
     print_comparison,
-    print_document,
     print_documents,
     print_network,
 )
@@ -19,10 +18,7 @@ from dse.cli.options import JsonFlag, ResultsDirectory, SettingTexts
 from dse.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from dse.architecture import Candidate, Preset
-    from dse.architecture.primitives import Shape
-    from dse.deployment.devices import Device
-    from dse.deployment.footprint import Link
+    from dse.architecture import Preset, Shape
 
 EXAMPLES = """
 \b
@@ -119,24 +115,38 @@ def command(
     layer holds at once, its input included. Nothing is trained, and nothing is built unless
     --latency asks for it.
     """
+    from dataclasses import replace
+
+    from dse.architecture import make_candidate
+    from dse.config import parse_settings
     from dse.deployment.devices import find_devices
-    from dse.deployment.footprint import parse_link
+    from dse.deployment.link import parse_link
 
     input_shape = parse_input(input_text) if input_text else None
-    link, update_link = parse_link(link_text, "--link"), parse_link(update_text, "--ota")
-    devices = find_devices(device_names or [])
-    described = [
-        _describe(
-            _changed(_find(name, results), settings, input_shape, classes_count),
-            workers_count=workers_count,
-            links=(link, update_link),
-            devices=devices,
-            with_latency=with_latency,
+    sheet_of = partial(
+        _describe,
+        workers_count=workers_count,
+        link=parse_link(link_text, "--link"),
+        update_link=parse_link(update_text, "--ota"),
+        devices=find_devices(device_names or []),
+        with_latency=with_latency,
+    )
+    described = []
+    for name in networks:
+        network = _find(name, results)
+        candidate = network.candidate
+        if settings:
+            values = candidate.metaparameters | parse_settings(settings, candidate.family)
+            candidate = make_candidate(candidate.family, values)
+        network = replace(
+            network,
+            candidate=candidate,
+            input_shape=input_shape or network.input_shape,
+            classes_count=classes_count or network.classes_count,
         )
-        for name in networks
-    ]
+        described.append(sheet_of(network))
     if as_json:
-        print_document(described[0]) if len(described) == 1 else print_documents(described)
+        print_documents(described)
     elif len(described) == 1:
         print_network(described[0])
     else:
@@ -157,14 +167,7 @@ def parse_input(text: str) -> Shape:
     )
 
 
-def _describe(
-    network: Preset,
-    *,
-    workers_count: int,
-    links: tuple[Link, Link],
-    devices: Sequence[Device],
-    with_latency: bool,
-) -> Described:
+def _describe(network: Preset, *, with_latency: bool, **sheet: Any) -> Described:
     """Everything that is said of one network; measures it only if it has to."""
     from dse.architecture import build, cost
     from dse.deployment.footprint import deployment
@@ -176,10 +179,7 @@ def _describe(
         from dse.training.latency import measure_latency
 
         latency = measure_latency(network.candidate, network.input_shape, network.classes_count)
-    sheet = deployment(
-        costs, workers_count=workers_count, link=links[0], update_link=links[1], devices=devices
-    )
-    return Described(network.name, network.candidate, architecture, costs, sheet, latency)
+    return Described(network, architecture, costs, deployment(costs, **sheet), latency)
 
 
 def _find(name: str, results: Path) -> Preset:
@@ -201,43 +201,9 @@ def _find(name: str, results: Path) -> Preset:
         return Preset(Path(name).name, "", found.candidate, found.input_shape, len(found.classes))
     study, slash, key = name.rpartition("/")
     if slash:
-        return _from_study(study, key, results)
+        from dse.report.studies import open_study, studied_candidate
+
+        at = studied_candidate(open_study(results, study), key)
+        return Preset(f"{study}/{key}", "", at.candidate, at.input_shape, at.classes_count)
     names = list(dict.fromkeys([*PRESETS, *FAMILIES]))
-    raise ConfigError(f"there is no preset or family {name!r}{nearest(name, names)}")
-
-
-def _from_study(study_name: str, key: str, results: Path) -> Preset:
-    from dse.architecture import Preset
-    from dse.report.studies import open_study, studied_candidate
-
-    found = studied_candidate(open_study(results, study_name), key)
-    return Preset(
-        f"{study_name}/{key}", "", found.candidate, found.input_shape, found.classes_count
-    )
-
-
-def _changed(
-    network: Preset,
-    settings: Sequence[str] | None,
-    input_shape: Shape | None,
-    classes_count: int | None,
-) -> Preset:
-    """The network with the command line's settings, image and classes on top."""
-    from dse.architecture import Preset
-
-    candidate = _with_settings(network.candidate, settings) if settings else network.candidate
-    return Preset(
-        network.name,
-        network.description,
-        candidate,
-        input_shape or network.input_shape,
-        classes_count or network.classes_count,
-    )
-
-
-def _with_settings(candidate: Candidate, settings: Sequence[str]) -> Candidate:
-    from dse.architecture import make_candidate
-    from dse.config import parse_settings
-
-    values = parse_settings(settings, candidate.family)
-    return make_candidate(candidate.family, candidate.metaparameters | values)
+    raise ConfigError(f"preset or family {name!r} not found{nearest(name, names)}")

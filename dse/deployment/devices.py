@@ -6,14 +6,12 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from dse.errors import ConfigError
 from dse.text import nearest
 
 DEVICES_PATH = Path(__file__).with_name("devices.toml")
-
-_BYTES_PER_KB = 1024
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,13 @@ class Device:
 def devices() -> tuple[Device, ...]:
     """Every device of the table, in its order."""
     table = tomllib.loads(DEVICES_PATH.read_text(encoding="utf-8"))
-    return tuple(_device(row) for row in table["device"])
+    found = []
+    for row in table["device"]:
+        # KB of 1,024 bytes; block RAMs come in halves of a KB, so that this is exact.
+        ram, flash = int(1024 * row["ram_kb"]), row.get("flash_kb")
+        flash = None if flash is None else int(1024 * flash)
+        found.append(Device(row["name"], row["kind"], ram, flash, row["figure"], row["source"]))
+    return tuple(found)
 
 
 def find_devices(names: list[str]) -> tuple[Device, ...]:
@@ -67,7 +71,7 @@ def find_devices(names: list[str]) -> tuple[Device, ...]:
     known = {_plain(device.name): device for device in devices()}
     spelt = [device.name for device in devices()]
     problems = [
-        f"there is no device {name!r}{nearest(name, spelt)}"
+        f"device {name!r} not found{nearest(name, spelt)}"
         for name in names
         if _plain(name) not in known
     ]
@@ -79,20 +83,3 @@ def find_devices(names: list[str]) -> tuple[Device, ...]:
 def _plain(name: str) -> str:
     """A name without case, spaces, dots and dashes: `imxrt1060` is `i.MX RT1060`."""
     return "".join(letter for letter in name.casefold() if letter.isalnum())
-
-
-def _device(row: dict[str, Any]) -> Device:
-    flash_kb = row.get("flash_kb")
-    return Device(
-        name=row["name"],
-        kind=row["kind"],
-        ram_bytes=_bytes(row["ram_kb"]),
-        flash_bytes=None if flash_kb is None else _bytes(flash_kb),
-        figure=row["figure"],
-        source=row["source"],
-    )
-
-
-def _bytes(kb: float) -> int:
-    """KB of 1,024 bytes as bytes; block RAMs come in halves of a KB, so that this is exact."""
-    return int(kb * _BYTES_PER_KB)

@@ -1,5 +1,7 @@
 """From an Architecture to a network: a pure function of a nested dict of arrays.
 
+The interpreter knows primitives and their order in the graph, and no family.
+
 Inside stand Flax NNX modules; they are split from their arrays once, and merged with given
 ones while a call is traced, so that no module and no state is seen outside.
 """
@@ -7,8 +9,9 @@ ones while a call is traced, so that no module and no state is seen outside.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import jax
@@ -16,20 +19,20 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from dse.architecture.architecture import Architecture
+from dse.architecture import Architecture, Node
 from dse.architecture.primitives import (
+    Add,
     Conv,
     Dense,
     Dropout,
-    Fire,
     GlobalAveragePool,
-    Layer,
+    Join,
     LocalResponseNorm,
     MaxPool,
 )
-from dse.networks.fire import ConvModule, FireModule, Initializer, activate, add_variables
+from dse.networks import ops
 from dse.networks.initial import initial_value, kernel_stds
-from dse.networks.ops import xla as ops
+from dse.networks.modules import ConvModule, DenseModule, Initializer, convolve_deferred
 from dse.networks.ops.fused_norm import Deferred, Pool, Term, is_worthwhile, value_of
 
 BATCH_NORM_MOMENTUM = 0.9
@@ -39,69 +42,109 @@ Arrays = dict[str, Any]
 """Nested dict keyed by the parts of a parameter's path: arrays["fire2"]["squeeze"]["kernel"]."""
 
 
-class DenseModule(nnx.Module):
-    """A fully connected layer, then its activation."""
-
-    def __init__(self, layer: Dense, initializer: Initializer) -> None:
-        self.layer = layer
-        add_variables(self, layer, initializer)
-
-    def __call__(self, x: Array, *, train: bool) -> Array:
-        """(batch, height, width, channels) to (batch, 1, 1, features)."""
-        x = ops.dense(x, self.kernel[...], self.bias[...])
-        return activate(x, self.layer.activation)
+class Scope(nnx.Module):
+    """Holds what stands under one part of the parameters' paths."""
 
 
-class Chain(nnx.Module):
-    """The layers of an architecture, one behind the other; those with arrays are modules."""
+class Interpreter(nnx.Module):
+    """Runs the graph of an architecture; nodes with arrays are modules under their names."""
 
     def __init__(self, architecture: Architecture, initializer: Initializer) -> None:
         self.architecture = architecture
-        modules: dict[type[Layer], Callable[..., nnx.Module]] = {
-            Conv: ConvModule,
-            Fire: FireModule,
-            Dense: DenseModule,
-        }
-        for layer in architecture.layers:
-            if type(layer) in modules:
-                setattr(self, layer.name, modules[type(layer)](layer, initializer))
+        for node in architecture.kernel_nodes:
+            *scopes, name = node.name.split("/")
+            holder: nnx.Module = self
+            for scope in scopes:
+                if not hasattr(holder, scope):
+                    setattr(holder, scope, Scope())
+                holder = getattr(holder, scope)
+            module = ConvModule if isinstance(node.primitive, Conv) else DenseModule
+            setattr(holder, name, module(node, initializer))
 
     def __call__(self, x: Array, *, train: bool, dropout_key: Array | None) -> Array:
         """(batch, height, width, channels) to (batch, classes)."""
-        maps: Array | Deferred = x
-        if train and is_worthwhile(self.architecture, x.shape[0]):
-            maps = Deferred((Term(x),))
-        for layer in self.architecture.layers:
-            if isinstance(layer, Conv | Fire):
-                maps = getattr(self, layer.name)(maps, train=train)
-            elif isinstance(layer, MaxPool) and isinstance(maps, Deferred):
-                maps = maps.pooled(Pool(layer.window, layer.stride, layer.rounding))
-            else:
-                maps = self._plain(layer, value_of(maps), train, dropout_key)
-        return value_of(maps).reshape(x.shape[0], -1)
+        deferred = train and is_worthwhile(self.architecture, x.shape[0])
+        maps: dict[int, Array | Deferred] = {0: Deferred((Term(x),)) if deferred else x}
+        graph = self.architecture.graph
+        for at, node in enumerate(graph, start=1):
+            if at in maps:
+                continue  # with an earlier convolution of the same map
+            given = [maps[i] for i in node.inputs]
+            match node.primitive, given:
+                case Conv(norm="batch"), [Deferred()]:
+                    maps |= self._convolve_together(node.inputs[0], given[0])
+                case MaxPool(window=window, stride=stride, rounding=rounding), [Deferred()]:
+                    maps[at] = given[0].pooled(Pool(window, stride, rounding))
+                case Add(), [Deferred(), Deferred()]:
+                    maps[at] = given[0] + given[1]
+                case _:
+                    values = [value_of(one) for one in given]
+                    maps[at] = self._run(node, values, train, dropout_key)
+        return value_of(maps[len(graph)]).reshape(x.shape[0], -1)
 
-    def _plain(self, layer: Layer, x: Array, train: bool, dropout_key: Array | None) -> Array:
-        match layer:
+    def _convolve_together(self, given: int, x: Deferred) -> dict[int, Deferred]:
+        """The maps of all normed convolutions that read `x`, the map `given`."""
+        groups = side_by_side(self.architecture.graph, given)
+        modules = [[self._module(node) for node in group.values()] for group in groups.values()]
+        found: dict[int, Deferred] = {}
+        joined = convolve_deferred(x, modules)
+        for (result, group), maps in zip(groups.items(), joined, strict=True):
+            found |= dict.fromkeys((result, *group), maps)  # nobody else reads the parts of a join
+        return found
+
+    def _run(self, node: Node, given: list[Array], train: bool, key: Array | None) -> Array:
+        x = given[0]
+        match node.primitive:
+            case Conv() | Dense():
+                return self._module(node)(x, train=train)
             case MaxPool(window=window, stride=stride, rounding=rounding):
                 return ops.max_pool(x, window=window, stride=stride, rounding=rounding)
             case GlobalAveragePool():
                 return ops.global_average_pool(x)
             case LocalResponseNorm(size=size, alpha=alpha, beta=beta, k=k):
                 return ops.local_response_norm(x, size=size, alpha=alpha, beta=beta, k=k)
+            case Add():
+                return x + given[1]
+            case Join():
+                return jnp.concatenate(given, 3)
+            case Dropout(name=name, rate=rate) if train and rate:
+                if key is None:
+                    raise ValueError(
+                        f"{name}: training with dropout needs dropout_key, but got None"
+                    )
+                key = jax.random.fold_in(key, zlib.crc32(name.encode()))
+                return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
             case Dropout():
-                return _dropout(x, layer, dropout_key) if train else x
-            case _:
-                return getattr(self, layer.name)(x, train=train)
+                return x
+        raise TypeError(f"{node.name}: {node.primitive} has no form in Flax")
+
+    def _module(self, node: Node) -> Any:
+        return reduce(getattr, node.name.split("/"), self)
 
 
-def _dropout(x: Array, layer: Dropout, key: Array | None) -> Array:
-    if layer.rate == 0:
-        return x
-    if key is None:
-        raise ValueError(f"{layer.name}: training with dropout needs dropout_key, but got None")
-    key = jax.random.fold_in(key, zlib.crc32(layer.name.encode()))
-    kept = jax.random.bernoulli(key, 1 - layer.rate, x.shape)
-    return jnp.where(kept, x / (1 - layer.rate), 0)
+def side_by_side(graph: Sequence[Node], given: int) -> dict[int, dict[int, Node]]:
+    """The convolutions with a batch norm that read the map `given`.
+
+    Returns:
+        By the number of the map that results, the convolutions and their own numbers: several
+        where a join makes one map of theirs and nothing else, otherwise one.
+    """
+    readers = {
+        at: node
+        for at, node in enumerate(graph, start=1)
+        if node.inputs == (given,) and isinstance(node.primitive, Conv)
+        if node.primitive.norm == "batch"
+    }
+    joins = {}
+    for at, node in enumerate(graph, start=1):
+        if isinstance(node.primitive, Join) and readers.keys() >= set(node.inputs):
+            activations = {readers[part].primitive.activation for part in node.inputs}
+            if len(activations) == 1:
+                joins |= dict.fromkeys(node.inputs, at)
+    groups: dict[int, dict[int, Node]] = {}
+    for at, node in readers.items():
+        groups.setdefault(joins.get(at, at), {})[at] = node
+    return groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +160,7 @@ class Network:
     _abstract: tuple[Arrays, Arrays]
 
     def init(self, key: Array) -> tuple[Arrays, Arrays]:
-        """First parameters and running statistics.
+        """Initial parameters and running statistics.
 
         Not for use inside a traced function: the draws are numpy's.
 
@@ -130,12 +173,12 @@ class Network:
             and variance of batch norms and are {} where there are none.
         """
         stds = kernel_stds(self.architecture)
-        chain = Chain(
+        interpreter = Interpreter(
             self.architecture,
             lambda p: initial_value(p, std=stds.get(p.path, 0.0), key=key),
         )
         # All at once: for each shape by itself, JAX would compile a program.
-        return jax.device_put(_split(chain)[1:])
+        return jax.device_put(_split(interpreter)[1:])
 
     def abstract_params(self) -> Arrays:
         """Shapes and types of the parameters (jax.ShapeDtypeStruct); allocates nothing."""
@@ -175,9 +218,9 @@ class Network:
                 f"images must be (batch, {', '.join(map(str, self.architecture.input_shape))}), "
                 f"but got {images.shape}"
             )
-        chain = nnx.merge(self._graph, params, statistics)
-        logits = chain(images, train=train, dropout_key=dropout_key)
-        return logits, _split(chain)[2]
+        interpreter = nnx.merge(self._graph, params, statistics)
+        logits = interpreter(images, train=train, dropout_key=dropout_key)
+        return logits, _split(interpreter)[2]
 
 
 def update_ema(running: Any, batch: Any) -> Any:
@@ -193,11 +236,11 @@ def update_ema(running: Any, batch: Any) -> Any:
 
 def build_network(architecture: Architecture) -> Network:
     """The network of an architecture; allocates nothing."""
-    chain = nnx.eval_shape(lambda: Chain(architecture, lambda p: jnp.zeros(p.shape)))
-    graph, params, statistics = _split(chain)
+    interpreter = nnx.eval_shape(lambda: Interpreter(architecture, lambda p: jnp.zeros(p.shape)))
+    graph, params, statistics = _split(interpreter)
     return Network(architecture, graph, (params, statistics))
 
 
-def _split(chain: Chain) -> tuple[Any, Arrays, Arrays]:
-    graph, params, statistics = nnx.split(chain, nnx.Param, nnx.BatchStat)
+def _split(interpreter: Interpreter) -> tuple[Any, Arrays, Arrays]:
+    graph, params, statistics = nnx.split(interpreter, nnx.Param, nnx.BatchStat)
     return graph, nnx.to_pure_dict(params), nnx.to_pure_dict(statistics)

@@ -1,4 +1,4 @@
-"""First values of the parameters: the same for a key, a name and a shape, whatever else is there.
+"""Initial weights: the same for a key, a name and a shape, whatever else is there.
 
 The draws are numpy's: the program that draws seventeen kernels of different shapes takes
 JAX six seconds to compile, and every candidate would need its own.
@@ -13,8 +13,8 @@ import jax
 import numpy as np
 from jax import Array
 
-from dse.architecture.architecture import Architecture
-from dse.architecture.primitives import Conv, Dense, Parameter
+from dse.architecture import Architecture
+from dse.architecture.primitives import Conv, Parameter
 
 LAST_LAYER_STD = 0.01
 """Standard deviation of the last layer's kernel: all classes start about equally likely.
@@ -24,7 +24,7 @@ Source: SqueezeNet's and AlexNet's Caffe models (conv10, fc8).
 
 
 BATCH_NORM_GAIN = 1 / 3
-"""Variance of a kernel's first values before a batch norm, times its fan-in.
+"""Variance of a kernel's initial values before a batch norm, times its fan-in.
 
 A norm undoes the scale of what it is given, so the scale says how much of a kernel a step of
 given length changes. With He's 2 short trainings get less far (`benchmarks/first_weights.py`).
@@ -56,21 +56,17 @@ def initial_value(parameter: Parameter, *, std: float, key: Array) -> np.ndarray
 
 
 def kernel_stds(architecture: Architecture) -> dict[str, float]:
-    """Standard deviation of each kernel's first values, by its path.
+    """Standard deviation of each kernel's initial values, by its path.
 
     sqrt(2 / fan-in) before a ReLU (He et al. 2015, arXiv 1502.01852, equation 10),
     sqrt(1 / fan-in) without one, sqrt(`BATCH_NORM_GAIN` / fan-in) before a batch norm, and
     `LAST_LAYER_STD` for the layer that gives the scores.
     """
-    layers, stds = architecture.kernel_layers, {}
-    for layer in layers:
-        kernel = layer.parameters[0]
-        stds[kernel.path] = math.sqrt(_gain(layer) / math.prod(kernel.shape[:-1]))
-    stds[layers[-1].parameters[0].path] = LAST_LAYER_STD
-    return stds
-
-
-def _gain(layer: Conv | Dense) -> float:
-    if isinstance(layer, Conv) and layer.norm == "batch":
-        return BATCH_NORM_GAIN
-    return 2 if layer.activation == "relu" else 1
+    stds = {}
+    for node in architecture.kernel_nodes:
+        kernel, *_ = node.parameters
+        gain: float = 2 if node.primitive.activation == "relu" else 1
+        if isinstance(node.primitive, Conv) and node.primitive.norm == "batch":
+            gain = BATCH_NORM_GAIN
+        stds[kernel.path] = math.sqrt(gain / math.prod(kernel.shape[:-1]))
+    return stds | {kernel.path: LAST_LAYER_STD}

@@ -1,15 +1,16 @@
 """Exact costs of many candidates at once, by the same code that builds and counts one.
 
-The builder of the family runs on batches: numbers are arrays, words and lists are one for
-each group of candidates. Nothing here knows what a fire module is; what a candidate costs,
-whether it is refused and which layers it has come from `build` and the layers alone.
+The builder of a family that allows it runs on batches: numbers are arrays, words and lists are
+one for each group of candidates; candidates of any other family are built one by one. Nothing
+here knows what a fire module is; what a candidate costs, whether it is refused and which layers
+it has come from the family's `build` and the graph alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import Any
@@ -17,11 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.architecture.architecture import Architecture, Value
-from dse.architecture.candidate import FAMILIES, Candidate, make_candidate
-from dse.architecture.cost import layer_cost
-from dse.architecture.objectives import OBJECTIVES
-from dse.architecture.primitives import Layer, Shape
+from dse.architecture import (
+    FAMILIES,
+    OBJECTIVES,
+    Architecture,
+    Candidate,
+    Shape,
+    Value,
+    assemble,
+    make_candidate,
+)
+from dse.architecture.cost import layer_costs, totals
 from dse.errors import ArchitectureError
 from dse.space.batch import INT64_MOST, SEVERAL, Batch, DivergentBranch, FractionBatch, most_of
 
@@ -168,7 +175,8 @@ def bulk_costs(table: CandidateTable) -> BulkCosts:
             refused[rows] = True
             continue
         for name, value in built.costs.items():
-            costs[name][rows] = _saturated(value)
+            array = value.array if isinstance(value, Batch) else value
+            costs[name][rows] = np.minimum(array, INT64_MOST)
         hashes[rows] = _hashes(built)
     return BulkCosts(refused, costs, hashes)
 
@@ -192,7 +200,13 @@ def first_alike(table: CandidateTable, hashes: NDArray[np.uint64]) -> Ints:
         leaders = pending[at][group]
         is_leader = leaders == pending
         pending, leaders = pending[~is_leader], leaders[~is_leader]
-        alike = _same_layers(table, leaders, pending)
+        alike = np.zeros(len(pending), dtype=bool)
+        for start in range(0, len(pending), ROWS_AT_ONCE):
+            pairs = slice(start, start + ROWS_AT_ONCE)
+            both = np.concatenate([leaders[pairs], pending[pairs]])
+            rows, inverse = np.unique(both, return_inverse=True)
+            one, two = np.split(_numbers(table, rows)[inverse], 2)
+            alike[pairs] = (one == two).all(axis=1)
         first[pending[alike]] = leaders[alike]
         pending = pending[~alike]  # another network with the same hash: compared again
     return first
@@ -217,23 +231,26 @@ def _built(
     table: CandidateTable, rows: Ints, *, with_costs: bool = True
 ) -> Iterator[tuple[Ints, _Built | None]]:
     """Parts of `rows`, each with its layers; None for those that `build` refuses."""
-    build = FAMILIES[table.family].build
-    pending = [part for group in _groups(table, rows) for part in _slices(group, ROWS_AT_ONCE)]
+    family = FAMILIES[table.family]
+    most = ROWS_AT_ONCE if family.batched else 1
+    pending = [part for group in _groups(table, rows) for part in _slices(group, most)]
     while pending:
         part = pending.pop()
         if 1 < len(part) <= FEW_ROWS:
             pending += _slices(part, 1)
             continue
         values = {name: column.at(part) for name, column in table.parts.items()}
+        shape, classes_count = table.input_shape, table.classes_count
         try:
-            architecture = build(values, table.input_shape, table.classes_count)
-            totals = _totals(architecture) if with_costs else {}
-        except DivergentBranch as parted:
-            pending += [part[parted.mask], part[~parted.mask]]
+            blocks = family.build(values, shape, classes_count)
+            architecture = assemble(family.name, (), shape, classes_count, blocks)
+            costs = totals(layer_costs(architecture, _most), _most) if with_costs else {}
+        except DivergentBranch as branch:
+            pending += [part[branch.mask], part[~branch.mask]]
         except ArchitectureError:
             yield part, None
         else:
-            yield part, _Built(*_described(architecture.layers), totals)
+            yield part, _Built(*_described(architecture), costs)
 
 
 def _groups(table: CandidateTable, rows: Ints) -> list[Ints]:
@@ -251,47 +268,27 @@ def _slices(rows: Ints, length: int) -> list[Ints]:
     return [rows[start : start + length] for start in range(0, len(rows), length)]
 
 
-def _totals(architecture: Architecture) -> dict[str, Any]:
-    """As in `cost`: sums over the layers, and the most activations."""
-    layers = [layer_cost(layer) for layer in architecture.layers]
-    peak: Any = 0
-    for layer in layers:
-        peak = _maximum(peak, layer.activation_bytes)
-    return {
-        "params_count": sum(layer.params_count for layer in layers),
-        "macs": sum(layer.macs for layer in layers),
-        "weight_bytes": sum(layer.weight_bytes for layer in layers),
-        "peak_activation_bytes": peak,
-    }
+def _most(numbers: list[Any]) -> Any:
+    """The largest of several numbers or batches, candidate by candidate."""
+    found = numbers[0]
+    for number in numbers[1:]:
+        if isinstance(found, Batch) or isinstance(number, Batch):
+            if number is not found:
+                found = found.maximum(number) if isinstance(found, Batch) else number.maximum(found)
+        else:
+            found = max(found, number)
+    return found
 
 
-def _maximum(left: Any, right: Any) -> Any:
-    if isinstance(left, Batch):
-        return left.maximum(right)
-    return right.maximum(left) if isinstance(right, Batch) else max(left, right)
-
-
-def _saturated(value: Any) -> Any:
-    if not isinstance(value, Batch):
-        return min(value, INT64_MOST)
-    if value.array.dtype != object:
-        return value.array
-    return np.minimum(value.array, INT64_MOST).astype(np.int64)
-
-
-def _described(layers: Sequence[Layer]) -> tuple[tuple[Any, ...], list[Any]]:
-    """All that tells these layers from others: words and classes, and numbers.
-
-    A layer's input shape follows from the layers in front of it and is left out.
-    """
+def _described(architecture: Architecture) -> tuple[tuple[Any, ...], list[Any]]:
+    """All that tells a graph from others for the same images: words and classes, and numbers."""
     kind: list[Any] = []
     numbers: list[Any] = []
-    for layer in layers:
-        kind.append(type(layer).__name__)
-        for name in (field.name for field in fields(layer) if field.name != "input_shape"):
-            value = getattr(layer, name)
+    for node in architecture.graph:
+        kind += [type(node.primitive).__name__, node.inputs]
+        for name, value in vars(node.primitive).items():
             if isinstance(value, str):
-                assert SEVERAL not in value, f"{name} of a {type(layer).__name__} holds a number"
+                assert SEVERAL not in value, f"{name} of {node.primitive} holds a number"
                 kind.append(value)
             elif isinstance(value, float | FractionBatch):
                 exact = Fraction(repr(value)) if isinstance(value, float) else value
@@ -303,28 +300,18 @@ def _described(layers: Sequence[Layer]) -> tuple[tuple[Any, ...], list[Any]]:
 
 def _hashes(built: _Built) -> NDArray[np.uint64]:
     """Hash of the kind + Σ number · multiplier, modulo 2⁶⁴; one, or one for each candidate."""
-    alone = _hash(built.kind)
+    digest = hashlib.sha256(repr(built.kind).encode()).digest()
+    alone = int.from_bytes(digest[:8], "big")
     total: Any = np.uint64(0)
     for number, multiplier in zip(built.numbers, _multipliers(len(built.numbers)), strict=True):
         if isinstance(number, Batch):
-            total = total + _wrapped(number.array) * np.uint64(multiplier)
+            array = number.array % 2**64 if number.array.dtype == object else number.array
+            total = total + array.astype(np.uint64) * np.uint64(multiplier)
         else:
             alone += number * multiplier
     # An array of one, since numpy warns where a lone number leaves 64 bits.
     result: NDArray[np.uint64] = np.atleast_1d(total) + np.array([alone % 2**64], dtype=np.uint64)
     return result
-
-
-@lru_cache
-def _hash(kind: tuple[Any, ...]) -> int:
-    """64 bits, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(repr(kind).encode()).digest()[:8], "big")
-
-
-def _wrapped(array: NDArray[Any]) -> NDArray[np.uint64]:
-    if array.dtype == object:
-        array = np.array([number % 2**64 for number in array.tolist()], dtype=np.uint64)
-    return array.astype(np.uint64)
 
 
 @lru_cache
@@ -334,32 +321,17 @@ def _multipliers(count: int) -> tuple[int, ...]:
     return tuple(int(number) | 1 for number in drawn)
 
 
-def _same_layers(table: CandidateTable, left: Ints, right: Ints) -> NDArray[np.bool_]:
-    """Whether the candidates of two lists of rows have the same layers, pair by pair."""
-    same = np.zeros(len(left), dtype=bool)
-    for start in range(0, len(left), ROWS_AT_ONCE):
-        pairs = slice(start, start + ROWS_AT_ONCE)
-        kinds: dict[Any, int] = {}
-        one, two = (_numbers(table, rows[pairs], kinds) for rows in (left, right))
-        width = max(one.shape[1], two.shape[1])
-        one, two = (np.pad(rows, ((0, 0), (0, width - rows.shape[1]))) for rows in (one, two))
-        same[pairs] = (one == two).all(axis=1)
-    return same
-
-
-def _numbers(table: CandidateTable, rows: Ints, kinds: dict[Any, int]) -> NDArray[Any]:
-    """Array (row, number): the number of its kind, then those that make its layers, then 0."""
-    distinct, inverse = np.unique(rows, return_inverse=True)
-    found = []
-    for part, built in _built(table, distinct, with_costs=False):
+def _numbers(table: CandidateTable, rows: Ints) -> NDArray[Any]:
+    """Array (row, number): the number of its kind, then those that make its graph, then 0."""
+    found, kinds = [], {}
+    for part, built in _built(table, rows, with_costs=False):
         assert built is not None, "a refused candidate has no layers"
-        found.append((part, kinds.setdefault(built.kind, len(kinds) + 1), built.numbers))
-    width = 1 + max(len(numbers) for _, _, numbers in found)
-    large = any(most_of(number) > INT64_MOST for _, _, numbers in found for number in numbers)
-    result: NDArray[Any] = np.zeros((len(distinct), width), dtype=object if large else np.int64)
-    for part, kind, numbers in found:
-        at = np.searchsorted(distinct, part)
-        result[at, 0] = kind
-        for place, number in enumerate(numbers, start=1):
+        found.append((part, [kinds.setdefault(built.kind, len(kinds)), *built.numbers]))
+    width = max(len(numbers) for _, numbers in found)
+    large = any(most_of(number) > INT64_MOST for _, numbers in found for number in numbers)
+    result: NDArray[Any] = np.zeros((len(rows), width), dtype=object if large else np.int64)
+    for part, numbers in found:
+        at = np.searchsorted(rows, part)
+        for place, number in enumerate(numbers):
             result[at, place] = number.array if isinstance(number, Batch) else number
-    return result[inverse]
+    return result

@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dse.architecture import Architecture
+from dse.architecture import Architecture, Node
 from dse.architecture.primitives import Conv
 from dse.errors import WeightsError
 from dse.weights.dsz.kernels import in_network_order
@@ -116,10 +117,10 @@ def decode_deep_compression(
     arrays: dict[str, np.ndarray] = {}
     for conv, count in zip(convs, counts, strict=True):
         codebook = file.floats(f"{conv.name} codebook", CODES_COUNT)
-        biases = file.floats(f"{conv.name} biases", conv.filters)
+        biases = file.floats(f"{conv.name} biases", conv.kernel_shape[3])
         if codebook[0] != 0:
             raise file.wrong(
-                file.offset - VALUE_BYTES * (CODES_COUNT + conv.filters),
+                file.offset - VALUE_BYTES * (CODES_COUNT + conv.kernel_shape[3]),
                 f"the {conv.name} codebook begins with {codebook[0]:g}, but code 0 must be the "
                 "value 0",
             )
@@ -170,19 +171,19 @@ class _File:
         return values
 
 
-def _convs(architecture: Architecture) -> list[Conv]:
+def _convs(architecture: Architecture) -> tuple[Node, ...]:
     """The convolutions in the order of the file."""
-    convs: list[Conv] = []
-    for layer in architecture.kernel_layers:
-        if not isinstance(layer, Conv):
-            raise WeightsError(f"{layer.name} is no convolution: this format cannot hold it")
-        convs.append(layer)
+    nodes = architecture.kernel_nodes
+    convs = [node.primitive for node in nodes if isinstance(node.primitive, Conv)]
+    if len(convs) < len(nodes):
+        name = next(node.name for node in nodes if not isinstance(node.primitive, Conv))
+        raise WeightsError(f"{name} is no convolution: this format cannot hold it")
     if any(conv.norm != "none" or conv.groups != 1 for conv in convs):
         raise WeightsError("this format holds plain convolutions with a bias: no norm, no groups")
-    return convs
+    return nodes
 
 
-def _counts(file: _File, convs: list[Conv]) -> list[int]:
+def _counts(file: _File, convs: Sequence[Node]) -> list[int]:
     """Stored entries of each layer, none of them more than its weights."""
     head_bytes = COUNT_BYTES * len(convs)
     if len(file.content) < head_bytes:
@@ -201,15 +202,15 @@ def _counts(file: _File, convs: list[Conv]) -> list[int]:
     return counts
 
 
-def _end(convs: list[Conv], counts: list[int]) -> int:
+def _end(convs: Sequence[Node], counts: list[int]) -> int:
     """Bytes of a file with these counts."""
     return COUNT_BYTES * len(convs) + sum(
-        VALUE_BYTES * (CODES_COUNT + conv.filters) + count + -(-count // 2)
+        VALUE_BYTES * (CODES_COUNT + conv.kernel_shape[3]) + count + -(-count // 2)
         for conv, count in zip(convs, counts, strict=True)
     )
 
 
-def _positions(file: _File, conv: Conv, count: int) -> np.ndarray:
+def _positions(file: _File, conv: Node, count: int) -> np.ndarray:
     """Flat position of each entry; rising, and below the number of weights."""
     start, name = file.offset, f"{conv.name} gaps"
     packed = file.take(name, -(-count // 2))

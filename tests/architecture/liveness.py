@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from dse.architecture import Architecture
-from dse.architecture.primitives import Conv, Dense, Dropout, Fire, Layer, Shape
+from dse.architecture import Architecture, Layer, Shape
+from tests.architecture.fires import view
 
 
 @dataclass(frozen=True)
@@ -37,25 +37,26 @@ class Program:
 
     def _add(self, layer: Layer, given: str) -> str:
         name, (height, width, _) = layer.name, layer.input_shape
-        if isinstance(layer, Fire):
+        if layer.kind == "Fire":
+            fire = view(layer)
             # Concatenation costs nothing: both parts write into one buffer.
             squeezed, joined = f"{name}/squeezed", f"{name}/joined"
-            whole = (height, width, layer.expand1x1 + layer.expand3x3)
-            self._step(layer, (given,), squeezed, (height, width, layer.squeeze))
+            whole = (height, width, fire.expand1x1 + fire.expand3x3)
+            self._step(layer, (given,), squeezed, (height, width, fire.squeeze))
             self._step(layer, (squeezed,), squeezed, whole)  # ReLU
             self._step(layer, (squeezed,), joined, whole)  # expand1x1
             self._step(layer, (squeezed,), joined, whole)  # expand3x3
             self._step(layer, (joined,), joined, whole)  # ReLU
-            if layer.bypass == "simple":
+            if fire.bypass == "simple":
                 self._step(layer, (joined, given), joined, whole)
-            elif layer.bypass == "complex":
+            elif fire.bypass == "complex":
                 side = self._step(layer, (given,), f"{name}/bypass", whole)
                 self._step(layer, (joined, side), joined, whole)
             return joined
-        if isinstance(layer, Dropout):
+        if layer.kind == "Dropout":
             return self._step(layer, (given,), given, layer.input_shape)
         result = self._step(layer, (given,), name, layer.output_shape)
-        if isinstance(layer, Conv | Dense) and layer.activation == "relu":
+        if getattr(layer.block, "activation", "none") == "relu":
             self._step(layer, (result,), result, layer.output_shape)
         return result
 

@@ -8,38 +8,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dse.architecture import Architecture, assemble, cost
+from dse.architecture.blocks import Block, Concat, Module, Residual, Sequential
+from dse.architecture.cost import held_elements
+from dse.architecture.families.squeezenet import fire
 from dse.architecture.primitives import (
     Conv,
     Dense,
     Dropout,
-    Fire,
     GlobalAveragePool,
-    Layer,
     LocalResponseNorm,
     MaxPool,
     Parameter,
+    Primitive,
+    Shape,
 )
 from dse.errors import ArchitectureError
+from tests.architecture.fires import fires
 
 
-def params_count(layer: Layer) -> int:
-    return sum(p.size for p in layer.parameters if p.trainable)
+def alone(block: Primitive | Module, shape: Shape) -> Architecture:
+    return assemble("alone", (), shape, 1, [block])
 
 
-def fire(**settings: Any) -> Fire:
+def one_fire(**settings: Any) -> Architecture:
     sizes: dict[str, Any] = {"squeeze": 2, "expand1x1": 3, "expand3x3": 4}
-    return Fire(name="fire2", input_shape=(5, 6, 7), **(sizes | settings))
+    return alone(fire("fire2", **(sizes | settings)), (5, 6, 7))
 
 
 def test_a_fire_module_by_hand() -> None:
-    layer = fire()
-    assert layer.output_shape == (5, 6, 3 + 4)
+    total = cost(one_fire())
+    assert total.layers[0].output_shape == (5, 6, 3 + 4)
     # squeeze 7·2 + 2, expand1x1 2·3 + 3, expand3x3 9·2·4 + 4
-    assert params_count(layer) == 16 + 9 + 76 == 101
+    assert total.params_count == 16 + 9 + 76 == 101
     # the same kernels without biases, at each of the 30 pixels
-    assert layer.macs == 30 * (14 + 6 + 72) == 2760
+    assert total.macs == 30 * (14 + 6 + 72) == 2760
     # squeeze holds 30·(7 + 2); expand holds 30·(2 + 7)
-    assert layer.working_elements == 270
+    assert total.peak_activation_bytes == 4 * 270
 
 
 @pytest.mark.parametrize(
@@ -51,12 +56,13 @@ def test_a_fire_module_by_hand() -> None:
     ],
 )
 def test_what_a_bypass_costs(bypass: str, params: int, macs: int, working: int) -> None:
-    layer = fire(bypass=bypass)
-    assert (params_count(layer), layer.macs, layer.working_elements) == (params, macs, working)
+    total = cost(one_fire(bypass=bypass))
+    assert (total.params_count, total.macs) == (params, macs)
+    assert total.peak_activation_bytes == 4 * working
 
 
 def test_the_arrays_of_a_fire_module() -> None:
-    assert fire(bypass="complex").parameters == (
+    assert one_fire(bypass="complex").parameters == (
         Parameter("fire2/squeeze/kernel", (1, 1, 7, 2), "kernel"),
         Parameter("fire2/squeeze/bias", (2,), "bias"),
         Parameter("fire2/expand1x1/kernel", (1, 1, 2, 3), "kernel"),
@@ -69,21 +75,22 @@ def test_the_arrays_of_a_fire_module() -> None:
 
 
 def test_activations_inside_a_fire_module() -> None:
-    layer = fire(bypass="complex")
-    assert [(conv.name, conv.activation, conv.padding) for conv in layer.convs] == [
+    convs = [node.primitive for node in one_fire(bypass="complex").kernel_nodes]
+    assert [(conv.name, conv.activation, conv.padding) for conv in convs] == [
         ("fire2/squeeze", "relu", 0),
         ("fire2/expand1x1", "relu", 0),
         ("fire2/expand3x3", "relu", 1),
         ("fire2/bypass", "none", 0),
     ]
-    assert fire().bypass_conv is None
+    assert fires(one_fire())[0].bypass_conv is None
 
 
 def test_a_batch_norm_trains_two_values_a_channel_and_stores_four() -> None:
-    layer = fire(norm="batch")
-    assert params_count(layer) == (14 + 6 + 72) + 2 * (2 + 3 + 4)
-    assert sum(p.size for p in layer.parameters) == (14 + 6 + 72) + 4 * (2 + 3 + 4)
-    assert [p.path for p in layer.squeeze_conv.parameters] == [
+    architecture = one_fire(norm="batch")
+    total = cost(architecture)
+    assert total.params_count == (14 + 6 + 72) + 2 * (2 + 3 + 4)
+    assert total.weight_bytes == 4 * ((14 + 6 + 72) + 4 * (2 + 3 + 4))
+    assert [p.path for p in architecture.graph[0].parameters] == [
         "fire2/squeeze/kernel",
         "fire2/squeeze/scale",
         "fire2/squeeze/bias",
@@ -94,32 +101,64 @@ def test_a_batch_norm_trains_two_values_a_channel_and_stores_four() -> None:
 
 def test_a_grouped_convolution_by_hand() -> None:
     # conv2 of AlexNet: 5x5 over 48 of 96 channels, 256 filters, 27x27 pixels
-    layer = Conv(
-        name="conv2", input_shape=(27, 27, 96), filters=256, kernel_size=5, padding=2, groups=2
-    )
-    assert layer.output_shape == (27, 27, 256)
-    assert layer.kernel_shape == (5, 5, 48, 256)
-    assert params_count(layer) == 5 * 5 * 48 * 256 + 256 == 307_456
-    assert layer.macs == 223_948_800
+    conv = Conv("conv2", filters=256, kernel_size=5, padding=2, groups=2)
+    (node,) = alone(conv, (27, 27, 96)).graph
+    assert node.output_shape == (27, 27, 256)
+    assert node.kernel_shape == (5, 5, 48, 256)
+    assert cost(alone(conv, (27, 27, 96))).params_count == 5 * 5 * 48 * 256 + 256 == 307_456
+    assert node.macs == 223_948_800
 
 
 def test_a_dense_layer_by_hand() -> None:
-    layer = Dense(name="fc6", input_shape=(6, 6, 256), features=4096)
-    assert layer.output_shape == (1, 1, 4096)
-    assert params_count(layer) == 9216 * 4096 + 4096
-    assert layer.macs == 9216 * 4096
-    assert layer.working_elements == 9216 + 4096
+    total = cost(alone(Dense("fc6", features=4096), (6, 6, 256)))
+    assert total.layers[0].output_shape == (1, 1, 4096)
+    assert total.params_count == 9216 * 4096 + 4096
+    assert total.macs == 9216 * 4096
+    assert total.peak_activation_bytes == 4 * (9216 + 4096)
 
 
-def test_layers_without_weights() -> None:
+def test_primitives_without_weights() -> None:
     shape = (4, 5, 6)
-    pool = GlobalAveragePool(name="pool10", input_shape=shape)
-    norm = LocalResponseNorm(name="norm1", input_shape=shape)
-    dropout = Dropout(name="drop9", input_shape=shape, rate=0.5)
-    assert [layer.output_shape for layer in (pool, norm, dropout)] == [(1, 1, 6), shape, shape]
-    assert [layer.working_elements for layer in (pool, norm, dropout)] == [126, 240, 120]
-    assert [layer.parameters for layer in (pool, norm, dropout)] == [(), (), ()]
-    assert [layer.macs for layer in (pool, norm, dropout)] == [0, 0, 0]
+    primitives = (
+        GlobalAveragePool("pool10"),
+        LocalResponseNorm("norm1"),
+        Dropout("drop9", rate=0.5),
+    )
+    totals = [cost(alone(primitive, shape)) for primitive in primitives]
+    assert [total.layers[0].output_shape for total in totals] == [(1, 1, 6), shape, shape]
+    assert [total.peak_activation_bytes for total in totals] == [4 * 126, 4 * 240, 4 * 120]
+    assert [alone(primitive, shape).parameters for primitive in primitives] == [(), (), ()]
+    assert [total.macs for total in totals] == [0, 0, 0]
+
+
+def conv(name: str, filters: int = 2) -> Conv:
+    return Conv(name, filters=filters, kernel_size=1)
+
+
+@pytest.mark.parametrize(
+    ("body", "held", "summary"),
+    [  # what each node holds, in pixels of one channel; the map that arrives has 3 channels
+        (conv("a"), [3 + 2], "x 2"),
+        (Sequential(conv("a"), conv("b", 4)), [3 + 2, 2 + 4], "x 2→4"),
+        # Both parts write into the joined map of 6, and so does what overwrites one of them.
+        (Concat("j", conv("a"), conv("b", 4)), [3 + 6, 3 + 6, 6], "x 2+4"),
+        (
+            Concat("j", Sequential(conv("a"), Dropout("d", rate=0.5)), conv("b", 4)),
+            [3 + 6, 3 + 6, 3 + 6, 6],
+            "x 2+4",
+        ),
+        # The map itself is copied into the joined one, which is not there before.
+        (Concat("j", Sequential(), conv("a")), [3 + 5, 3 + 5], "x +2"),
+        (Residual("s", Sequential(conv("a"), conv("b", 3))), [3 + 2, 3 + 2 + 3, 6], "x 2→3 simple"),
+        (Residual("s", conv("a"), conv("b")), [3 + 2, 3 + 2 + 2, 2 + 2], "x 2 complex"),
+        # A dropout whose input is still needed has a map of its own.
+        (Residual("s", Dropout("d", rate=0.5)), [3 + 3, 3 + 3], "x simple"),
+    ],
+)
+def test_what_blocks_hold_while_they_run(body: Block, held: list[int], summary: str) -> None:
+    architecture = alone(Module("m", "X", body), (5, 4, 3))
+    assert held_elements(architecture) == [20 * pixels for pixels in held]
+    assert architecture.layers[0].summary == summary
 
 
 def counted_starts(size: int, window: int, stride: int, rounding: str) -> list[int]:
@@ -142,14 +181,8 @@ def counted_starts(size: int, window: int, stride: int, rounding: str) -> list[i
 def test_pooling_counts_its_windows(size: int, window: int, stride: int, rounding: str) -> None:
     size, stride = max(size, window), min(stride, window)
     starts = counted_starts(size, window, stride, rounding)
-    pool = MaxPool(
-        name="pool1",
-        input_shape=(size, window, 2),
-        window=window,
-        stride=stride,
-        rounding=rounding,  # type: ignore[arg-type]
-    )
-    assert pool.output_shape == (len(starts), 1, 2)
+    pool = MaxPool("pool1", window=window, stride=stride, rounding=rounding)  # type: ignore[arg-type]
+    assert pool.output_shape((size, window, 2)) == (len(starts), 1, 2)
     assert starts[-1] < size, "a window without any pixel"
     if rounding == "ceil":
         assert starts[-1] + window >= size, "pixels that no window sees"
@@ -161,14 +194,8 @@ def test_pooling_counts_its_windows(size: int, window: int, stride: int, roundin
 )
 def test_3x3_pools_with_stride_2(side: int, ceil: int, floor: int) -> None:
     for rounding, expected in (("ceil", ceil), ("floor", floor)):
-        pool = MaxPool(
-            name="pool1",
-            input_shape=(side, side, 1),
-            window=3,
-            stride=2,
-            rounding=rounding,  # type: ignore[arg-type]
-        )
-        assert pool.output_shape == (expected, expected, 1)
+        pool = MaxPool("pool1", window=3, stride=2, rounding=rounding)  # type: ignore[arg-type]
+        assert pool.output_shape((side, side, 1)) == (expected, expected, 1)
 
 
 @given(
@@ -179,14 +206,8 @@ def test_3x3_pools_with_stride_2(side: int, ceil: int, floor: int) -> None:
 )
 def test_a_convolution_counts_its_places(size: int, kernel: int, stride: int, padding: int) -> None:
     size = max(size, kernel)
-    conv = Conv(
-        name="conv1",
-        input_shape=(size, kernel, 1),
-        filters=2,
-        kernel_size=kernel,
-        stride=stride,
-        padding=padding,
-    )
+    conv = Conv("conv1", filters=2, kernel_size=kernel, stride=stride, padding=padding)
+    (node,) = alone(conv, (size, kernel, 1)).graph
     places = [
         [
             (y, x)
@@ -196,39 +217,55 @@ def test_a_convolution_counts_its_places(size: int, kernel: int, stride: int, pa
         for y in range(-padding, size + padding, stride)
         if y + kernel <= size + padding
     ]
-    assert conv.output_shape == (len(places), len(places[0]), 2)
-    assert conv.macs == sum(len(row) for row in places) * kernel * kernel * 2
+    assert node.output_shape == (len(places), len(places[0]), 2)
+    assert node.macs == sum(len(row) for row in places) * kernel * kernel * 2
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("block", "shape", "message"),
     [
         (
-            lambda: Conv(name="conv9", input_shape=(2, 5, 1), filters=1, kernel_size=3),
+            Conv("conv9", filters=1, kernel_size=3),
+            (2, 5, 1),
             "conv9: a 3x3 kernel does not fit the 2x5 map that reaches it; fewer pools, a smaller "
             "stride or larger images would help",
         ),
         (
-            lambda: Conv(name="conv10", input_shape=(2, 2, 1), filters=0, kernel_size=1),
+            Conv("conv10", filters=0, kernel_size=1),
+            (2, 2, 1),
             "conv10: 0 filters, but at least 1 needed",
         ),
         (
-            lambda: Conv(name="conv2", input_shape=(2, 2, 3), filters=4, kernel_size=1, groups=2),
+            Conv("conv2", filters=4, kernel_size=1, groups=2),
+            (2, 2, 3),
             "conv2: 2 groups must divide 3 input channels and 4 filters",
         ),
-        (lambda: fire(expand3x3=0), "fire2: expand3x3 has no filters"),
         (
-            lambda: fire(expand3x3=5, bypass="simple"),
-            "fire2: a simple bypass adds 7 input channels to 8 output channels; they must be equal",
+            fire("fire2", squeeze=2, expand1x1=3, expand3x3=0),
+            (5, 6, 7),
+            "fire2/expand3x3: 0 filters, but at least 1 needed",
         ),
         (
-            lambda: MaxPool(name="pool8", input_shape=(9, 2, 4), window=3, stride=2),
+            fire("fire2", squeeze=2, expand1x1=3, expand3x3=5, bypass="simple"),
+            (5, 6, 7),
+            "fire2/sum: the bypass gives 5x6x7, but is added to 5x6x8; they must be equal",
+        ),
+        (
+            Module("m", "X", Concat("m/join", conv("a"), MaxPool("p", window=2, stride=2))),
+            (5, 6, 7),
+            "m/join: joins maps of 5x6, 3x3; they must be equal",
+        ),
+        (
+            MaxPool("pool8", window=3, stride=2),
+            (9, 2, 4),
             "pool8: a 3x3 pool does not fit the 9x2 map that reaches it; there are too many pools "
             "for images of this size",
         ),
     ],
 )
-def test_what_cannot_be_computed_is_refused(make: Any, message: str) -> None:
+def test_what_cannot_be_computed_is_refused(
+    block: Primitive | Module, shape: Shape, message: str
+) -> None:
     with pytest.raises(ArchitectureError) as caught:
-        make()
+        alone(block, shape)
     assert str(caught.value) == message

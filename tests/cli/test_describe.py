@@ -131,12 +131,12 @@ def test_tables_show_layers_and_totals(run):
         (
             ["squeezenet_v1.2"],
             1,
-            "there is no preset or family 'squeezenet_v1.2'; did you mean squeezenet_v1.1?",
+            "preset or family 'squeezenet_v1.2' not found; did you mean squeezenet_v1.1?",
         ),
         (
             ["alexnett"],
             1,
-            "there is no preset or family 'alexnett'; did you mean alexnet?",
+            "preset or family 'alexnett' not found; did you mean alexnet?",
         ),
         (
             ["squeezenet", "--input", "32x32"],
@@ -297,7 +297,7 @@ def test_latency_is_measured_only_where_it_is_asked_for(run, monkeypatch):
     [
         (["--link", "1 Gig"], 2, "--link is '1 Gig', but must be a speed above 0"),
         (["--ota", "0Mbit"], 2, "--ota is '0Mbit', but must be a speed above 0"),
-        (["--device", "RP2041"], 1, "there is no device 'RP2041'; did you mean RP2040?"),
+        (["--device", "RP2041"], 1, "device 'RP2041' not found; did you mean RP2040?"),
     ],
 )
 def test_errors_of_the_sheet(run, args, status, message):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from dse.architecture import PRESETS, build, cost, make_candidate
 from dse.deployment.devices import Device, devices, find_devices
-from dse.deployment.footprint import Deployment, all_reduce_bytes, deployment, parse_link
+from dse.deployment.footprint import Deployment, deployment
+from dse.deployment.link import all_reduce_bytes, parse_link
 from dse.errors import ConfigError, UsageError
 
 
@@ -103,7 +104,7 @@ def test_sheet_of_squeezenet_by_hand() -> None:
     # 2 · 7/8 · 4 · 1,248,424 = 7 · 1,248,424
     assert sheet.exchange.sent_bytes == 7 * 1_248_424 == 8_738_968
     assert sheet.exchange.least_s == Fraction(8 * 8_738_968, 10**9)
-    assert [(u.update_bytes, u.least_s) for u in sheet.updates] == [
+    assert [(f.weight_bytes, f.update_s) for f in sheet.footprints] == [
         (4_993_696, Fraction(4_993_696 * 8, 10**7)),
         (2_496_848, Fraction(2_496_848 * 8, 10**7)),
         (1_248_424, Fraction(1_248_424 * 8, 10**7)),
@@ -116,7 +117,8 @@ def test_running_statistics_are_stored_and_sent_out_but_not_exchanged() -> None:
     channels = 64 + sum(squeeze + 8 * squeeze for squeeze in (16, 16, 32, 32, 48, 48, 64, 64))
     assert normed.exchange.gradient_bytes - plain.exchange.gradient_bytes == 4 * channels
     assert normed.footprints[0].weight_bytes - plain.footprints[0].weight_bytes == 12 * channels
-    assert normed.updates[0].update_bytes == normed.footprints[0].weight_bytes
+    update_link, footprint = normed.update_link, normed.footprints[0]
+    assert footprint.update_s == update_link.least_s(footprint.weight_bytes)
 
 
 @pytest.mark.parametrize(
@@ -185,5 +187,5 @@ def test_devices_are_found_however_they_are_spelt() -> None:
 def test_unknown_devices_are_all_named_with_the_nearest() -> None:
     with pytest.raises(ConfigError) as caught:
         find_devices(["STM32F746", "STM32F764", "8051"])
-    assert caught.value.problems[0] == ("there is no device 'STM32F764'; did you mean STM32F746?")
-    assert caught.value.problems[1].startswith("there is no device '8051'; there are XC7Z020, ")
+    assert caught.value.problems[0] == ("device 'STM32F764' not found; did you mean STM32F746?")
+    assert caught.value.problems[1].startswith("device '8051' not found; there are XC7Z020, ")

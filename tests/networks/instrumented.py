@@ -19,17 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from dse.architecture import Architecture
-from dse.architecture.primitives import (
-    Conv,
-    Dense,
-    Dropout,
-    Fire,
-    GlobalAveragePool,
-    Layer,
-    LocalResponseNorm,
-    MaxPool,
-)
+from dse.architecture import Architecture, Layer, Node
+from dse.architecture.primitives import Conv
+from tests.architecture.fires import view
 
 Arrays = dict[str, np.ndarray]
 EPSILON = 1e-5
@@ -67,13 +59,13 @@ class Run:
 
 def run(architecture: Architecture, arrays: Arrays, image: np.ndarray) -> Run:
     memory, scratch = Memory(), _scratch(architecture)
-    steps: dict[type[Layer], Callable[..., np.ndarray]] = {
-        Conv: _conv_layer,
-        Fire: _fire,
-        MaxPool: _max_pool,
-        GlobalAveragePool: _average,
-        LocalResponseNorm: _local_norm,
-        Dense: _dense,
+    steps: dict[str, Callable[..., np.ndarray]] = {
+        "Conv": _conv_layer,
+        "Fire": _fire,
+        "MaxPool": _max_pool,
+        "GlobalAveragePool": _average,
+        "LocalResponseNorm": _local_norm,
+        "Dense": _dense,
     }
     gc.collect()
     tracemalloc.start()
@@ -84,8 +76,8 @@ def run(architecture: Architecture, arrays: Arrays, image: np.ndarray) -> Run:
         held[0][...] = image
         for layer in architecture.layers:
             memory.layer = layer.name
-            if not isinstance(layer, Dropout):  # nothing at inference, in place
-                held.append(steps[type(layer)](layer, arrays, held, memory, scratch))
+            if layer.kind != "Dropout":  # nothing at inference, in place
+                held.append(steps[layer.kind](layer, arrays, held, memory, scratch))
         allocated_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -100,35 +92,34 @@ Scratch = dict[str, np.ndarray]
 def _scratch(architecture: Architecture) -> Scratch:
     """For every convolution a row of patches and a row of results; made before measuring."""
     found: Scratch = {}
-    for layer in architecture.layers:
-        for conv in _convs(layer):
-            width, filters = conv.output_shape[1:]
-            taken = conv.kernel_size**2 * conv.input_shape[2] // conv.groups
+    for node in architecture.graph:
+        conv = node.primitive
+        if isinstance(conv, Conv):
+            width, filters = node.output_shape[1:]
+            taken = conv.kernel_size**2 * node.input_shape[2] // conv.groups
             found[f"{conv.name}/patches"] = np.empty((width, taken), np.float32)
             found[f"{conv.name}/row"] = np.empty((width, filters // conv.groups), np.float32)
-        if isinstance(layer, LocalResponseNorm):
+        if type(conv).__name__ == "LocalResponseNorm":
             for part in ("squares", "total"):
-                found[f"{layer.name}/{part}"] = np.empty(layer.input_shape[1:], np.float32)
+                found[f"{conv.name}/{part}"] = np.empty(node.input_shape[1:], np.float32)
     return found
 
 
-def _convs(layer: Layer) -> tuple[Conv, ...]:
-    return (layer,) if isinstance(layer, Conv) else layer.convs if isinstance(layer, Fire) else ()
-
-
 def _conv_layer(
-    layer: Conv, arrays: Arrays, held: list[np.ndarray], memory: Memory, scratch: Scratch
+    layer: Layer, arrays: Arrays, held: list[np.ndarray], memory: Memory, scratch: Scratch
 ) -> np.ndarray:
     given = held.pop()
     result = memory.empty(layer.output_shape)
-    _convolve(layer, arrays, given, result, scratch)
+    _convolve(layer.nodes[0], arrays, given, result, scratch)
     return result
 
 
 def _convolve(
-    conv: Conv, arrays: Arrays, given: np.ndarray, result: np.ndarray, scratch: Scratch
+    node: Node, arrays: Arrays, given: np.ndarray, result: np.ndarray, scratch: Scratch
 ) -> None:
     """Convolution, then bias or norm and activation in place, into `result` (a view, maybe)."""
+    conv = node.primitive
+    assert isinstance(conv, Conv)
     kernel = arrays[f"{conv.name}/kernel"]
     size, pad, stride = conv.kernel_size, conv.padding, conv.stride
     height, width, channels = given.shape
@@ -164,40 +155,42 @@ def _convolve(
 
 
 def _fire(
-    layer: Fire, arrays: Arrays, held: list[np.ndarray], memory: Memory, scratch: Scratch
+    layer: Layer, arrays: Arrays, held: list[np.ndarray], memory: Memory, scratch: Scratch
 ) -> np.ndarray:
+    fire = view(layer)
     height, width, _ = layer.output_shape
-    squeezed = memory.empty((height, width, layer.squeeze))
-    _convolve(layer.squeeze_conv, arrays, held[-1], squeezed, scratch)
-    if layer.bypass == "none":
+    squeezed = memory.empty((height, width, fire.squeeze))
+    _convolve(fire.squeeze_conv, arrays, held[-1], squeezed, scratch)
+    if fire.bypass == "none":
         held.pop()  # the squeeze was the last to read it
     joined = memory.empty(layer.output_shape)
-    left, right = joined[..., : layer.expand1x1], joined[..., layer.expand1x1 :]
-    _convolve(layer.expand1x1_conv, arrays, squeezed, left, scratch)
-    _convolve(layer.expand3x3_conv, arrays, squeezed, right, scratch)
+    left, right = joined[..., : fire.expand1x1], joined[..., fire.expand1x1 :]
+    _convolve(fire.expand1x1_conv, arrays, squeezed, left, scratch)
+    _convolve(fire.expand3x3_conv, arrays, squeezed, right, scratch)
     del squeezed
-    if layer.bypass == "simple":
+    if fire.bypass == "simple":
         joined += held.pop()
-    elif layer.bypass_conv:
+    elif fire.bypass_conv:
         side = memory.empty(layer.output_shape)
-        _convolve(layer.bypass_conv, arrays, held.pop(), side, scratch)
+        _convolve(fire.bypass_conv, arrays, held.pop(), side, scratch)
         joined += side
     return joined
 
 
 def _max_pool(
-    layer: MaxPool, _: Arrays, held: list[np.ndarray], memory: Memory, __: Scratch
+    layer: Layer, _: Arrays, held: list[np.ndarray], memory: Memory, __: Scratch
 ) -> np.ndarray:
+    pool: Any = layer.block
     given, result = held.pop(), memory.empty(layer.output_shape)
     for y, x in np.ndindex(result.shape[:2]):
-        top, left = y * layer.stride, x * layer.stride
-        window = given[top : top + layer.window, left : left + layer.window]
+        top, left = y * pool.stride, x * pool.stride
+        window = given[top : top + pool.window, left : left + pool.window]
         window.max(axis=(0, 1), out=result[y, x])
     return result
 
 
 def _average(
-    layer: GlobalAveragePool, _: Arrays, held: list[np.ndarray], memory: Memory, __: Scratch
+    layer: Layer, _: Arrays, held: list[np.ndarray], memory: Memory, __: Scratch
 ) -> np.ndarray:
     result = memory.empty(layer.output_shape)
     held.pop().mean(axis=(0, 1), out=result[0, 0])
@@ -205,31 +198,32 @@ def _average(
 
 
 def _local_norm(
-    layer: LocalResponseNorm, _: Arrays, held: list[np.ndarray], memory: Memory, scratch: Scratch
+    layer: Layer, _: Arrays, held: list[np.ndarray], memory: Memory, scratch: Scratch
 ) -> np.ndarray:
+    norm: Any = layer.block
     given, result = held.pop(), memory.empty(layer.output_shape)
     squares, total = (scratch[f"{layer.name}/{part}"] for part in ("squares", "total"))
-    channels, side = given.shape[2], layer.size // 2
+    channels, side = given.shape[2], norm.size // 2
     for y in range(given.shape[0]):
         np.square(given[y], out=squares)
         total[...] = 0
         for shift in range(-side, side + 1):
             first, last = max(0, -shift), min(channels, channels - shift)
             total[:, first:last] += squares[:, first + shift : last + shift]
-        total *= layer.alpha / layer.size
-        total += layer.k
-        np.power(total, -layer.beta, out=total)
+        total *= norm.alpha / norm.size
+        total += norm.k
+        np.power(total, -norm.beta, out=total)
         np.multiply(given[y], total, out=result[y])
     return result
 
 
 def _dense(
-    layer: Dense, arrays: Arrays, held: list[np.ndarray], memory: Memory, _: Scratch
+    layer: Layer, arrays: Arrays, held: list[np.ndarray], memory: Memory, _: Scratch
 ) -> np.ndarray:
     result = memory.empty(layer.output_shape)
     np.matmul(held.pop().reshape(-1), arrays[f"{layer.name}/kernel"], out=result[0, 0])
     result += arrays[f"{layer.name}/bias"]
-    if layer.activation == "relu":
+    if layer.block.activation == "relu":
         np.maximum(result, 0, out=result)
     return result
 

@@ -9,31 +9,30 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dse.architecture.architecture import Architecture, Chain
+from dse.architecture import Architecture, Shape, assemble
+from dse.architecture.blocks import Module
+from dse.architecture.families.squeezenet import fire
 from dse.architecture.primitives import (
-    Bypass,
     Conv,
     Dense,
     Dropout,
-    Fire,
     GlobalAveragePool,
     MaxPool,
     Norm,
-    Shape,
+    Primitive,
 )
 from dse.networks import build_network, update_ema
 
 
-def architecture(input_shape: Shape, *layers: tuple[Any, str, dict[str, Any]]) -> Architecture:
-    chain = Chain(input_shape)
-    for layer_type, name, settings in layers:
-        chain.add(layer_type, name, **settings)
-    return Architecture("by hand", (), input_shape, chain.shape[2], tuple(chain.layers))
+def architecture(input_shape: Shape, *blocks: Primitive | Module) -> Architecture:
+    classes_count = assemble("", (), input_shape, 0, blocks).graph[-1].output_shape[2]
+    return assemble("by hand", (), input_shape, classes_count, blocks)
 
 
-def one_fire(bypass: Bypass) -> Architecture:
-    settings = {"squeeze": 1, "expand1x1": 1, "expand3x3": 1, "bypass": bypass}
-    return architecture((2, 2, 2), (Fire, "fire2", settings))
+def one_fire(bypass: str) -> Architecture:
+    return architecture(
+        (2, 2, 2), fire("fire2", squeeze=1, expand1x1=1, expand3x3=1, bypass=bypass)
+    )
 
 
 # Squeeze: s = relu(x0 - 2 x1 + 1); expand1x1: relu(2 s - 3); expand3x3: relu(taps + 1).
@@ -67,7 +66,7 @@ BYPASSED = [[[12.0, 4.0], [16.0, 0.0]], [[13.0, -3.0], [21.0, 5.0]]]
         ("complex", np.array(BYPASSED)),
     ],
 )
-def test_fire_by_hand(bypass: Bypass, wanted: np.ndarray) -> None:
+def test_fire_by_hand(bypass: str, wanted: np.ndarray) -> None:
     parts = FIRE | ({"bypass": BYPASS} if bypass == "complex" else {})
     params = {"fire2": jax.tree.map(jnp.array, parts, is_leaf=lambda p: isinstance(p, list))}
     network = build_network(one_fire(bypass))
@@ -78,12 +77,12 @@ def test_fire_by_hand(bypass: Bypass, wanted: np.ndarray) -> None:
 
 SMALL = architecture(
     (8, 8, 3),
-    (Conv, "conv1", {"filters": 6, "kernel_size": 3, "padding": 1, "norm": "batch"}),
-    (MaxPool, "pool1", {"window": 3, "stride": 2}),
-    (Fire, "fire2", {"squeeze": 3, "expand1x1": 4, "expand3x3": 4, "norm": "batch"}),
-    (Dropout, "drop2", {"rate": 0.5}),
-    (Conv, "conv10", {"filters": 5, "kernel_size": 1, "activation": "none"}),
-    (GlobalAveragePool, "pool10", {}),
+    Conv("conv1", filters=6, kernel_size=3, padding=1, norm="batch"),
+    MaxPool("pool1", window=3, stride=2),
+    fire("fire2", squeeze=3, expand1x1=4, expand3x3=4, norm="batch"),
+    Dropout("drop2", rate=0.5),
+    Conv("conv10", filters=5, kernel_size=1, activation="none"),
+    GlobalAveragePool("pool10"),
 )
 
 
@@ -111,8 +110,8 @@ def test_statistics_move_by_a_tenth_towards_the_batch() -> None:
 
 
 def test_inference_uses_the_given_statistics() -> None:
-    layer = {"filters": 1, "kernel_size": 1, "norm": "batch", "activation": "none"}
-    network = build_network(architecture((1, 1, 1), (Conv, "conv1", layer)))
+    conv = Conv("conv1", filters=1, kernel_size=1, norm="batch", activation="none")
+    network = build_network(architecture((1, 1, 1), conv))
     params = {"conv1": {"kernel": jnp.full((1, 1, 1, 1), 2.0), "scale": jnp.array([3.0])}}
     params["conv1"]["bias"] = jnp.array([1.0])
     statistics = {"conv1": {"mean": jnp.array([4.0]), "variance": jnp.array([0.25 - 1e-5])}}
@@ -122,9 +121,8 @@ def test_inference_uses_the_given_statistics() -> None:
 
 
 def test_first_values_depend_on_key_name_and_shape_alone() -> None:
-    without_dropout = Architecture(
-        "", (), SMALL.input_shape, 5, SMALL.layers[2:3] + SMALL.layers[4:]
-    )
+    fire2, conv10, pool10 = (SMALL.layers[i].block for i in (2, 4, 5))
+    without_dropout = architecture(SMALL.input_shape, fire2, conv10, pool10)
     params, _ = build_network(SMALL).init(jax.random.key(7))
     again, _ = build_network(SMALL).init(jax.random.key(7))
     fewer, _ = build_network(without_dropout).init(jax.random.key(7))
@@ -139,8 +137,8 @@ def test_first_values_depend_on_key_name_and_shape_alone() -> None:
 def test_first_values_have_the_stated_spread(norm: Norm) -> None:
     wide = architecture(
         (4, 4, 64),
-        (Conv, "conv1", {"filters": 128, "kernel_size": 3, "padding": 1, "norm": norm}),
-        (Dense, "fc8", {"features": 50, "activation": "none"}),
+        Conv("conv1", filters=128, kernel_size=3, padding=1, norm=norm),
+        Dense("fc8", features=50, activation="none"),
     )
     params, statistics = build_network(wide).init(jax.random.key(0))
     # He et al. 2015: sqrt(2 / (3·3·64)), before a norm sqrt(1 / (3·3·3·64)); the last layer 0.01.
@@ -155,7 +153,7 @@ def test_first_values_have_the_stated_spread(norm: Norm) -> None:
 
 
 def test_dropout_keeps_the_expected_value_and_needs_a_key() -> None:
-    dropped = architecture((1, 1, 4000), (Dropout, "drop9", {"rate": 0.25}))
+    dropped = architecture((1, 1, 4000), Dropout("drop9", rate=0.25))
     network = build_network(dropped)
     x = jnp.ones((1, 1, 1, 4000))
     y, _ = network.apply({}, {}, x, train=True, dropout_key=jax.random.key(1))

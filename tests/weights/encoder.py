@@ -6,19 +6,16 @@ import struct
 
 import numpy as np
 
-from dse.architecture import Architecture
-from dse.architecture.primitives import Conv, Fire
+from dse.architecture import Architecture, Node
+from dse.architecture.primitives import Conv
 
 Encoded = tuple[bytes, dict[str, np.ndarray]]
 
 
-def convs(architecture: Architecture) -> list[Conv]:
-    found: list[Conv] = []
+def convs(architecture: Architecture) -> list[Node]:
+    found: list[Node] = []
     for layer in architecture.layers:
-        if isinstance(layer, Fire):
-            found += [layer.squeeze_conv, layer.expand1x1_conv, layer.expand3x3_conv]
-        elif isinstance(layer, Conv):
-            found.append(layer)
+        found += [node for node in layer.nodes if isinstance(node.primitive, Conv)]
     return found
 
 

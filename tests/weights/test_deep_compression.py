@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dse.architecture import PRESETS, Architecture, build, make_candidate
+from dse.architecture import PRESETS, Architecture, assemble, build, make_candidate
 from dse.architecture.primitives import Conv
 from dse.errors import DseError, WeightsError
 from dse.weights.deep_compression import (
@@ -30,13 +30,7 @@ PUBLISHED = build(PRESETS["squeezenet_v1.0"].candidate, (227, 227, 3), 1000)
 
 # One convolution of 2x2 from 2 channels to 2 filters: 16 weights, so 4 bytes of count,
 # 1,024 of codebook, 8 of biases.
-ONE = Architecture(
-    family="one",
-    metaparameters=(),
-    input_shape=(4, 4, 2),
-    classes_count=2,
-    layers=(Conv(name="conv1", input_shape=(4, 4, 2), filters=2, kernel_size=2),),
-)
+ONE = assemble("one", (), (4, 4, 2), 2, [Conv("conv1", filters=2, kernel_size=2)])
 CODEBOOK, BIASES, CODES = 4, 4 + 1024, 4 + 1024 + 8
 
 

@@ -12,13 +12,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dse.architecture.architecture import Architecture, Chain, Value
-from dse.architecture.metaparameters import AUTO, Metaparameter
-from dse.architecture.primitives import Conv, Dense, Dropout, LocalResponseNorm, MaxPool, Shape
+from dse.architecture.blocks import Module
+from dse.architecture.candidate import Family
+from dse.architecture.metaparameters import AUTO, Metaparameter, Value
+from dse.architecture.primitives import (
+    Conv,
+    Dense,
+    Dropout,
+    LocalResponseNorm,
+    MaxPool,
+    Primitive,
+    Shape,
+)
 
 METAPARAMETERS: tuple[Metaparameter, ...] = (
     Metaparameter(
@@ -106,23 +115,18 @@ def variant_for(input_shape: Shape) -> str:
 
 def build(
     metaparameters: Mapping[str, Value], input_shape: Shape, classes_count: int
-) -> Architecture:
-    """Turn a complete set of metaparameters into layers.
+) -> Iterator[Primitive | Module]:
+    """Turn a complete set of metaparameters into blocks.
 
     Args:
         metaparameters: one valid value for each of `METAPARAMETERS`.
         input_shape: (height, width, channels) of one image.
         classes_count: number of classes.
-
-    Raises:
-        ArchitectureError: a layer does not fit the images.
     """
     m: dict[str, Any] = dict(metaparameters)
     form = VARIANTS[variant_for(input_shape) if m["variant"] == AUTO else m["variant"]]
-    chain = Chain(input_shape)
     for number, filters in enumerate(form.filters, start=1):
-        chain.add(
-            Conv,
+        yield Conv(
             f"conv{number}",
             filters=filters,
             kernel_size=form.kernels[number - 1],
@@ -131,17 +135,40 @@ def build(
             groups=2 if number in form.grouped else 1,
         )
         if number in form.normed:
-            chain.add(LocalResponseNorm, f"norm{number}")
+            yield LocalResponseNorm(f"norm{number}")
         if number in form.pooled:
             window, stride = form.pool
-            chain.add(MaxPool, f"pool{number}", window=window, stride=stride, rounding="floor")
+            yield MaxPool(f"pool{number}", window=window, stride=stride, rounding="floor")
     for number in (6, 7):
-        if m["dropout"] and form.dropout == "before":
-            chain.add(Dropout, f"drop{number}", rate=m["dropout"])
-        chain.add(Dense, f"fc{number}", features=form.dense)
-        if m["dropout"] and form.dropout == "behind":
-            chain.add(Dropout, f"drop{number}", rate=m["dropout"])
-    chain.add(Dense, "fc8", features=classes_count, activation="none")
-    return Architecture(
-        "alexnet", tuple(metaparameters.items()), input_shape, classes_count, tuple(chain.layers)
-    )
+        dense = Dense(f"fc{number}", features=form.dense)
+        if not m["dropout"]:
+            yield dense
+            continue
+        dropout = Dropout(f"drop{number}", rate=m["dropout"])
+        yield from (dropout, dense) if form.dropout == "before" else (dense, dropout)
+    yield Dense("fc8", features=classes_count, activation="none")
+
+
+FAMILY = Family(
+    "alexnet",
+    "AlexNet, the reference (Krizhevsky et al. 2012)",
+    {known.name: known for known in METAPARAMETERS},
+    build,
+    {
+        "alexnet": (
+            "the original: grouped convolutions, local response norm",
+            {"variant": "original"},
+            (227, 227, 3),
+            1000,
+        ),
+        "alexnet_torchvision": (
+            "one column, as in torchvision",
+            {"variant": "torchvision"},
+            (224, 224, 3),
+            1000,
+        ),
+        "alexnet_small": ("for 32 to 127 pixels", {"variant": "small"}, (32, 32, 3), 10),
+        "alexnet_tiny": ("for less than 32 pixels", {"variant": "tiny"}, (8, 8, 1), 10),
+    },
+    batched=True,
+)

@@ -1,4 +1,4 @@
-"""The SqueezeNet family: metaparameters to layers.
+"""The SqueezeNet family: metaparameters to blocks.
 
 Source: Iandola et al. 2016 (arXiv 1602.07360), section 5: fire module i (from 0) has
 e_i = base_e + incr_e · floor(i / freq) expand filters, of which pct_3x3 · e_i are 3x3,
@@ -18,19 +18,22 @@ Three rules are ours:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from dse.architecture.architecture import Architecture, Chain, Value
-from dse.architecture.metaparameters import AUTO, Metaparameter
+from dse.architecture.blocks import Block, Concat, Module, Residual, Sequential
+from dse.architecture.candidate import Family
+from dse.architecture.metaparameters import AUTO, Metaparameter, Value
 from dse.architecture.primitives import (
+    Activation,
     Conv,
     Dropout,
-    Fire,
     GlobalAveragePool,
     MaxPool,
+    Norm,
+    Primitive,
     Shape,
 )
 from dse.errors import ArchitectureError
@@ -38,14 +41,11 @@ from dse.errors import ArchitectureError
 POOL_WINDOW, POOL_STRIDE = 3, 2
 SMALLEST_MAP_PX = 4
 
+_uses = "SqueezeNet v1.0 uses {}".format
+
 METAPARAMETERS: tuple[Metaparameter, ...] = (
     Metaparameter(
-        "base_e",
-        "int",
-        128,
-        "expand filters of the first fire module",
-        low=1,
-        example="SqueezeNet v1.0 uses 128",
+        "base_e", "int", 128, "expand filters of the first fire module", low=1, example=_uses(128)
     ),
     Metaparameter(
         "incr_e",
@@ -53,16 +53,9 @@ METAPARAMETERS: tuple[Metaparameter, ...] = (
         128,
         "expand filters added every `freq` fire modules",
         low=0,
-        example="SqueezeNet v1.0 uses 128",
+        example=_uses(128),
     ),
-    Metaparameter(
-        "freq",
-        "int",
-        2,
-        "fire modules between two increments",
-        low=1,
-        example="SqueezeNet v1.0 uses 2",
-    ),
+    Metaparameter("freq", "int", 2, "fire modules between two increments", low=1, example=_uses(2)),
     Metaparameter(
         "pct_3x3",
         "float",
@@ -72,7 +65,7 @@ METAPARAMETERS: tuple[Metaparameter, ...] = (
         high=1,
         open_low=True,
         open_high=True,
-        example="SqueezeNet v1.0 uses 0.5",
+        example=_uses(0.5),
     ),
     Metaparameter(
         "squeeze_ratio",
@@ -82,7 +75,7 @@ METAPARAMETERS: tuple[Metaparameter, ...] = (
         low=0,
         high=1,
         open_low=True,
-        example="SqueezeNet v1.0 uses 0.125",
+        example=_uses(0.125),
     ),
     Metaparameter(
         "fire_modules",
@@ -94,13 +87,7 @@ METAPARAMETERS: tuple[Metaparameter, ...] = (
         example="SqueezeNet v1.0 has 8",
     ),
     Metaparameter(
-        "stem_filters",
-        "int",
-        AUTO,
-        "filters of conv1",
-        low=1,
-        choices=(AUTO,),
-        example="SqueezeNet v1.0 uses 96",
+        "stem_filters", "int", AUTO, "filters of conv1", low=1, choices=(AUTO,), example=_uses(96)
     ),
     Metaparameter(
         "stem_kernel",
@@ -110,7 +97,7 @@ METAPARAMETERS: tuple[Metaparameter, ...] = (
         low=1,
         high=15,
         choices=(AUTO,),
-        example="SqueezeNet v1.0 uses 7",
+        example=_uses(7),
     ),
     Metaparameter(
         "stem_stride",
@@ -120,7 +107,7 @@ METAPARAMETERS: tuple[Metaparameter, ...] = (
         low=1,
         high=8,
         choices=(AUTO,),
-        example="SqueezeNet v1.0 uses 2",
+        example=_uses(2),
     ),
     Metaparameter(
         "pools",
@@ -128,7 +115,7 @@ METAPARAMETERS: tuple[Metaparameter, ...] = (
         AUTO,
         "behind which layers a 3x3/2 max pool stands",
         choices=(AUTO, "late", "early"),
-        example="SqueezeNet v1.0 uses [conv1, fire4, fire8]",
+        example=_uses("[conv1, fire4, fire8]"),
     ),
     Metaparameter(
         "bypass",
@@ -152,7 +139,7 @@ METAPARAMETERS: tuple[Metaparameter, ...] = (
         low=0,
         high=1,
         open_high=True,
-        example="SqueezeNet v1.0 uses 0.5",
+        example=_uses(0.5),
     ),
     Metaparameter(
         "final_activation",
@@ -184,10 +171,58 @@ def _as_written(share: float) -> Fraction:
     return Fraction(repr(share))
 
 
+def fire(
+    name: str,
+    *,
+    squeeze: int,
+    expand1x1: int,
+    expand3x3: int,
+    bypass: str = "none",
+    norm: Norm = "none",
+) -> Module:
+    """A fire module: squeeze (1x1), then expand1x1 and expand3x3 side by side.
+
+    A simple bypass adds the input to the output and needs as many input as output
+    channels; a complex one sends the input through a 1x1 convolution (no activation)
+    first. The addition follows the expand activations, as in the authors' network.
+
+    Args:
+        name: `fire2`; its convolutions are `fire2/squeeze`, `fire2/expand1x1`, ….
+        squeeze: filters of the first convolution.
+        expand1x1: filters of the 1x1 convolution behind it.
+        expand3x3: filters of the 3x3 convolution beside that.
+        bypass: `none`, `simple` or `complex`.
+        norm: of every convolution.
+
+    Source: Iandola et al. 2016 (arXiv 1602.07360), sections 3.2 and 6.
+    """
+
+    def conv(
+        part: str, filters: int, kernel_size: int = 1, activation: Activation = "relu"
+    ) -> Conv:
+        return Conv(
+            f"{name}/{part}",
+            filters=filters,
+            kernel_size=kernel_size,
+            padding=kernel_size // 2,
+            norm=norm,
+            activation=activation,
+        )
+
+    expand = Concat(f"{name}/expand", conv("expand1x1", expand1x1), conv("expand3x3", expand3x3, 3))
+    body: Block = Sequential(conv("squeeze", squeeze), expand)
+    if bypass == "simple":
+        body = Residual(f"{name}/sum", body)
+    elif bypass == "complex":
+        shortcut = conv("bypass", expand1x1 + expand3x3, activation="none")
+        body = Residual(f"{name}/sum", body, shortcut)
+    return Module(name, "Fire", body)
+
+
 def build(
     metaparameters: Mapping[str, Value], input_shape: Shape, classes_count: int
-) -> Architecture:
-    """Turn a complete set of metaparameters into layers.
+) -> Iterator[Primitive | Module]:
+    """Turn a complete set of metaparameters into blocks.
 
     Args:
         metaparameters: one valid value for each of `METAPARAMETERS`.
@@ -195,48 +230,35 @@ def build(
         classes_count: number of classes.
 
     Raises:
-        ArchitectureError: rounding leaves a part empty, a layer does not fit the
-            images, or `pools` names a layer that is not there.
+        ArchitectureError: rounding leaves a part empty, or `pools` names a layer that is
+            not there.
     """
     m: dict[str, Any] = dict(metaparameters)
-    chain = Chain(input_shape)
-    _add_stem(chain, m, min(input_shape[:2]))
+    stem = _stem(m, min(input_shape[:2]))
+    yield stem
     names = ["conv1"] + [f"fire{i + 2}" for i in range(m["fire_modules"])]
-    pools = _pool_places(m, names, min(chain.shape[:2]))
-    for name in names:
-        if name != "conv1":
-            _add_fire(chain, m, name, int(name.removeprefix("fire")) - 2)
+    pools = _pool_places(m, names, min(stem.output_shape(input_shape)[:2]))
+    width = stem.filters
+    for number, name in enumerate(names, start=1):
+        if number > 1:
+            expand = m["base_e"] + m["incr_e"] * ((number - 2) // m["freq"])
+            yield _fire_module(m, name, width, expand)
+            width = expand
         if name in pools:
-            number = name.removeprefix("conv").removeprefix("fire")
-            chain.add(
-                MaxPool, f"pool{number}", window=POOL_WINDOW, stride=POOL_STRIDE, rounding="ceil"
-            )
+            yield MaxPool(f"pool{number}", window=POOL_WINDOW, stride=POOL_STRIDE)
     last = len(names) + 1
     if m["dropout"] > 0:
-        chain.add(Dropout, f"drop{last - 1}", rate=m["dropout"])
-    chain.add(
-        Conv,
-        f"conv{last}",
-        filters=classes_count,
-        kernel_size=1,
-        activation=m["final_activation"],
-    )
-    chain.add(GlobalAveragePool, f"pool{last}")
-    return Architecture(
-        "squeezenet",
-        tuple(metaparameters.items()),
-        input_shape,
-        classes_count,
-        tuple(chain.layers),
-    )
+        yield Dropout(f"drop{last - 1}", rate=m["dropout"])
+    activation = m["final_activation"]
+    yield Conv(f"conv{last}", filters=classes_count, kernel_size=1, activation=activation)
+    yield GlobalAveragePool(f"pool{last}")
 
 
-def _add_stem(chain: Chain, m: Mapping[str, Any], side: int) -> None:
+def _stem(m: Mapping[str, Any], side: int) -> Conv:
     kernel, stride = (7, 2) if side >= 128 else (3, 2) if side >= 48 else (3, 1)
     filters = max(1, round_half_up(0.75, m["base_e"]))
     kernel = kernel if m["stem_kernel"] == AUTO else m["stem_kernel"]
-    chain.add(
-        Conv,
+    return Conv(
         "conv1",
         filters=filters if m["stem_filters"] == AUTO else m["stem_filters"],
         kernel_size=kernel,
@@ -271,8 +293,8 @@ def _pool_places(m: Mapping[str, Any], names: list[str], side: int) -> tuple[str
     return tuple(places[len(places) - fitting :])
 
 
-def _add_fire(chain: Chain, m: Mapping[str, Any], name: str, index: int) -> None:
-    expand = m["base_e"] + m["incr_e"] * (index // m["freq"])
+def _fire_module(m: Mapping[str, Any], name: str, width: int, expand: int) -> Module:
+    """A fire module of `expand` filters on a map of `width` channels."""
     squeeze = round_half_up(m["squeeze_ratio"], expand)
     expand3x3 = round_half_up(m["pct_3x3"], expand)
     parts = {
@@ -287,12 +309,11 @@ def _add_fire(chain: Chain, m: Mapping[str, Any], name: str, index: int) -> None
                 "a larger base_e or a share nearer the middle would help"
             )
     bypass = m["bypass"]
-    if bypass != "none" and chain.shape[2] == expand:
+    if bypass != "none" and width == expand:
         bypass = "simple"
     elif bypass == "simple":
         bypass = "none"
-    chain.add(
-        Fire,
+    return fire(
         name,
         squeeze=squeeze,
         expand1x1=expand - expand3x3,
@@ -300,3 +321,34 @@ def _add_fire(chain: Chain, m: Mapping[str, Any], name: str, index: int) -> None
         bypass=bypass,
         norm=m["norm"],
     )
+
+
+_V1 = {
+    "final_activation": "relu",
+    "dropout": 0.5,
+    "base_e": 128,
+    "incr_e": 128,
+    "freq": 2,
+    "pct_3x3": 0.5,
+    "squeeze_ratio": 0.125,
+    "stem_stride": 2,
+}
+_V1_0 = {"stem_filters": 96, "stem_kernel": 7, "pools": ("conv1", "fire4", "fire8")}
+_V1_1 = {"stem_filters": 64, "stem_kernel": 3, "pools": ("conv1", "fire3", "fire5")}
+
+FAMILY = Family(
+    "squeezenet",
+    "fire modules (Iandola et al. 2016)",
+    {known.name: known for known in METAPARAMETERS},
+    build,
+    {
+        "squeezenet_v1.0": ("SqueezeNet as in the paper", _V1 | _V1_0, (227, 227, 3), 1000),
+        "squeezenet_v1.1": (
+            "its authors' second release: smaller stem, earlier pools",
+            _V1 | _V1_1,
+            (227, 227, 3),
+            1000,
+        ),
+    },
+    batched=True,
+)

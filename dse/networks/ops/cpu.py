@@ -9,21 +9,21 @@ long). Each function here computes the same values from operations that stay fas
     weight gradient             one matrix product over all pixels
     max pooling                 a running maximum that keeps the winner's place in the window
 
-Figures are for one thread of an AVX-512 core and batch 128; `ops.py` chooses the form.
+Figures are for one thread of an AVX-512 core and batch 128; `ops/__init__.py` chooses the form.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-Rounding = Literal["ceil", "floor"]
+from dse.architecture.primitives import Rounding, windows_count
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -40,31 +40,23 @@ WIDE_CHANNELS = 24
 def conv2d(x: Array, kernel: Array, stride: int, padding: int) -> Array:
     """Convolution of (batch, height, width, in) with a kernel (height, width, in, out)."""
     if kernel.shape[:2] == (1, 1) and padding == 0:
-        return _pointwise(x, kernel, stride)
+        return _product(x[:, ::stride, ::stride] if stride > 1 else x, kernel[0, 0])
     return _spatial(x, kernel, stride, padding)
-
-
-def _pointwise(x: Array, kernel: Array, stride: int) -> Array:
-    """A 1x1 convolution is a matrix product, and so are both its gradients.
-
-    In two dimensions: XLA transposes more than that for the weight gradient, in memory.
-    """
-    if stride > 1:
-        x = x[:, ::stride, ::stride]
-    return _product(x, kernel[0, 0])
 
 
 @jax.custom_vjp
 def _matmul(x: Array, matrix: Array) -> Array:
+    """A 1x1 convolution is a matrix product, and so are both its gradients.
+
+    In two dimensions: XLA transposes more than that for the weight gradient, in memory.
+    """
     return x @ matrix
 
 
-def _matmul_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
-    x, matrix = residuals
-    return g @ matrix.T, _product_over_rows(x, g)
-
-
-_matmul.defvjp(lambda x, matrix: (x @ matrix, (x, matrix)), _matmul_backward)
+_matmul.defvjp(
+    lambda x, matrix: (x @ matrix, (x, matrix)),
+    lambda saved, g: (g @ saved[1].T, _product_over_rows(saved[0], g)),
+)
 
 
 def _product_over_rows(x: Array, g: Array) -> Array:
@@ -104,12 +96,6 @@ def _by_rows(x: Array, kernel: Array, padding: int) -> Array:
     return _sum(lambda i: _shift(rows[i], 1, i - padding, high), [(i,) for i in range(kh)])
 
 
-def _spatial_forward(
-    x: Array, kernel: Array, stride: int, padding: int
-) -> tuple[Array, tuple[Array, Array]]:
-    return _spatial(x, kernel, stride, padding), (x, kernel)
-
-
 def _spatial_backward(
     stride: int, padding: int, residuals: tuple[Array, Array], g: Array
 ) -> tuple[Array, Array]:
@@ -121,7 +107,10 @@ def _spatial_backward(
     return _input_gradient(x, kernel, g, stride, padding), kernel_gradient
 
 
-_spatial.defvjp(_spatial_forward, _spatial_backward)
+_spatial.defvjp(
+    lambda x, kernel, stride, padding: (_spatial(x, kernel, stride, padding), (x, kernel)),
+    _spatial_backward,
+)
 
 
 def _input_gradient(x: Array, kernel: Array, g: Array, stride: int, padding: int) -> Array:
@@ -192,12 +181,6 @@ def _patches(x: Array, window: tuple[int, ...], stride: int, padding: int) -> Ar
     wide = (x.shape[2] - window[1]) // stride * stride + 1
     x = jnp.concatenate([x[:, :, j : j + wide : stride] for j in range(window[1])], 3)
     return jnp.concatenate([x[:, i : i + high : stride] for i in range(window[0])], 3)
-
-
-def windows_count(size: int, window: int, stride: int, rounding: Rounding) -> int:
-    """Windows along `size` pixels; with `ceil` the last one may hang over the edge."""
-    span = size - window
-    return (-(-span // stride) if rounding == "ceil" else span // stride) + 1
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))

@@ -27,10 +27,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from dse.architecture.architecture import Architecture
-from dse.architecture.primitives import Activation, Conv
-from dse.networks.ops import xla as ops
-from dse.networks.ops.cpu import Rounding
+from dse.architecture import Architecture
+from dse.architecture.primitives import Activation, Conv, Rounding
+from dse.networks import ops
 
 PART_BYTES = 2**19
 """What the maps that a part reads and writes take at most, where a part is more than an image:
@@ -113,9 +112,9 @@ def value_of(x: Array | Deferred) -> Array:
 def is_worthwhile(architecture: Architecture, batch_size: int) -> bool:
     """Whether training is faster with deferred maps: on a CPU, where they exceed its cache."""
     values_count = sum(
-        math.prod(layer.output_shape)
-        for layer in architecture.kernel_layers
-        if isinstance(layer, Conv) and layer.norm == "batch"
+        math.prod(node.output_shape)
+        for node in architecture.graph
+        if isinstance(node.primitive, Conv) and node.primitive.norm == "batch"
     )
     return ops.use_cpu_forms() and 4 * batch_size * values_count >= LEAST_BYTES
 
@@ -201,14 +200,11 @@ def _convolved(plan: _Plan, raws: Maps, shared: Shared) -> Maps:
     affines, kernels = shared
     terms = tuple(map(Term, raws, affines, plan.activations))
     x = _read(terms, plan.pool)
-    return tuple(
-        _side_by_side([ops.conv2d(x, k, **g._asdict()) for k, g in zip(*group, strict=True)])
-        for group in zip(kernels, plan.geometries, strict=True)
-    )
-
-
-def _side_by_side(maps: list[Array]) -> Array:
-    return maps[0] if len(maps) == 1 else jnp.concatenate(maps, 3)
+    found = []
+    for group in zip(kernels, plan.geometries, strict=True):
+        maps = [ops.conv2d(x, k, **g._asdict()) for k, g in zip(*group, strict=True)]
+        found.append(maps[0] if len(maps) == 1 else jnp.concatenate(maps, 3))
+    return tuple(found)
 
 
 def _read(terms: Sequence[Term], pool: Pool | None) -> Array:

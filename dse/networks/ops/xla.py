@@ -1,8 +1,4 @@
-"""Operations of the networks on (batch, height, width, channels) arrays of float32.
-
-Every operation has one meaning and up to two forms: XLA's own, and one that is fast on a
-CPU (`cpu_forms.py`). `use_cpu_forms` is the one place that chooses.
-"""
+"""Operations in XLA's own form, on (batch, height, width, channels) arrays of float32."""
 
 from __future__ import annotations
 
@@ -13,86 +9,26 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from dse.architecture.primitives import Activation
-from dse.networks.ops import cpu as cpu_forms
-from dse.networks.ops.cpu import Rounding
+from dse.architecture.primitives import Activation, Rounding, windows_count
 
 
-def use_cpu_forms() -> bool:
-    """Whether convolution and pooling take their CPU forms: on a CPU, and nowhere else."""
-    return jax.default_backend() == "cpu"
+def conv2d(x: Array, kernel: Array, stride: int, padding: int, groups: int) -> Array:
+    """Convolution; see `ops.conv2d`."""
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        [(padding, padding)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
 
 
-def conv2d(
-    x: Array,
-    kernel: Array,
-    *,
-    stride: int = 1,
-    padding: int = 0,
-    groups: int = 1,
-    cpu_form: bool | None = None,
-) -> Array:
-    """Convolution (cross-correlation), rounded down at the far edge.
-
-    Args:
-        x: (batch, height, width, in).
-        kernel: (kernel height, kernel width, in / groups, out).
-        stride: step in pixels, both ways.
-        padding: zero pixels on each side.
-        groups: the g-th share of the filters sees the g-th share of the input channels.
-        cpu_form: force (True) or forbid (False) the CPU form; None asks `use_cpu_forms`.
-
-    Returns:
-        (batch, height, width, out).
-    """
-    if not (use_cpu_forms() if cpu_form is None else cpu_form):
-        return lax.conv_general_dilated(
-            x,
-            kernel,
-            (stride, stride),
-            [(padding, padding)] * 2,
-            dimension_numbers=cpu_forms.LAYOUT,
-            feature_group_count=groups,
-        )
-    if groups == 1:
-        return cpu_forms.conv2d(x, kernel, stride, padding)
-    pairs = zip(jnp.split(x, groups, 3), jnp.split(kernel, groups, 3), strict=True)
-    return jnp.concatenate([cpu_forms.conv2d(a, k, stride, padding) for a, k in pairs], 3)
-
-
-def max_pool(
-    x: Array,
-    *,
-    window: int,
-    stride: int,
-    rounding: Rounding = "ceil",
-    cpu_form: bool | None = None,
-) -> Array:
-    """Max pooling without padding; among equal maxima the first in row order gets the gradient.
-
-    Args:
-        x: (batch, height, width, channels), at least `window` high and wide.
-        window: pixels, both ways; at least `stride`.
-        stride: step in pixels, both ways.
-        rounding: `ceil` (Caffe's) lets the last window hang over the far edge, where it
-            takes the real pixels only; `floor` leaves out what follows the last whole window.
-        cpu_form: force (True) or forbid (False) the CPU form; None asks `use_cpu_forms`.
-
-    Returns:
-        (batch, height, width, channels).
-
-    Raises:
-        ValueError: a window with gaps between (`stride` > `window`), or above 15 pixels.
-    """
-    if not stride <= window <= 15:
-        raise ValueError(
-            f"stride <= window <= 15 must hold, but got window={window}, stride={stride}"
-        )
-    if use_cpu_forms() if cpu_form is None else cpu_form:
-        return cpu_forms.max_pool(x, window, stride, rounding)
+def max_pool(x: Array, window: int, stride: int, rounding: Rounding) -> Array:
+    """Max pooling; see `ops.max_pool`."""
     pads = []
     for size in x.shape[1:3]:
-        count = cpu_forms.windows_count(size, window, stride, rounding)
+        count = windows_count(size, window, stride, rounding)
         pads.append((0, max((count - 1) * stride + window - size, 0)))
     return lax.reduce_window(
         x,
@@ -145,16 +81,7 @@ def relu(x: Array) -> Array:
     return jnp.maximum(x, 0)
 
 
-def _relu_forward(x: Array) -> tuple[Array, Array]:
-    y = relu(x)
-    return y, y
-
-
-def _relu_backward(y: Array, g: Array) -> tuple[Array]:
-    return (jnp.where(y > 0, g, 0),)
-
-
-relu.defvjp(_relu_forward, _relu_backward)
+relu.defvjp(lambda x: (relu(x),) * 2, lambda y, g: (jnp.where(y > 0, g, 0),))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))

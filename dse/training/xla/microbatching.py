@@ -11,7 +11,7 @@ from jax import Array
 
 from dse.architecture import cost
 from dse.networks import Network
-from dse.networks.ops.xla import use_cpu_forms
+from dse.networks.ops import use_cpu_forms
 from dse.training.parametrization import Tree
 
 MICROBATCH_SIZE = 8

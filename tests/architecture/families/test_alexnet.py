@@ -40,7 +40,7 @@ def test_shapes_of_the_original() -> None:
 
 
 def test_the_original_has_two_groups_and_caffes_norm() -> None:
-    layers = preset("alexnet").layers
+    layers = [node.primitive for node in preset("alexnet").graph]
     assert {layer.name: layer.groups for layer in layers if isinstance(layer, Conv)} == {
         "conv1": 1,
         "conv2": 2,

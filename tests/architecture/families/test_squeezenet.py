@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from dse.architecture import PRESETS, Architecture, Candidate, Shape, build, cost, make_candidate
 from dse.architecture.families.squeezenet import METAPARAMETERS, round_half_up
-from dse.architecture.primitives import Conv, Fire, MaxPool
+from dse.architecture.primitives import Conv
 from dse.errors import ArchitectureError
+from tests.architecture.fires import fires
 from tests.strategies import squeezenet_candidates_with_input
 
 
@@ -26,12 +27,8 @@ def refusal(**settings: Any) -> str:
     return str(caught.value)
 
 
-def fires(architecture: Architecture) -> list[Fire]:
-    return [layer for layer in architecture.layers if isinstance(layer, Fire)]
-
-
 def pool_names(architecture: Architecture) -> list[str]:
-    return [layer.name for layer in architecture.layers if isinstance(layer, MaxPool)]
+    return [layer.name for layer in architecture.layers if layer.kind == "MaxPool"]
 
 
 def shapes(name: str, side: int) -> list[tuple[str, Shape]]:
@@ -173,10 +170,10 @@ def test_the_automatic_rule(
     side: int, stem: tuple[int, int, int], behind: int, pools: list[str], last: int
 ) -> None:
     architecture = network(side)
-    conv1 = architecture.layers[0]
+    conv1 = architecture.layers[0].block
     assert isinstance(conv1, Conv)
     assert (conv1.kernel_size, conv1.stride, conv1.padding) == stem
-    assert conv1.output_shape == (behind, behind, 96)
+    assert architecture.layers[0].output_shape == (behind, behind, 96)
     assert pool_names(architecture) == pools
     assert architecture.layers[-2].output_shape == (last, last, 10)
 
@@ -337,14 +334,14 @@ EFFECTS: dict[str, tuple[Any, Any]] = {
     "pct_3x3": (0.75, lambda a: fires(a)[0].expand3x3),
     "squeeze_ratio": (0.5, lambda a: fires(a)[0].squeeze),
     "fire_modules": (4, lambda a: len(fires(a))),
-    "stem_filters": (10, lambda a: a.layers[0].filters),
-    "stem_kernel": (5, lambda a: a.layers[0].kernel_size),
-    "stem_stride": (2, lambda a: a.layers[0].stride),
+    "stem_filters": (10, lambda a: a.layers[0].block.filters),
+    "stem_kernel": (5, lambda a: a.layers[0].block.kernel_size),
+    "stem_stride": (2, lambda a: a.layers[0].block.stride),
     "pools": ("early", pool_names),
     "bypass": ("complex", lambda a: fires(a)[0].bypass),
-    "norm": ("batch", lambda a: a.layers[0].norm),
+    "norm": ("batch", lambda a: a.layers[0].block.norm),
     "dropout": (0.5, lambda a: a.layers[-3].name),
-    "final_activation": ("relu", lambda a: a.layers[-2].activation),
+    "final_activation": ("relu", lambda a: a.layers[-2].block.activation),
 }
 
 
@@ -376,5 +373,5 @@ def test_placed_pools_leave_at_least_four_pixels(
     candidate, input_shape = drawn
     values = candidate.metaparameters | {"pools": pools}
     for layer in build(make_candidate("squeezenet", values), input_shape, 7).layers:
-        if isinstance(layer, MaxPool):
+        if layer.kind == "MaxPool":
             assert min(layer.output_shape[:2]) >= 4

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dse.architecture.primitives import Activation
-from dse.networks.ops import xla as ops
-from dse.networks.ops.xla import (
+from dse.networks import ops
+from dse.networks.ops import (
     batch_norm,
     batch_norm_train,
     conv2d,
