@@ -1,27 +1,73 @@
 from __future__ import annotations
 
 import csv
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import settings
 
-from dse.data import Dataset, Split
-from dse.search.plan import Sweep
 from dse.space import Categorical, Fixed, SearchSpace
-from dse.space.enumerate import survey
-from dse.training import Recipe
 from tests import fakes
 from tests.report.rows import HEADER, row
+
+if TYPE_CHECKING:  # importing JAX waits until the compile cache is set
+    from dse.data import Dataset, Split
+    from dse.search.plan import Sweep
 
 RATIOS = (0.25, 0.5, 1.0)
 
 # The machines are shared: a slow example says nothing about the code.
 settings.register_profile("dse", deadline=None)
 settings.load_profile("dse")
+
+
+XDIST_OPTIONS = ("--numprocesses", "--dist")
+"""Those that `addopts` in pyproject.toml gives."""
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Accept them where `-p no:xdist` runs the tests one after another."""
+    if not pluginmanager.hasplugin("xdist"):
+        for option in XDIST_OPTIONS:
+            parser.addoption(option, help="without effect: pytest-xdist is not loaded")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A worker per core; none where single files are asked for, which are done sooner."""
+    paths = [Path(argument.split("::")[0]) for argument in config.args]
+    if not all(map(Path.is_dir, paths)):
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores or 1, 8)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the caches that xdist's workers and all processes of the tests share.
+
+    Whoever names a compile cache by JAX_COMPILATION_CACHE_DIR keeps it for the next run.
+    """
+    if hasattr(config, "workerinput"):  # a worker of xdist inherits them
+        return
+    folder = Path(tempfile.mkdtemp(prefix="dse-tests-"))
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ["DSE_CACHE"] = str(folder / "data")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with what takes long, so that no worker is left with it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture
@@ -70,12 +116,18 @@ def space() -> SearchSpace:
 @pytest.fixture
 def sweep(space: SearchSpace) -> Sweep:
     """The three candidates with two seeds each, on images of 8x8x1 in ten classes."""
+    from dse.search.plan import Sweep
+    from dse.space.enumerate import survey
+    from dse.training import Recipe
+
     recipe = Recipe(epochs=1, batch_size=10, crop_px=0, flip=False)
     return Sweep("ratios", space, survey(space, (8, 8, 1), 10), recipe, seeds=2)
 
 
 def _split(rng: np.random.Generator, count: int) -> Split:
     """Images whose class shows in the brightness of one quarter."""
+    from dse.data import Split
+
     labels = rng.integers(0, 4, count).astype(np.int32)
     images = rng.integers(0, 100, (count, 8, 8, 2)).astype(np.uint8)
     for image, label in zip(images, labels, strict=True):
@@ -87,6 +139,8 @@ def _split(rng: np.random.Generator, count: int) -> Split:
 @pytest.fixture(scope="session")
 def quarters() -> Dataset:
     """Four classes that are easy to tell apart: 70 training, 30 validation, 300 test images."""
+    from dse.data import Dataset
+
     rng = np.random.default_rng(0)
     return Dataset(
         name="quarters",
