@@ -48,15 +48,16 @@ def augment(images: jax.Array, key: jax.Array, *, crop: int, flip: bool, cutout:
         raise DataError(f"cutout is {cutout} pixels, but must be at least 0")
     crop_key, flip_key, cutout_key = jax.random.split(key, 3)
     if crop or flip:
-        images = _crop_and_flip(images, crop_key, flip_key if flip else None, crop)
+        images = crop_and_flip(images, crop_key, flip_key if flip else None, crop)
     if cutout:
-        images = _cut_out(images, cutout_key, cutout)
+        images = cut_out(images, cutout_key, cutout)
     return images
 
 
-def _crop_and_flip(
+def crop_and_flip(
     images: jax.Array, crop_key: jax.Array, flip_key: jax.Array | None, crop: int
 ) -> jax.Array:
+    """The first two of `augment`, as one gather; without `flip_key` nothing is mirrored."""
     count, height, width, _ = images.shape
     columns = jnp.broadcast_to(jnp.arange(width), (count, width))
     if flip_key is not None:
@@ -75,7 +76,8 @@ def _reflect(index: jax.Array, size: int) -> jax.Array:
     return (size - 1) - jnp.abs((size - 1) - jnp.abs(index))
 
 
-def _cut_out(images: jax.Array, key: jax.Array, side: int) -> jax.Array:
+def cut_out(images: jax.Array, key: jax.Array, side: int) -> jax.Array:
+    """The last of `augment`."""
     count, height, width, _ = images.shape
     row_key, column_key = jax.random.split(key)
     top = jax.random.randint(row_key, (count, 1), 0, height) - side // 2

@@ -115,10 +115,10 @@ def parse_records(content: bytes, *, records_count: int, where: str) -> tuple[np
 def _open(spec: DataSpec, archive: Archive, found: Path, progress: Progress) -> ArraySource:
     warnings: tuple[str, ...] = ()
     if found.is_dir():
-        contents = _read_folder(found, archive)
+        contents = read_folder(found, archive)
         warnings = (f"{found} is unpacked: its checksum cannot be compared with the published one",)
     else:
-        contents = _read_archive(found, archive, progress)
+        contents = read_archive(found, archive, progress)
     parsed = [
         parse_records(
             contents.pop(name), records_count=archive.records_count, where=f"{found}: {name}"
@@ -164,7 +164,12 @@ def _needed(archive: Archive) -> str:
     )
 
 
-def _read_folder(folder: Path, archive: Archive) -> dict[str, bytes]:
+def read_folder(folder: Path, archive: Archive) -> dict[str, bytes]:
+    """Batch files of an unpacked archive by name.
+
+    Raises:
+        DataError: one cannot be read.
+    """
     limit = archive.records_count * _RECORD_BYTES + 1  # one more shows a file that is too long
     contents = {}
     for name in archive.files:
@@ -176,8 +181,13 @@ def _read_folder(folder: Path, archive: Archive) -> dict[str, bytes]:
     return contents
 
 
-def _read_archive(path: Path, archive: Archive, progress: Progress) -> dict[str, bytes]:
-    """Batch files by name, checked and read in memory; nothing is unpacked to disk."""
+def read_archive(path: Path, archive: Archive, progress: Progress) -> dict[str, bytes]:
+    """Batch files by name, checked and read in memory; nothing is unpacked to disk.
+
+    Raises:
+        DataError: it cannot be read, or lacks a file.
+        ChecksumError: it is not the published archive.
+    """
     try:
         found = file_md5(path, progress)
     except OSError as error:

@@ -15,7 +15,7 @@ from dse.data.source import Block, Progress, SourceHandle
 from dse.data.spec import DataSpec
 from dse.data.splits import SplitName, divide
 from dse.data.stream import decode_blocks
-from dse.data.tree import Part, check_tree, class_folders, part_folders, walk_part
+from dse.data.tree import Part, check_tree, class_folders, walk_parts
 from dse.errors import DataError
 from dse.text import some_of
 
@@ -60,7 +60,7 @@ def locate_folder(spec: DataSpec, cache: Path) -> SourceHandle:
     assert spec.path is not None  # DataSpec sees to it
     root = spec.path
     check_tree(root)
-    parts = _walk_parts(root)
+    parts = walk_parts(root)
     classes = _classes(root, parts)
     signature = hashlib.sha256()
     for split, part in sorted(parts.items()):
@@ -68,7 +68,12 @@ def locate_folder(spec: DataSpec, cache: Path) -> SourceHandle:
             signature.update(repr((split, part.files.get(name, ()))).encode("utf-8", "replace"))
 
     def open_source(progress: Progress) -> FolderSource:
-        listed = {split: _listed(part, classes) for split, part in parts.items()}
+        listed: dict[SplitName, tuple[Sequence[str], np.ndarray]] = {}
+        for split, part in parts.items():
+            files = [part.files.get(name, ()) for name in classes]
+            paths = [f"{part.directory}/{file.path}" for of_class in files for file in of_class]
+            counts = list(map(len, files))
+            listed[split] = paths, np.repeat(np.arange(len(classes), dtype=np.int32), counts)
         members = _members(spec, parts["train"], listed, classes)
         # All images have a say, also those that a training limit leaves out.
         everything = [path for paths, _ in listed.values() for path in paths]
@@ -96,7 +101,7 @@ def locate_folder(spec: DataSpec, cache: Path) -> SourceHandle:
 def _members(
     spec: DataSpec,
     train: Part,
-    listed: Mapping[SplitName, tuple[list[str], np.ndarray]],
+    listed: Mapping[SplitName, tuple[Sequence[str], np.ndarray]],
     classes: tuple[str, ...],
 ) -> Mapping[SplitName, tuple[Sequence[str], np.ndarray]]:
     """Paths and labels of each split: a part of the tree, or a share of its training part."""
@@ -114,30 +119,6 @@ def _members(
     )
     divided = {split: ([paths[i] for i in at], labels[at]) for split, at in indices.items()}
     return dict(listed) | divided
-
-
-def _listed(part: Part, classes: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
-    """Paths and labels of a part, by class and name."""
-    files = [part.files.get(name, ()) for name in classes]
-    paths = [f"{part.directory}/{file.path}" for of_class in files for file in of_class]
-    return paths, np.repeat(np.arange(len(classes), dtype=np.int32), list(map(len, files)))
-
-
-def _walk_parts(root: Path) -> dict[SplitName, Part]:
-    found = part_folders(root)
-    for names in found.values():
-        if len(names) > 1:
-            raise DataError(f"{root} holds both {' and '.join(names)}; keep one of them")
-    # A class may be called "train": it holds images, the part holds class folders.
-    if "train" not in found or not class_folders(root / found["train"][0]):
-        return {"train": walk_part(root)}
-    if "test" not in found:
-        others = ", ".join(names[0] for names in found.values())
-        raise DataError(
-            f"{root} holds {others} but no test folder; add test/ (rename one of them), or give "
-            "one level of class folders, which is split by the seed"
-        )
-    return {split: walk_part(root / names[0]) for split, names in found.items()}
 
 
 def _classes(root: Path, parts: Mapping[SplitName, Part]) -> tuple[str, ...]:

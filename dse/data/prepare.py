@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -168,13 +169,6 @@ def _lock(cache: Path, name: str, report: Progress) -> Iterator[None]:
     The lock saves work only: the rename alone keeps the data whole, also on systems that have
     no flock. It goes with the process, so nothing stale is left behind.
     """
-    try:
-        import fcntl
-    except ImportError:
-        with writing(cache, 0):
-            cache.mkdir(parents=True, exist_ok=True)
-        yield
-        return
     with contextlib.ExitStack() as stack:
         with writing(cache, 0):
             cache.mkdir(parents=True, exist_ok=True)

@@ -73,8 +73,29 @@ def class_folders(directory: Path) -> list[str]:
     return sorted(names)
 
 
-def walk_part(directory: Path) -> Part:
-    """All images below the class folders of `directory`."""
+def walk_parts(root: Path) -> dict[SplitName, Part]:
+    """All parts of a tree, or all of it as its training part.
+
+    Raises:
+        DataError: two folders are called like one part, or there is no test part.
+    """
+    found = part_folders(root)
+    for names in found.values():
+        if len(names) > 1:
+            raise DataError(f"{root} holds both {' and '.join(names)}; keep one of them")
+    # A class may be called "train": it holds images, the part holds class folders.
+    if "train" not in found or not class_folders(root / found["train"][0]):
+        return {"train": _walk_part(root)}
+    if "test" not in found:
+        others = ", ".join(names[0] for names in found.values())
+        raise DataError(
+            f"{root} holds {others} but no test folder; add test/ (rename one of them), or give "
+            "one level of class folders, which is split by the seed"
+        )
+    return {split: _walk_part(root / names[0]) for split, names in found.items()}
+
+
+def _walk_part(directory: Path) -> Part:
     files: dict[str, list[_File]] = {}
     ignored_count = 0
     for name in class_folders(directory):

@@ -31,6 +31,28 @@ def needed_bytes(source: Source) -> int:
     return sum(source.counts.values()) * math.prod(source.input_shape)
 
 
+class PixelMoments:
+    """Mean and standard deviation of each channel; sums are whole, so no order of them shows."""
+
+    def __init__(self, channels_count: int) -> None:
+        self._sum = np.zeros(channels_count, np.uint64)
+        self._square_sum = np.zeros(channels_count, np.uint64)
+        self._count = 0
+
+    def add(self, images: np.ndarray) -> None:
+        """Uint8 images (n, height, width, channel)."""
+        whole = images.astype(np.uint32)
+        self._sum += whole.sum(axis=(0, 1, 2), dtype=np.uint64)
+        self._square_sum += (whole * whole).sum(axis=(0, 1, 2), dtype=np.uint64)
+        self._count += int(np.prod(images.shape[:3]))
+
+    def mean_and_std(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of pixels scaled to [0, 1]; the deviation is at least 1/255."""
+        mean = self._sum / (self._count * 255)
+        square = self._square_sum / (self._count * 255**2)
+        return mean, np.maximum(np.sqrt(np.maximum(square - mean**2, 0)), 1 / 255)
+
+
 class Writer:
     """Writes splits one after the other and adds up what the record needs."""
 
@@ -42,11 +64,7 @@ class Writer:
         self._splits: dict[str, dict[str, Any]] = {}
         self._broken: list[str] = []
         self._seen_count = 0
-        channels = source.input_shape[2]
-        # Whole numbers, so that mean and deviation do not depend on the order of summation.
-        self._sum = np.zeros(channels, np.uint64)
-        self._square_sum = np.zeros(channels, np.uint64)
-        self._pixels_count = 0
+        self._moments = PixelMoments(source.input_shape[2])
 
     def write_split(self, split: SplitName) -> None:
         """Decode a split block by block into its two files."""
@@ -67,7 +85,7 @@ class Writer:
                     if block.broken and len(self._broken) > _PATIENCE_COUNT:
                         self._check_broken()
                     if split == "train":
-                        self._add_up(block.images)
+                        self._moments.add(block.images)
                 together = np.concatenate([np.empty(0, np.int32), *labels]).astype(np.int32)
                 # Images that were left out shorten the array; the header keeps its length.
                 file.seek(0)
@@ -77,9 +95,9 @@ class Writer:
                 np.lib.format.write_array(file, together, allow_pickle=False)
                 _flush(file)
         self._check_broken()
-        empty = set(range(len(self._source.classes))) - set(together.tolist())
-        if split == "train" and empty:
-            names = ", ".join(self._source.classes[label] for label in sorted(empty))
+        empty = np.setdiff1d(np.arange(len(self._source.classes)), together)
+        if split == "train" and len(empty):
+            names = ", ".join(self._source.classes[label] for label in empty)
             raise DataError(f"no training image is left for {names}: {self._broken_text()}")
         self._splits[split] = {
             "images_count": len(together),
@@ -90,9 +108,7 @@ class Writer:
     def record(self, name: str, spec: DataSpec) -> dict[str, Any]:
         """The content of data.json."""
         source = self._source
-        mean = self._sum / (self._pixels_count * 255)
-        square = self._square_sum / (self._pixels_count * 255**2)
-        std = np.maximum(np.sqrt(np.maximum(square - mean**2, 0)), 1 / 255)
+        mean, std = self._moments.mean_and_std()
         warnings = list(source.warnings)
         if self._broken:
             warnings.append(f"{self._broken_text()}; left out")
@@ -108,12 +124,6 @@ class Writer:
             "splits": self._splits,
             "fingerprint": fingerprint(source.classes, source.input_shape, self._splits),
         }
-
-    def _add_up(self, images: np.ndarray) -> None:
-        whole = images.astype(np.uint32)
-        self._sum += whole.sum(axis=(0, 1, 2), dtype=np.uint64)
-        self._square_sum += (whole * whole).sum(axis=(0, 1, 2), dtype=np.uint64)
-        self._pixels_count += int(np.prod(images.shape[:3]))
 
     def _check_broken(self) -> None:
         last = self._seen_count == self._total_count

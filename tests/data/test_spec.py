@@ -20,6 +20,7 @@ def test_the_public_names() -> None:
         "Dataset",
         "LabelledTree",
         "Split",
+        "check_same_data",
         "describe_data",
         "open_dataset",
         "open_labelled",
