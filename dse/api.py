@@ -318,9 +318,8 @@ def search(
         DseError: see `dse.errors`; nothing that was recorded is lost.
     """
     from dse.search.plan import SearchOptions, plan_search
-    from dse.search.reference import Reference, held_reference
     from dse.search.run import run
-    from dse.search.train_reference import train_reference
+    from dse.search.train_reference import find_reference
 
     spec, dataset = _images(data, image_size, train_images)
     options = SearchOptions(
@@ -343,11 +342,9 @@ def search(
     space = space if isinstance(space, SearchSpace) else load_space(space)
     plan = plan_search(space, spec, dataset, options)
     results, executor = Path(results), _executor(workers)
-    known = plan.reference
-    if not isinstance(known, Reference):
-        known = held_reference(known, dataset, results) or train_reference(
-            known, dataset, executor, results=results, command="dse.search", on_event=on_event
-        )
+    known = find_reference(
+        plan.reference, dataset, executor, results=results, command="dse.search", on_event=on_event
+    )
     result = run(
         plan.search,
         dataset,

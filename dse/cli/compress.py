@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,6 +18,7 @@ from dse.cli.compress_options import (
 )
 from dse.cli.compress_views import show_compressed, show_front
 from dse.cli.options import ImageSize, JsonFlag, PlotsDirectory, TrainImages
+from dse.cli.running import command_text
 from dse.cli.tables import note, print_json
 from dse.errors import UsageError, WeightsError
 from dse.text import percent
@@ -150,7 +149,7 @@ def command(
     it stopped; without, the stages go by the weights alone.
     """
     from dse.architecture import cost
-    from dse.cli.progress import DataProgress
+    from dse.cli.display import DataProgress
     from dse.compress.front import TRAININGS, search_front
     from dse.compress.stages import baselines_bytes, compress_network, float32_bytes
     from dse.compress.tuner import NoImages, image_tuner
@@ -243,7 +242,7 @@ def _finish_front(
 
     table = CompressionTable(
         **facts,
-        command=shlex.join(["dse", *sys.argv[1:]]),
+        command=command_text(),
         given=found.given,
         densities=found.densities,
         settings=found.table_rows(),

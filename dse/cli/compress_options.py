@@ -172,7 +172,7 @@ def training_images(
 
     Others would be scaled otherwise, and might hold for validation what was trained with.
     """
-    from dse.cli.data import described, prepared
+    from dse.cli.running import described, prepared
     from dse.compress.tuner import recipe_of_weights
     from dse.data import parse_data
 

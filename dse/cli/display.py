@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from types import TracebackType
 from typing import Any
 
 from dse.cli.tables import note
+
+SAY_EVERY_S = 10.0
+"""Without a terminal the preparation of images says how far it is this often."""
 
 
 class Display:
@@ -86,3 +90,50 @@ class Display:
             self._live.console.print(line, highlight=False, markup=False, soft_wrap=True)
         else:
             note(line)
+
+
+class DataProgress:
+    """Says what the preparation of images is doing, on standard error.
+
+    Use it as a context manager and call it with (stage, done, total).
+    """
+
+    def __init__(self) -> None:
+        self._display: Any = None
+        self._task: Any = None
+        self._stage = ""
+        self._said_at = 0.0
+
+    def __enter__(self) -> DataProgress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._display:
+            self._display.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Take note of the progress: `total` is 0 where it is not known."""
+        if sys.stderr.isatty():
+            self._draw(stage, done, total)
+        elif stage != self._stage or time.monotonic() - self._said_at > SAY_EVERY_S:
+            self._said_at = time.monotonic()
+            note(f"{stage}: {done:,}" + (f" of {total:,}" if total else ""))
+        self._stage = stage
+
+    def _draw(self, stage: str, done: int, total: int) -> None:
+        if self._display is None:
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self._display = Progress(console=Console(stderr=True), transient=True)
+            self._task = self._display.add_task(stage)
+            self._display.start()
+        self._display.update(self._task, description=stage, completed=done, total=total or None)
+        if 0 < total <= done:  # what is printed next has the line to itself
+            self._display.stop()
+            self._display = None

@@ -47,8 +47,8 @@ def command(
     class needs a folder. Of a folder without test/ every image is scored, also those that
     were trained on. Broken images are named and left out.
     """
-    from dse.cli.data import prepared
-    from dse.cli.progress import DataProgress
+    from dse.cli.display import DataProgress
+    from dse.cli.running import prepared
     from dse.data import (
         check_same_data,
         describe_data,

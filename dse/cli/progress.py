@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import math
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 from dse.cli.display import Display
-from dse.cli.tables import note
 from dse.cli.time_left import TimeLeft
 from dse.execution.job import Ended, EpochDone, Job, Started, WorkerLost
 from dse.search.run import RunEvent, SweepStarted
 from dse.text import duration, percent, values_text
-
-SAY_EVERY_S = 10.0
-"""Without a terminal the preparation of images says how far it is this often."""
 
 SAID_COMPILE_S = 0.5
 """A compilation of less, out of the cache, is not worth a word."""
@@ -33,6 +25,7 @@ class SweepProgress:
         seeds: of each candidate; a job is named by its seed where there are several.
         time_left: of the trainings.
         name: of a candidate where nothing varies; its key unless that is given.
+        intro: said when the training begins.
     """
 
     def __init__(
@@ -43,8 +36,9 @@ class SweepProgress:
         seeds: int,
         time_left: TimeLeft,
         name: str = "",
+        intro: str = "",
     ) -> None:
-        self._fixed_name = name
+        self._fixed_name, self._intro = name, intro
         self._varying, self._epochs, self._seeds = varying, epochs, seeds
         self._time_left = time_left
         self._count = self._done = 0
@@ -77,6 +71,8 @@ class SweepProgress:
         self._started, self._done = True, len(event.recorded)
         self._count = self._done + len(event.pending)
         self._time_left.begin(event.pending)
+        if self._intro:
+            self.display.say(self._intro)
         if event.recorded:
             self.display.say(f"{self._done} of {self._count} in the record")
         self.display.state(f"{self._done} of {self._count}, starting")
@@ -118,50 +114,3 @@ class SweepProgress:
         name = values_text(job.candidate.metaparameters, self._varying)
         name = name or self._fixed_name or job.candidate.key
         return f"{name}, seed {job.replicate}" if self._seeds > 1 else name
-
-
-class DataProgress:
-    """Says what the preparation of images is doing, on standard error.
-
-    Use it as a context manager and call it with (stage, done, total).
-    """
-
-    def __init__(self) -> None:
-        self._display: Any = None
-        self._task: Any = None
-        self._stage = ""
-        self._said_at = 0.0
-
-    def __enter__(self) -> DataProgress:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._display:
-            self._display.stop()
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Take note of the progress: `total` is 0 where it is not known."""
-        if sys.stderr.isatty():
-            self._draw(stage, done, total)
-        elif stage != self._stage or time.monotonic() - self._said_at > SAY_EVERY_S:
-            self._said_at = time.monotonic()
-            note(f"{stage}: {done:,}" + (f" of {total:,}" if total else ""))
-        self._stage = stage
-
-    def _draw(self, stage: str, done: int, total: int) -> None:
-        if self._display is None:
-            from rich.console import Console
-            from rich.progress import Progress
-
-            self._display = Progress(console=Console(stderr=True), transient=True)
-            self._task = self._display.add_task(stage)
-            self._display.start()
-        self._display.update(self._task, description=stage, completed=done, total=total or None)
-        if 0 < total <= done:  # what is printed next has the line to itself
-            self._display.stop()
-            self._display = None

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dse.cli.data import described, prepared
 from dse.cli.options import (
     DataText,
     ImageSize,
@@ -23,18 +20,23 @@ from dse.cli.options import (
     TrainImages,
     WorkersCount,
 )
+from dse.cli.running import (
+    check_plots_directory,
+    command_text,
+    described,
+    end_like_ctrl_c,
+    following,
+    prepared,
+)
 from dse.cli.search_views import show_answer, show_search_plan
-from dse.cli.sweep import end_like_ctrl_c
-from dse.cli.sweep_views import check_plots_directory
 from dse.cli.tables import note
 from dse.text import counted, percent
 
 if TYPE_CHECKING:
     from dse.data import DataDescription, Dataset
     from dse.execution.local import LocalExecutor
-    from dse.search.plan import Search, SearchPlan
+    from dse.search.plan import Search
     from dse.search.reference import Reference, ReferencePlan
-    from dse.search.run import RunResult
 
 EXAMPLES = """
 \b
@@ -169,10 +171,14 @@ def command(
     as_json: JsonFlag = False,
 ) -> None:
     """Find the fewest parameters at a reference's accuracy; report it with its uncertainty."""
+    from dse.cli.search_progress import SearchProgress
     from dse.config import apply_settings, find_space, load_space
     from dse.data import parse_data
-    from dse.execution.local import default_workers
+    from dse.data.spec import cache_root
+    from dse.execution.local import LocalExecutor, default_workers
     from dse.search.plan import SearchOptions, plan_search
+    from dse.search.reuse import reusable_trials
+    from dse.search.run import run
     from dse.training import check_fits
 
     space = apply_settings(load_space(find_space(space_name)), settings or ())
@@ -214,8 +220,31 @@ def command(
     # Whatever is refused is refused before hours go into a reference.
     check_plots_directory(plots)
     _recorded_count(plan.search, dataset, results, reused)
-    result = _run(plan, dataset, workers_count, results, reused)
-    show_answer(plan.search, result, plots, as_json)
+    reusable_trials(reused, plan.search.definition(dataset))
+    end_like_ctrl_c()
+    executor = LocalExecutor(workers_count, cache_root() / "compiled")
+    found = _reference(plan.reference, dataset, results, executor)
+    search, pool = plan.search, plan.search.pool
+    of = f" of {pool.space_count:,}" if pool.space_count else ""
+    drawn = "" if pool.is_whole else " (drawn from the space)"
+    note(
+        f"study {search.name}: {counted(len(pool), 'feasible candidate')}{of}{drawn}, budget "
+        f"{search.budget}, rungs of {', '.join(map(str, search.ladder.fidelities))} epochs of "
+        f"{len(dataset.train):,} images ({dataset.name}), {counted(workers_count, 'worker')}"
+    )
+    progress = SearchProgress(search)
+    with following(progress, results / search.name):
+        result = run(
+            search,
+            dataset,
+            executor,
+            results=results,
+            reference=found,
+            reuse=reused,
+            command=command_text(),
+            on_event=progress,
+        )
+    show_answer(search, result, plots, as_json)
 
 
 def _recorded_count(
@@ -230,94 +259,37 @@ def _recorded_count(
     return count
 
 
-def _run(
-    plan: SearchPlan,
-    dataset: Dataset,
-    workers_count: int,
-    results: Path,
-    reused: Sequence[Path],
-) -> RunResult:
-    from dse.cli.search_progress import SearchProgress
-    from dse.data.spec import cache_root
-    from dse.execution.local import LocalExecutor
-    from dse.search.reuse import reusable_trials
-    from dse.search.run import run
-
-    search = plan.search
-    reusable_trials(reused, search.definition(dataset))
-    end_like_ctrl_c()
-    executor = LocalExecutor(workers_count, cache_root() / "compiled")
-    reference = _reference(plan.reference, dataset, results, executor)
-    pool = search.pool
-    of = f" of {pool.space_count:,}" if pool.space_count else ""
-    drawn = "" if pool.is_whole else " (drawn from the space)"
-    note(
-        f"study {search.name}: {counted(len(pool), 'feasible candidate')}{of}{drawn}, budget "
-        f"{search.budget}, rungs of {', '.join(map(str, search.ladder.fidelities))} epochs of "
-        f"{len(dataset.train):,} images ({dataset.name}), {counted(workers_count, 'worker')}"
-    )
-    progress = SearchProgress(search)
-    with progress.display:
-        try:
-            return run(
-                search,
-                dataset,
-                executor,
-                results=results,
-                reference=reference,
-                reuse=reused,
-                command=shlex.join(["dse", *sys.argv[1:]]),
-                on_event=progress,
-            )
-        except KeyboardInterrupt:
-            progress.interrupted(results / search.name)
-            raise
-
-
 def _reference(
     plan: Reference | ReferencePlan, dataset: Dataset, results: Path, executor: LocalExecutor
 ) -> Reference:
-    """The number, the network as it was measured before, or the network trained now."""
+    """What the answer is compared with, trained where it is not known; says what it is."""
     from dse.cli.progress import SweepProgress
     from dse.cli.time_left import TimeLeft
     from dse.search.estimate import COMPILE_S
-    from dse.search.reference import Reference, held_reference
-    from dse.search.train_reference import train_reference
+    from dse.search.reference import Reference
+    from dse.search.train_reference import find_reference
 
     if isinstance(plan, Reference):
         return plan
-    held = held_reference(plan, dataset, results)
-    if held is None:
-        note(
-            f"reference {plan.name}: {counted(plan.seeds, 'seed')} of "
-            f"{counted(plan.recipe.epochs, 'epoch')}; measured once for these images and this "
-            "recipe"
-        )
-        workers_count = executor.workers_count
-        progress = SweepProgress(
-            (),
-            epochs=plan.recipe.epochs,
-            seeds=plan.seeds,
-            time_left=TimeLeft(lambda job: 1.0, compile_s=COMPILE_S, workers_count=workers_count),
-            name=f"reference {plan.name}",
-        )
-        with progress.display:
-            try:
-                held = train_reference(
-                    plan,
-                    dataset,
-                    executor,
-                    results=results,
-                    command=shlex.join(["dse", *sys.argv[1:]]),
-                    on_event=progress,
-                )
-            except KeyboardInterrupt:
-                progress.interrupted(plan.directory(results, dataset.name, dataset.fingerprint))
-                raise
-    assert held.costs is not None
-    note(
-        f"reference {plan.name}: {held.costs['params_count']:,} parameters, validation accuracy "
-        f"{percent(held.validation_accuracy)}, mean of "
-        f"{counted(len(held.replicates), 'seed')} ({held.path})"
+    workers_count = executor.workers_count
+    seeds, epochs = counted(plan.seeds, "seed"), counted(plan.recipe.epochs, "epoch")
+    progress = SweepProgress(
+        (),
+        epochs=plan.recipe.epochs,
+        seeds=plan.seeds,
+        time_left=TimeLeft(lambda job: 1.0, compile_s=COMPILE_S, workers_count=workers_count),
+        name=f"reference {plan.name}",
+        intro=f"reference {plan.name}: {seeds} of {epochs}; measured once for these images and "
+        "this recipe",
     )
-    return held
+    with following(progress, plan.directory(results, dataset.name, dataset.fingerprint)):
+        found = find_reference(
+            plan, dataset, executor, results=results, command=command_text(), on_event=progress
+        )
+    assert found.costs is not None
+    note(
+        f"reference {plan.name}: {found.costs['params_count']:,} parameters, validation accuracy "
+        f"{percent(found.validation_accuracy)}, mean of "
+        f"{counted(len(found.replicates), 'seed')} ({found.path})"
+    )
+    return found

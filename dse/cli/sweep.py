@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dse.cli.data import described, prepared
 from dse.cli.options import (
     DataText,
     ImageSize,
@@ -22,14 +19,21 @@ from dse.cli.options import (
     TrainImages,
     WorkersCount,
 )
-from dse.cli.sweep_views import check_plots_directory, note_refused, show_plan, show_result
+from dse.cli.running import (
+    check_plots_directory,
+    command_text,
+    described,
+    end_like_ctrl_c,
+    following,
+    prepared,
+)
+from dse.cli.sweep_views import note_refused, show_plan, show_result
 from dse.cli.tables import note
 from dse.text import counted
 
 if TYPE_CHECKING:
     from dse.data import Dataset
     from dse.search.plan import Sweep
-    from dse.search.run import RunResult
 
 EXAMPLES = """
 \b
@@ -85,11 +89,15 @@ def command(
     They are taken in the order by which all workers end at about the same time: long ones
     first, and what fits behind them. The table is in the order of the space.
     """
+    from dse.cli.progress import SweepProgress
+    from dse.cli.time_left import TimeLeft
     from dse.config import apply_settings, find_space, load_space
     from dse.data import DataDescription, parse_data
-    from dse.execution.local import default_workers
+    from dse.data.spec import cache_root
+    from dse.execution.local import LocalExecutor, default_workers
+    from dse.search.estimate import COMPILE_S, train_s
     from dse.search.plan import plan_sweep
-    from dse.search.run import pending_jobs
+    from dse.search.run import pending_jobs, run
     from dse.training import check_fits
 
     space = apply_settings(load_space(find_space(space_name)), settings or ())
@@ -124,37 +132,12 @@ def command(
     # Broken images are left out by now, and the recipe follows the number of the others.
     sweep = planned(dataset)
     check_plots_directory(plots)
-    result = _run(sweep, dataset, workers_count, results, retry_failed)
-    show_result(sweep, result, plots, as_json)
-    if not result.finished_count:
-        raise typer.Exit(1)
-
-
-def end_like_ctrl_c() -> None:
-    """Have a terminal that closes, or a `kill`, end a run as Ctrl-C does."""
-    import signal
-
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup has it ignored
-            signal.signal(ending, signal.default_int_handler)
-
-
-def _run(
-    sweep: Sweep, dataset: Dataset, workers_count: int, results: Path, retry_failed: bool
-) -> RunResult:
-    from dse.cli.progress import SweepProgress
-    from dse.cli.time_left import TimeLeft
-    from dse.data.spec import cache_root
-    from dse.execution.local import LocalExecutor
-    from dse.search.estimate import COMPILE_S, train_s
-    from dse.search.run import run
-
     end_like_ctrl_c()
     count = len(dataset.train)
     progress = SweepProgress(
         sweep.space.varying,
         epochs=sweep.recipe.epochs,
-        seeds=sweep.seeds,
+        seeds=seeds,
         time_left=TimeLeft(
             lambda job: train_s(sweep.costs[job.candidate].macs, sweep.recipe, count),
             compile_s=COMPILE_S,
@@ -164,20 +147,19 @@ def _run(
     note_refused(sweep)
     note(
         f"study {sweep.name}: {counted(len(sweep.survey.feasible), 'candidate')} x "
-        f"{counted(sweep.seeds, 'seed')}, {counted(sweep.recipe.epochs, 'epoch')} of {count:,} "
+        f"{counted(seeds, 'seed')}, {counted(sweep.recipe.epochs, 'epoch')} of {count:,} "
         f"images ({dataset.name}), {counted(min(workers_count, len(sweep.jobs)), 'worker')}"
     )
-    with progress.display:
-        try:
-            return run(
-                sweep,
-                dataset,
-                LocalExecutor(workers_count, cache_root() / "compiled"),
-                results=results,
-                retry_failed=retry_failed,
-                command=shlex.join(["dse", *sys.argv[1:]]),
-                on_event=progress,
-            )
-        except KeyboardInterrupt:
-            progress.interrupted(results / sweep.name)
-            raise
+    with following(progress, results / sweep.name):
+        result = run(
+            sweep,
+            dataset,
+            LocalExecutor(workers_count, cache_root() / "compiled"),
+            results=results,
+            retry_failed=retry_failed,
+            command=command_text(),
+            on_event=progress,
+        )
+    show_result(sweep, result, plots, as_json)
+    if not result.finished_count:
+        raise typer.Exit(1)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dse.cli.tables import note, print_facts, print_json, print_table
-from dse.errors import StudyError
 from dse.text import counted, percent, shape_text, values_text
 
 if TYPE_CHECKING:
@@ -182,19 +180,3 @@ def _print_summary(sweep: Sweep, summary: Any) -> None:
         ],
         right=titles[len(varying) : -1],
     )
-
-
-def check_plots_directory(plots: Path) -> None:
-    """Make the folder for plots now: a mistake shows before hours of training.
-
-    Raises:
-        StudyError: it cannot be made or written.
-    """
-    try:
-        plots.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=plots):
-            pass
-    except FileExistsError as error:
-        raise StudyError(f"--plots {plots} is a file, but must be a folder") from error
-    except OSError as error:
-        raise StudyError(f"--plots {plots} cannot be written: {error.strerror}") from error

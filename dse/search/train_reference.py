@@ -15,6 +15,7 @@ from dse.search.reference import (
     Reference,
     ReferencePlan,
     Replicate,
+    held_reference,
     measured_of,
     read_held,
 )
@@ -26,6 +27,28 @@ from dse.study.measurement import unpack_bits
 from dse.study.paths import REFERENCE_NAME
 from dse.study.reference import write_reference
 from dse.study.trial import Trial
+
+
+def find_reference(
+    plan: Reference | ReferencePlan,
+    dataset: Dataset,
+    executor: Executor,
+    *,
+    results: Path,
+    command: str = "",
+    on_event: OnEvent = lambda event: None,
+) -> Reference:
+    """The number, the network as it was measured before, or the network trained now.
+
+    Raises:
+        StudyError: its file is damaged, or it does not train.
+        ConfigError: it cannot be built for these images.
+    """
+    if isinstance(plan, Reference):
+        return plan
+    return held_reference(plan, dataset, results) or train_reference(
+        plan, dataset, executor, results=results, command=command, on_event=on_event
+    )
 
 
 def train_reference(

@@ -1,0 +1,90 @@
+"""What commands that train for long share: images, folders, interruptions, the command's text."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from dse.cli.display import DataProgress, Display
+from dse.cli.tables import note
+from dse.errors import StudyError
+
+if TYPE_CHECKING:
+    from dse.data import DataDescription, Dataset, DataSpec
+
+
+def described(spec: DataSpec) -> DataDescription:
+    """What is known of the images before they are decoded; says its warnings."""
+    from dse.data import describe_data
+
+    with DataProgress() as progress:
+        description = describe_data(spec, progress=progress)
+    for warning in description.warnings:
+        note(f"note: {warning}")
+    return description
+
+
+def prepared(spec: DataSpec, description: DataDescription) -> Dataset:
+    """The images themselves; says the warnings that `description` had not."""
+    from dse.data import prepare_data
+
+    with DataProgress() as progress:
+        dataset = prepare_data(spec, progress=progress)
+    for warning in dataset.warnings:
+        if warning not in description.warnings:  # broken images show when they are decoded
+            note(f"note: {warning}")
+    return dataset
+
+
+class Progress(Protocol):
+    """Follows a run and says how far it is."""
+
+    display: Display
+
+    def interrupted(self, directory: Path) -> None:
+        """Say what an interrupted run keeps."""
+
+
+@contextlib.contextmanager
+def following(progress: Progress, directory: Path) -> Iterator[None]:
+    """Show the progress of a run; where it is interrupted, say what is kept in its folder."""
+    with progress.display:
+        try:
+            yield
+        except KeyboardInterrupt:
+            progress.interrupted(directory)
+            raise
+
+
+def end_like_ctrl_c() -> None:
+    """Have a terminal that closes, or a `kill`, end a run as Ctrl-C does."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup has it ignored
+            signal.signal(ending, signal.default_int_handler)
+
+
+def command_text() -> str:
+    """This command as the user typed it."""
+    return shlex.join(["dse", *sys.argv[1:]])
+
+
+def check_plots_directory(plots: Path) -> None:
+    """Make the folder for plots now: a mistake shows before hours of training.
+
+    Raises:
+        StudyError: it cannot be made or written.
+    """
+    try:
+        plots.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=plots):
+            pass
+    except FileExistsError as error:
+        raise StudyError(f"--plots {plots} is a file, but must be a folder") from error
+    except OSError as error:
+        raise StudyError(f"--plots {plots} cannot be written: {error.strerror}") from error
