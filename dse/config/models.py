@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from dse.config.document import LARGEST_INT, Document, Place, plain_scalar
 from dse.text import nearest
@@ -117,6 +117,14 @@ class LimitModel(_Model):
     max: Count | None = None
 
 
+_EXPECTED = {
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping (lines of key: value)",
+    "model_type": "a mapping (lines of key: value)",
+}
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -138,8 +146,24 @@ def validate(model: type[M], document: Document, data: object, place: Place) -> 
     try:
         return model.model_validate(data)
     except ValidationError as errors:
-        for error in errors.errors(include_url=False):
-            _report(error, names, document, place)
+        found = errors.errors(include_url=False)
+    for error in found:
+        at: Place = (*place, *error["loc"])
+        # Below these keys a name says enough: `base_e`, not `metaparameters.base_e`.
+        shown_place = at[1:] if at[0] in ("metaparameters", "limits") and len(at) > 1 else at
+        name = ".".join(map(str, shown_place)) or "it"
+        match error["type"]:
+            case "extra_forbidden":
+                key = str(error["loc"][-1])
+                document.report(at, f"unknown key {key}{nearest(key, names)}", at_key=True)
+            case "missing":
+                if not misspelt(name, document):
+                    document.report(place, f"{name} is missing; write {name}: {SCHEMA_VERSION}")
+            case kind:
+                context = error.get("ctx", {})
+                expected = context.get("expected") or _EXPECTED[kind]
+                value = f"{shown(error['input'])}, but must be {expected}{context.get('hint', '')}"
+                document.report(at, f"{name} is {value}")
     return None
 
 
@@ -151,30 +175,3 @@ def misspelt(name: str, document: Document) -> bool:
         for key in document.data
         if key not in known
     )
-
-
-_EXPECTED = {
-    "string_type": "text",
-    "bool_type": "true or false",
-    "list_type": "a list",
-    "dict_type": "a mapping (lines of key: value)",
-    "model_type": "a mapping (lines of key: value)",
-}
-
-
-def _report(error: ErrorDetails, names: list[str], document: Document, place: Place) -> None:
-    at: Place = (*place, *error["loc"])
-    shown_place = at[1:] if at[0] in ("metaparameters", "limits") and len(at) > 1 else at
-    name = ".".join(str(part) for part in shown_place) or "it"
-    kind = error["type"]
-    if kind == "extra_forbidden":
-        text = f"unknown key {error['loc'][-1]}{nearest(str(error['loc'][-1]), names)}"
-        document.report(at, text, at_key=True)
-    elif kind == "missing":
-        if not misspelt(name, document):
-            document.report(place, f"{name} is missing; write {name}: {SCHEMA_VERSION}")
-    else:
-        context = error.get("ctx", {})
-        expected = context.get("expected") or _EXPECTED[kind]
-        found = f"{shown(error['input'])}, but must be {expected}{context.get('hint', '')}"
-        document.report(at, f"{name} is {found}")

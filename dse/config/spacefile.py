@@ -151,29 +151,22 @@ def _read(
         validate(SpaceModel, document, data, ())
         if isinstance(target := data.get("extends"), str):
             resolved = _extended(document, target, (*chain, path), inherited)
-        _override(resolved, document)
+        family = resolved.family = _family(document, resolved.family)
+        if family is None:
+            # The file is refused all the same, but with the problems of its metaparameters too:
+            # read as what a misspelt family, or one under a misspelt key, most likely means.
+            words = [word for word in data.values() if isinstance(word, str)]
+            close = [match for word in words for match in get_close_matches(word, FAMILIES, n=1)]
+            family = close[0] if close else None
+        if family is not None and isinstance(parts := data.get("metaparameters"), dict):
+            resolved.domains |= read_domains(document, family, parts, ("metaparameters",))
+        if isinstance(limits := data.get("limits"), dict):
+            resolved.limits |= read_limits(document, limits, ("limits",))
+        description = data.get("description", "")
+        resolved.description = description.strip() if isinstance(description, str) else ""
     problems.extend(map(str, sorted(document.problems, key=lambda problem: problem.line or 0)))
     problems.extend(line for line in inherited if line not in problems)
     return resolved
-
-
-def _override(resolved: _Resolved, document: Document) -> None:
-    """Put what a file says itself over what it inherits."""
-    data = document.data
-    family = resolved.family = _family(document, resolved.family)
-    if family is None:
-        # The file is refused all the same, but with the problems of its metaparameters too:
-        # read as what a misspelt family, or one under a misspelt key, most likely means.
-        words = [word for word in data.values() if isinstance(word, str)]
-        close = [match for word in words for match in get_close_matches(word, FAMILIES, n=1)]
-        family = close[0] if close else None
-    if family is not None and isinstance(metaparameters := data.get("metaparameters"), dict):
-        read = read_domains(document, family, metaparameters, ("metaparameters",))
-        resolved.domains = resolved.domains | read
-    if isinstance(limits := data.get("limits"), dict):
-        resolved.limits = resolved.limits | read_limits(document, limits, ("limits",))
-    description = data.get("description", "")
-    resolved.description = description.strip() if isinstance(description, str) else ""
 
 
 def _family(document: Document, inherited: str | None) -> str | None:

@@ -44,8 +44,8 @@ def suggest(space: SearchSpace, trial: Trial) -> Candidate:
     for name in space.varying:
         domain = space.domains[name]
         if isinstance(domain, IntRange):
-            low, high = domain.low, domain.high
-            values[name] = trial.suggest_int(name, low, high, step=domain.step, log=domain.log)
+            ends = domain.low, domain.high
+            values[name] = trial.suggest_int(name, *ends, step=domain.step, log=domain.log)
         elif isinstance(domain, FloatRange):
             low, high, step = domain.low, domain.high, domain.step
             number = trial.suggest_float(name, low, high, step=step, log=domain.log)
