@@ -33,7 +33,7 @@ from dse.data import (
 from dse.data.spec import cache_root
 from dse.errors import ConfigError, DataError, WeightsError
 from dse.report.studies import open_study
-from dse.report.tables import StudyTable, front_table
+from dse.report.tables.summary import StudyTable, front_table
 from dse.space import SearchSpace
 from dse.study.answer import Answer, find_answer
 from dse.text import counted, nearest, percent, shape_text

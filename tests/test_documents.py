@@ -63,7 +63,7 @@ def test_the_readme_has_one_test_command_for_ci() -> None:
 
 
 def test_the_gallery_shows_what_is_there_and_what_the_tool_counts() -> None:
-    from dse.report.paper import swept_sizes
+    from dse.report.figures.paper import swept_sizes
 
     text = read("docs/gallery.md")
     images = re.findall(r"\]\((\.\./plots/[\w/.-]+)\)", text)

@@ -236,7 +236,7 @@ def _finish_front(
     found: CompressionFront, facts: dict[str, Any], out: Path, plots: Path, as_json: bool
 ) -> None:
     """Write the chosen file, the table and the figures, and print them."""
-    from dse.report.compression_front import plot_compression
+    from dse.report.figures.compression_front import plot_compression
     from dse.study.compression_front import SUFFIX, CompressionTable, write_compression_table
     from dse.weights.dsz import write_content
 

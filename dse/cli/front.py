@@ -10,7 +10,7 @@ from dse.cli.tables import note, print_json, print_table
 from dse.text import percent
 
 if TYPE_CHECKING:
-    from dse.report.tables import StudyTable
+    from dse.report.tables.summary import StudyTable
 
 EXAMPLES = """
 \b
@@ -32,9 +32,9 @@ def command(
     first; accuracies are means over the seeds. The answer of a search is marked.
     """
     from dse.errors import StudyError
-    from dse.report.formats import records
     from dse.report.studies import open_study, study_directory
-    from dse.report.tables import front_table
+    from dse.report.tables.markdown import records
+    from dse.report.tables.summary import front_table
     from dse.study.answer import find_answer
 
     study = open_study(results, study_name)

@@ -12,7 +12,7 @@ from dse.cli.tables import note, print_json
 from dse.errors import UsageError
 
 if TYPE_CHECKING:
-    from dse.report.tables import StudyTable
+    from dse.report.tables.summary import StudyTable
 
 EXAMPLES = """
 \b
@@ -75,7 +75,7 @@ def command(
     names = list(dict.fromkeys(study_names or []))
     _check(names, paper=paper, with_published=with_published, size=size)
     if paper:
-        from dse.report.paper import plot_figure_3
+        from dse.report.figures.paper import plot_figure_3
 
         paths = _paths(plots / FIGURE_3, out)
         plot_figure_3(png_path=paths.get(".png"), svg_path=paths.get(".svg"))
@@ -102,7 +102,7 @@ def _is_compression_table(name: str) -> bool:
 
 def _draw_compression(names: list[str], *, plots: Path, out: Path | None) -> list[Path]:
     """Draw the front of a compression; the paths."""
-    from dse.report.compression_front import plot_compression
+    from dse.report.figures.compression_front import plot_compression
     from dse.study.compression_front import read_compression_table
 
     if len(names) > 1:
@@ -123,7 +123,7 @@ def _draw_studies(
     out: Path | None,
 ) -> list[Path]:
     """Draw one figure of all, or those of a search where it is the only one; their paths."""
-    from dse.report.plots import plot_accuracy_against_size
+    from dse.report.figures.accuracy import plot_accuracy_against_size
     from dse.report.studies import open_study
     from dse.study.table import is_search
 
@@ -146,7 +146,7 @@ def _draw_studies(
 def _draw_search(
     study: StudyTable, *, results: Path, name: str, plots: Path, out: Path | None, size: SizeName
 ) -> list[Path]:
-    from dse.report.search_plots import plot_search, plot_search_front
+    from dse.report.figures.search import plot_search, plot_search_front
     from dse.report.studies import study_directory
     from dse.study.answer import find_answer
 

@@ -10,7 +10,7 @@ from dse.cli.tables import note, print_json, print_table
 from dse.text import NOTHING, percent
 
 if TYPE_CHECKING:
-    from dse.report.listing import Best, StudyEntry
+    from dse.report.tables.listing import Best, StudyEntry
 
 EXAMPLES = """
 \b
@@ -27,7 +27,7 @@ def command(results: ResultsDirectory = Path("results"), as_json: JsonFlag = Fal
     a study says so, those within them; the best of a search is its answer, that of a sweep
     its most accurate candidate.
     """
-    from dse.report.listing import list_studies
+    from dse.report.tables.listing import list_studies
 
     entries = list_studies(results)
     if as_json:

@@ -3,9 +3,9 @@
 pandas and matplotlib are imported where they are used, so that importing this is cheap.
 """
 
-from dse.report.formats import markdown, records
-from dse.report.plots import plot_accuracy_against_size
-from dse.report.tables import StudyTable, front_table, metaparameters, summarise, varying
+from dse.report.figures.accuracy import plot_accuracy_against_size
+from dse.report.tables.markdown import markdown, records
+from dse.report.tables.summary import StudyTable, front_table, metaparameters, summarise, varying
 from dse.study.table import read_trials
 
 __all__ = [

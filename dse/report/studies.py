@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dse.architecture import FAMILIES, Candidate, Metaparameter, Shape, Value, make_candidate
 from dse.errors import ConfigError, StudyError
-from dse.report.tables import StudyTable, metaparameters
+from dse.report.tables.summary import StudyTable, metaparameters
 from dse.study.description import find_description
 from dse.study.paths import DATABASE_NAME, DESCRIPTION_NAME, TRIALS_NAME
 from dse.study.table import read_trials

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dse.architecture import build, cost, make_candidate
-from dse.report.search_plots import SearchFigures
+from dse.report.figures.search import SearchFigures
 from dse.study.answer import read_answer
 from dse.study.table import read_trials
 
@@ -52,7 +52,7 @@ def search(run, fake_worker, fast_records, monkeypatch, request):
     """
     if "images" not in request.fixturenames:
         drawn = SearchFigures((), ())
-        monkeypatch.setattr("dse.report.search_plots.plot_search", lambda *_, **__: drawn)
+        monkeypatch.setattr("dse.report.figures.search.plot_search", lambda *_, **__: drawn)
 
     def search_it(*args, budget: str = "8trials", reference: str = "0.7"):
         options = ("--workers", "1", "--budget", budget, "--reference", reference)

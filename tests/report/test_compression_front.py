@@ -11,8 +11,8 @@ import pytest
 from matplotlib.text import Text
 
 from dse.errors import StudyError
-from dse.report.canvas import style
-from dse.report.compression_front import compression_figure, plot_compression
+from dse.report.figures.compression_front import compression_figure, plot_compression
+from dse.report.style import style
 from dse.study.compression_front import read_compression_table, write_compression_table
 
 

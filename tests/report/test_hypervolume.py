@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dse.report import StudyTable
-from dse.report.hypervolume import hypervolume_curve
+from dse.report.figures.hypervolume import hypervolume_curve
 from dse.study.table import read_trials
 from tests.report.rows import described
 from tests.report.searches import SEARCH_HEADER, search_row, small_search

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dse.report import StudyTable
-from dse.report.importance import importances
+from dse.report.tables.importance import importances
 from dse.study.table import read_trials
 from tests.report.rows import HEADER, row
 from tests.report.searches import SEARCH_HEADER, big_search, search_row

@@ -5,8 +5,8 @@ import itertools
 import pytest
 from matplotlib.text import Text
 
-from dse.report.canvas import style
-from dse.report.paper import figure_3, plot_figure_3
+from dse.report.figures.paper import figure_3, plot_figure_3
+from dse.report.style import style
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dse.report.placement import nearest_in_box, place_labels
+from dse.report.figures.placement import nearest_in_box, place_labels
 
 NOTHING = np.empty((0, 4))
 BOUNDS = np.array([0.0, 0.0, 300.0, 200.0])

@@ -10,13 +10,13 @@ from matplotlib.text import Text
 
 from dse.errors import ObjectiveError, StudyError
 from dse.report import StudyTable, plot_accuracy_against_size
-from dse.report.canvas import style
-from dse.report.captions import captions, title
-from dse.report.labels import draw_labels
-from dse.report.marks import front_corners
-from dse.report.plots import accuracy_figure
-from dse.report.published import published_beside
-from dse.report.series import make_series
+from dse.report.figures.accuracy import accuracy_figure
+from dse.report.figures.captions import captions, title
+from dse.report.figures.labels import draw_labels
+from dse.report.figures.marks import front_corners
+from dse.report.style import style
+from dse.report.tables.published import published_beside
+from dse.report.tables.series import make_series
 from dse.study.table import read_trials
 from tests.report.rows import described, row
 

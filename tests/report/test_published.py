@@ -10,15 +10,15 @@ import pytest
 
 from dse.architecture import PRESETS
 from dse.config import find_space, load_space
-from dse.report.paper import SweptSize, swept_sizes
-from dse.report.published import (
+from dse.report.figures.paper import SweptSize, swept_sizes
+from dse.report.tables.published import (
     NETWORKS,
     SWEEPS,
     published_beside,
     published_folder,
     read_published,
 )
-from dse.report.tables import StudyTable
+from dse.report.tables.summary import StudyTable
 from dse.space.enumerate import survey
 from dse.study.table import read_trials
 from tests.report.rows import row

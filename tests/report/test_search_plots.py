@@ -11,15 +11,15 @@ from matplotlib.text import Text
 
 from dse.errors import ObjectiveError, StudyError
 from dse.report import StudyTable, front_table, plot_accuracy_against_size, summarise
-from dse.report.canvas import style
-from dse.report.captions import captions
-from dse.report.hypervolume import hypervolume_curve, hypervolume_figure
-from dse.report.importance import importances
-from dse.report.importance_plot import importance_figure
-from dse.report.parallel import parallel_figure
-from dse.report.search_front import search_front_figure, stopped_trials
-from dse.report.search_plots import plot_search, plot_search_front
-from dse.report.series import make_series
+from dse.report.figures.captions import captions
+from dse.report.figures.hypervolume import hypervolume_curve, hypervolume_figure
+from dse.report.figures.importance import importance_figure
+from dse.report.figures.parallel import parallel_figure
+from dse.report.figures.search import plot_search, plot_search_front
+from dse.report.figures.search_front import search_front_figure, stopped_trials
+from dse.report.style import style
+from dse.report.tables.importance import importances
+from dse.report.tables.series import make_series
 from dse.study.answer import read_answer
 from dse.study.table import read_trials
 from tests.report.rows import described

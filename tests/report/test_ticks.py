@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dse.report.ticks import minor_ticks, nice_ticks
+from dse.report.figures.axes import minor_ticks, nice_ticks
 from dse.text import short_count
 
 

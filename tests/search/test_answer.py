@@ -12,7 +12,7 @@ from dse.compress.stages import CompressionPlan, compress_network
 from dse.compress.tuner import NoImages
 from dse.errors import StudyError
 from dse.execution.job import Job
-from dse.report.search_front import callout
+from dse.report.figures.search_front import callout
 from dse.search.reference import Reference, Replicate
 from dse.study.answer import read_answer
 from dse.study.measurement import unpack_bits

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dse.report.tables import StudyTable, varying
+from dse.report.style import DOT
+from dse.report.tables.summary import StudyTable, varying
 from dse.study.table import is_search
 from dse.text import counted, listed
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 _FINGERPRINT_SHOWN_COUNT = 8
-DOT = " · "
 
 PUBLISHED_CAPTION = (
     "published: other data and another measure (ImageNet, top-5, read from the paper); their "
@@ -81,17 +81,13 @@ def _fidelity(study: StudyTable) -> list[str]:
     epochs = sorted({int(epochs) for epochs in finished["epochs"].dropna()})
     facts = []
     if epochs:
-        most = counted(epochs[-1], "epoch")
-        facts.append(most if len(epochs) == 1 else f"{epochs[0]} to {most}")
+        last = counted(epochs[-1], "epoch")
+        facts.append(last if len(epochs) == 1 else f"{epochs[0]} to {last}")
     if len(trials):
-        facts.append(_seeds(trials, finished))
+        seeds = counted(trials["seed"].nunique(), "seed")
+        if is_search(trials) and not finished.empty:  # finalists have more than the others
+            counts = finished.groupby("candidate").size()
+            least, most = int(counts.min()), int(counts.max())
+            seeds = f"{least} to {counted(most, 'seed')}" if least < most else counted(most, "seed")
+        facts.append(seeds)
     return facts
-
-
-def _seeds(trials: pd.DataFrame, finished: pd.DataFrame) -> str:
-    """How many seeds: a sweep gives every candidate the same, a search its finalists more."""
-    if not is_search(trials) or finished.empty:
-        return counted(trials["seed"].nunique(), "seed")
-    counts = finished.groupby("candidate").size()
-    least, most = int(counts.min()), int(counts.max())
-    return counted(most, "seed") if least == most else f"{least} to {counted(most, 'seed')}"

@@ -6,10 +6,12 @@ The text is measured first and the figure made as high as it needs, so nothing i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dse.report.canvas import DPI, WIDTH_IN, wrap
-from dse.report.marks import Key
+from dse.report.figures.canvas import new_figure, wrap
+from dse.report.figures.marks import Key
+from dse.report.style import DPI, GREY, INK, WIDTH_IN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +58,12 @@ def draw_legend(figure: Figure, renderer: RendererAgg, keys: Sequence[Key]) -> L
         return None
     # The stubs leave out that a handle may be several artists, one over the other.
     handles: list[Any] = [key for _, key in keys]
-    names = [_wrapped(figure, renderer, name) for name, _ in keys]
+    names = []
+    for name, _ in keys:
+        measured = figure.text(0, 0, name, fontsize=8, parse_math=False)
+        wrap(measured, renderer, (_TEXT_WIDTH_IN - _LEGEND_KEY_IN) * DPI)
+        measured.remove()
+        names.append(measured.get_text())
     for columns_count in range(len(keys), 0, -1):
         legend = figure.legend(
             handles,
@@ -134,8 +141,50 @@ def _move(figure: Figure, block: Text | Legend, x: float, y: float) -> None:
         block.set_position((x, y))
 
 
-def _wrapped(figure: Figure, renderer: RendererAgg, words: str) -> str:
-    text = figure.text(0, 0, words, fontsize=8, parse_math=False)
-    wrap(text, renderer, (_TEXT_WIDTH_IN - _LEGEND_KEY_IN) * DPI)
-    text.remove()
-    return text.get_text()
+@dataclass(frozen=True)
+class Plate:
+    """A figure with one plot, as yet without words; make it inside `canvas.style`."""
+
+    figure: Figure
+    renderer: RendererAgg
+    axes: Axes
+
+    def finish(
+        self,
+        heading: str,
+        legends: Sequence[Sequence[Key]],
+        caption: Sequence[str],
+        *,
+        left_in: float = LEFT_IN,
+        right_in: float = RIGHT_IN,
+        height_in: float = PLOT_HEIGHT_IN,
+    ) -> None:
+        """Write the words around the plot and give everything its place.
+
+        Args:
+            heading: what the figure shows.
+            legends: one below the other; an empty one is left out.
+            caption: lines below the plot.
+            left_in: width for the labels of the y axis, in inches.
+            right_in: width that stays free on the right, in inches.
+            height_in: of the plot, in inches.
+        """
+        title = draw_paragraph(self.figure, self.renderer, heading, INK, size_pt=11, bold=True)
+        drawn = [draw_legend(self.figure, self.renderer, keys) for keys in legends]
+        footer = draw_paragraph(self.figure, self.renderer, "\n".join(caption), GREY, size_pt=7.5)
+        lay_out(
+            self.figure,
+            self.renderer,
+            self.axes,
+            above=[title, *filter(None, drawn)],
+            below=footer,
+            left_in=left_in,
+            right_in=right_in,
+            height_in=height_in,
+        )
+
+
+def new_plate() -> Plate:
+    """An empty plate."""
+    figure, renderer = new_figure()
+    return Plate(figure, renderer, figure.add_axes((0, 0, 1, 1)))

@@ -9,26 +9,28 @@ Source: Iandola et al. 2016 (arXiv 1602.07360), sections 5.2 and 5.3.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dse.config import load_space, shipped_spaces
-from dse.report.canvas import new_figure, save, style
-from dse.report.layout import draw_legend, draw_paragraph, lay_out
-from dse.report.published import NETWORKS, PAPER, PublishedPoint, read_published
+from dse.report.figures.axes import quieten
+from dse.report.figures.canvas import new_figure, save
+from dse.report.figures.layout import draw_legend, draw_paragraph, lay_out
+from dse.report.figures.marks import Key, key
+from dse.report.style import GREY, INK, style
+from dse.report.tables.published import NETWORKS, PAPER, PublishedPoint, read_published
 from dse.space.enumerate import survey
 from dse.text import short_count, short_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 INPUT_SHAPE, CLASSES_COUNT = (227, 227, 3), 1000
 BYTES_PER_MIB = 2**20
 
-_INK, _GREY, _FAINT = "#222222", "#666666", "#e8e8e8"
 _COLOURS = {"squeeze_ratio": "#0072B2", "pct_3x3": "#D55E00"}
 _TITLES = {
     "squeeze_ratio": "squeeze ratio, at half 3×3 filters",
@@ -54,9 +56,15 @@ class SweptSize:
     published: PublishedPoint | None
 
     @property
+    def percent(self) -> float:
+        """The published top-5 accuracy, NaN where there is none."""
+        share = self.published.top5_accuracy if self.published else None
+        return math.nan if share is None else 100 * share
+
+    @property
     def weight_mib(self) -> float:
         """Float32 weights in MiB, which is what the paper's MB are."""
-        return float(_mib_of_params(self.params_count))
+        return 4 * self.params_count / BYTES_PER_MIB
 
 
 def swept_sizes(name: str) -> tuple[SweptSize, ...]:
@@ -94,15 +102,21 @@ def figure_3() -> Figure:
         figure,
         renderer,
         "What squeeze ratio and 3×3 filters buy: figure 3 of the SqueezeNet paper",
-        _INK,
+        INK,
         size_pt=11,
         bold=True,
     )
-    legend = draw_legend(figure, renderer, _keys())
-    footer = draw_paragraph(figure, renderer, _CAPTION, _GREY, size_pt=7.5)
+    dashed = key(color=GREY, linewidth=0.9, linestyle=(0, (4, 2)))
+    keys: list[Key] = [
+        ("accuracy published", key(color=GREY, **_POINT)),
+        ("size counted, accuracy not in the text", key(color=GREY, **_TICK)),
+        ("AlexNet, 80.3% with 60,965,224 parameters", dashed),
+    ]
+    legend = draw_legend(figure, renderer, keys)
+    footer = draw_paragraph(figure, renderer, _CAPTION, GREY, size_pt=7.5)
     left, right = panels.values()
     # Above the axes stand a panel's title and the ticks of its second scale.
-    space = draw_paragraph(figure, renderer, "\n\n ", _INK, size_pt=9)
+    space = draw_paragraph(figure, renderer, "\n\n ", INK, size_pt=9)
     blocks = [block for block in (heading, legend, space) if block is not None]
     lay_out(figure, renderer, left, above=blocks, below=footer)
     space.remove()
@@ -112,7 +126,7 @@ def figure_3() -> Figure:
     right.set_position((box.x0 + width + _GAP_SHARE, box.y0, width, box.height))
     for name, axes in panels.items():
         _draw_panel(axes, name)
-    left.set_ylabel("ImageNet top-5 accuracy, %, as published", color=_INK, labelpad=6)
+    left.set_ylabel("ImageNet top-5 accuracy, %, as published", color=INK, labelpad=6)
     right.tick_params(labelleft=False)
     return figure
 
@@ -128,13 +142,13 @@ _CAPTION = (
 def _draw_panel(axes: Axes, name: str) -> None:
     colour, sizes = _COLOURS[name], swept_sizes(name)
     _set_scales(axes)
-    axes.set_title(_TITLES[name], fontsize=9, color=_INK, pad=30)
+    axes.set_title(_TITLES[name], fontsize=9, color=INK, pad=30)
     alexnet = read_published(NETWORKS)[0]
     assert alexnet.top5_accuracy is not None
     level = 100 * alexnet.top5_accuracy
-    axes.axhline(level, color=_GREY, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1)
+    axes.axhline(level, color=GREY, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1)
     known = [size for size in sizes if size.published]
-    percents = [_percent(size) for size in known]
+    percents = [size.percent for size in known]
     params = [size.params_count for size in known]
     axes.plot(params, percents, color=colour, linewidth=1.0, linestyle=":", zorder=2)
     axes.plot(params, percents, color=colour, zorder=4, **_POINT)
@@ -149,7 +163,7 @@ def _draw_panel(axes: Axes, name: str) -> None:
             ha="left" if below else "center",
             va="top" if below else "bottom",
             fontsize=7.5,
-            color=_INK,
+            color=INK,
             linespacing=1.3,
         )
     floor = _PERCENT_LIMITS[0] + 0.25
@@ -164,7 +178,7 @@ def _draw_panel(axes: Axes, name: str) -> None:
             textcoords="offset points",
             ha="center",
             fontsize=6.5,
-            color=_GREY,
+            color=GREY,
         )
 
 
@@ -177,46 +191,18 @@ def _set_scales(axes: Axes) -> None:
     axes.xaxis.set_major_locator(FixedLocator(counts))
     axes.xaxis.set_major_formatter(FixedFormatter([short_count(count) for count in counts]))
     axes.yaxis.set_major_locator(FixedLocator(list(range(74, 88, 2))))
-    axes.set_xlabel("parameters", color=_INK, labelpad=5)
-    top = axes.secondary_xaxis("top", functions=(_mib_of_params, _params_of_mib))
+    axes.set_xlabel("parameters", color=INK, labelpad=5)
+    scales = (lambda params: 4 * params / BYTES_PER_MIB, lambda mib: mib * BYTES_PER_MIB / 4)
+    top = axes.secondary_xaxis("top", functions=scales)
     top.xaxis.set_major_locator(FixedLocator([5, 10, 15, 20, 25]))
-    top.set_xlabel("MiB of float32 weights", color=_GREY, fontsize=7.5, labelpad=3)
-    top.tick_params(color=_GREY, labelcolor=_GREY, labelsize=7.5)
-    top.spines["top"].set_color(_GREY)
-    axes.grid(axis="y", color=_FAINT, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_GREY)
-    axes.tick_params(color=_GREY, labelcolor=_INK, labelsize=8)
+    top.set_xlabel("MiB of float32 weights", color=GREY, fontsize=7.5, labelpad=3)
+    top.tick_params(color=GREY, labelcolor=GREY, labelsize=7.5)
+    top.spines["top"].set_color(GREY)
+    quieten(axes)
 
 
 _POINT: dict[str, Any] = {"linestyle": "none", "marker": "*", "markersize": 11.0, "mfc": "white"}
 _TICK: dict[str, Any] = {"linestyle": "none", "marker": "|", "markersize": 9.0}
-
-
-def _mib_of_params(params: Any) -> Any:
-    return 4 * params / BYTES_PER_MIB
-
-
-def _params_of_mib(mib: Any) -> Any:
-    return mib * BYTES_PER_MIB / 4
-
-
-def _keys() -> list[tuple[str, Line2D | tuple[Line2D, Line2D]]]:
-    from matplotlib.lines import Line2D
-
-    dashed = Line2D([], [], color=_GREY, linewidth=0.9, linestyle=(0, (4, 2)))
-    return [
-        ("accuracy published", Line2D([], [], color=_GREY, **_POINT)),
-        ("size counted, accuracy not in the text", Line2D([], [], color=_GREY, **_TICK)),
-        ("AlexNet, 80.3% with 60,965,224 parameters", dashed),
-    ]
-
-
-def _percent(size: SweptSize) -> float:
-    assert size.published is not None
-    assert size.published.top5_accuracy is not None
-    return 100 * size.published.top5_accuracy
 
 
 def _widths(metaparameters: dict[str, Any]) -> tuple[Any, ...]:

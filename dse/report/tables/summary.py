@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -59,26 +58,32 @@ def summarise(trials: pd.DataFrame, *, size: str = "params_count") -> pd.DataFra
     """
     import pandas as pd
 
-    _check_size(size)
+    if size not in OBJECTIVES:
+        raise ObjectiveError(f"{size!r} is not a size; choose one of {', '.join(OBJECTIVES)}")
     swept = varying(trials)
     names = metaparameters(trials)
     rows = []
     for _, group in trials.groupby("candidate", sort=False):
         first = group.iloc[0]
         finished = group[group["status"] == "finished"]
+        label = short_value(first[swept[0]]) if swept else str(first["candidate"])
+        if len(swept) > 1:
+            label = ", ".join(f"{name} {short_value(first[name])}" for name in swept)
         rows.append(
             {
                 "candidate": first["candidate"],
-                "label": _label(first, swept),
+                "label": label,
                 **{name: first[name] for name in (*names, *OBJECTIVES)},
                 "seeds_count": len(finished),
                 "stopped_count": int((group["status"] == "stopped").sum()),
                 "failed_count": int((group["status"] == "failed").sum()),
                 **_spread(finished["validation_accuracy"].to_numpy()),
-                "test_accuracy_mean": _mean_of_known(finished["test_accuracy"].to_numpy()),
+                "test_accuracy_mean": finished["test_accuracy"].mean(),
             }
         )
-    summary = pd.DataFrame(rows, columns=_summary_columns(names))
+    columns = ["candidate", "label", *names, *OBJECTIVES]
+    columns += ["seeds_count", "stopped_count", "failed_count", *_spread(np.empty(0))]
+    summary = pd.DataFrame(rows, columns=[*columns, "test_accuracy_mean"])
     measured = np.flatnonzero(summary["seeds_count"].to_numpy(dtype=int) > 0)
     objectives = np.column_stack(
         [
@@ -96,7 +101,7 @@ def front_table(trials: pd.DataFrame, *, size: str = "params_count") -> pd.DataF
 
     Columns: what was varied, the four sizes, the validation accuracy (mean, min, max), the
     test accuracy (mean), seeds_count and the candidate's key. `to_csv(index=False)` of it is
-    a good file; `formats.markdown` and `formats.records` give the other forms.
+    a good file; `markdown` and `records` give the other forms.
     """
     summary = summarise(trials, size=size)
     columns = [
@@ -113,14 +118,6 @@ def front_table(trials: pd.DataFrame, *, size: str = "params_count") -> pd.DataF
     return on_front.sort_values([size, "candidate"])[columns].reset_index(drop=True)
 
 
-def _label(candidate: pd.Series, swept: Sequence[str]) -> str:
-    if not swept:
-        return str(candidate["candidate"])
-    if len(swept) == 1:
-        return short_value(candidate[swept[0]])
-    return ", ".join(f"{name} {short_value(candidate[name])}" for name in swept)
-
-
 def _spread(accuracies: np.ndarray) -> dict[str, float]:
     names = ("mean", "min", "max", "std", "low", "high")
     if not len(accuracies):
@@ -135,22 +132,3 @@ def _spread(accuracies: np.ndarray) -> dict[str, float]:
         interval.high,
     )
     return {f"validation_accuracy_{n}": value for n, value in zip(names, values, strict=True)}
-
-
-def _mean_of_known(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else math.nan
-
-
-def _summary_columns(names: Sequence[str]) -> list[str]:
-    return [
-        *("candidate", "label", *names, *OBJECTIVES),
-        *("seeds_count", "stopped_count", "failed_count"),
-        *_spread(np.empty(0)),
-        "test_accuracy_mean",
-    ]
-
-
-def _check_size(size: str) -> None:
-    if size not in OBJECTIVES:
-        raise ObjectiveError(f"{size!r} is not a size; choose one of {', '.join(OBJECTIVES)}")

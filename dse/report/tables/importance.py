@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.report.tables import StudyTable, varying
+from dse.report.tables.summary import StudyTable, varying
 from dse.study.table import is_search, parse_curve
 
 if TYPE_CHECKING:
@@ -103,7 +103,14 @@ def importances(
     is_known = ~np.isnan(residuals)
     if not names or is_known.sum() < LEAST_CANDIDATES_COUNT or np.ptp(residuals[is_known]) < 1e-9:
         return None
-    features = np.column_stack([_coded(first[name]) for name in names])[is_known]
+    # Numbers as they are; words by their place in the alphabet, which trees can split.
+    coded = [
+        first[name].to_numpy(dtype=float)
+        if first[name].dtype.kind in "if"
+        else np.unique(first[name].astype(str), return_inverse=True)[1].astype(float)
+        for name in names
+    ]
+    features = np.column_stack(coded)[is_known]
     shares, scores = _shuffled(features, residuals[is_known], np.random.default_rng(seed))
     lows, highs = np.quantile(shares, [0.025, 0.975], axis=0)
     parts = [
@@ -148,7 +155,10 @@ def _residuals(logs: Floats, accuracies: Floats) -> Floats:
         here = ~np.isnan(column)
         if here.sum() < _LEAST_RUNG_COUNT:
             continue
-        found = column[here] - _fitted(logs[here], column[here])
+        degree = min(_SIZE_DEGREE, len(np.unique(logs[here])) - 1)
+        design = np.vander(logs[here] - logs[here].mean(), degree + 1, increasing=True)
+        weights, *_ = np.linalg.lstsq(design, column[here], rcond=None)
+        found = column[here] - design @ weights
         before = residuals[here]
         was_known = ~np.isnan(before)
         if was_known.sum() > 1:
@@ -157,21 +167,6 @@ def _residuals(logs: Floats, accuracies: Floats) -> Floats:
             found += before[was_known].mean()
         residuals[here] = found
     return residuals
-
-
-def _fitted(logs: Floats, accuracies: Floats) -> Floats:
-    degree = min(_SIZE_DEGREE, len(np.unique(logs)) - 1)
-    centred = logs - logs.mean()
-    design = np.stack([centred**power for power in range(degree + 1)], axis=1)
-    weights, *_ = np.linalg.lstsq(design, accuracies, rcond=None)
-    return np.asarray(design @ weights, dtype=float)
-
-
-def _coded(values: pd.Series) -> Floats:
-    """Numbers as they are; words by their place in the alphabet, which trees can split."""
-    if values.dtype.kind in "if":
-        return values.to_numpy(dtype=float)
-    return np.unique(values.astype(str), return_inverse=True)[1].astype(float)
 
 
 def _shuffled(

@@ -10,15 +10,16 @@ import numpy as np
 
 from dse.architecture import ALL_OBJECTIVES
 from dse.errors import StudyError
-from dse.report.axes import GREY, INK, set_limits, set_ticks
-from dse.report.canvas import new_figure, save, style
-from dse.report.captions import PUBLISHED_CAPTION, captions, title
-from dse.report.labels import draw_labels
-from dse.report.layout import draw_legend, draw_paragraph, lay_out
-from dse.report.marks import draw_marks, mark_keys, study_keys
-from dse.report.published import published_beside
-from dse.report.series import make_series
-from dse.report.tables import StudyTable
+from dse.report.figures.axes import set_limits, set_ticks
+from dse.report.figures.canvas import new_figure, save
+from dse.report.figures.captions import PUBLISHED_CAPTION, captions, title
+from dse.report.figures.labels import draw_labels
+from dse.report.figures.layout import draw_legend, draw_paragraph, lay_out
+from dse.report.figures.marks import draw_marks, mark_keys, study_keys
+from dse.report.style import GREY, INK, style
+from dse.report.tables.published import published_beside
+from dse.report.tables.series import make_series
+from dse.report.tables.summary import StudyTable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

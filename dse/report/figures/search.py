@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dse.report.canvas import save, style
-from dse.report.hypervolume import LEAST_TIMES_COUNT, hypervolume_curve, hypervolume_figure
-from dse.report.importance import LEAST_CANDIDATES_COUNT, importances
-from dse.report.importance_plot import importance_figure
-from dse.report.parallel import parallel_figure
-from dse.report.search_front import search_front_figure
-from dse.report.tables import StudyTable
+from dse.report.figures.canvas import save
+from dse.report.figures.hypervolume import LEAST_TIMES_COUNT, hypervolume_curve, hypervolume_figure
+from dse.report.figures.importance import importance_figure
+from dse.report.figures.parallel import parallel_figure
+from dse.report.figures.search_front import search_front_figure
+from dse.report.style import style
+from dse.report.tables.importance import LEAST_CANDIDATES_COUNT, importances
+from dse.report.tables.summary import StudyTable
 from dse.study.answer import Answer
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 FORMATS = (".png", ".svg")
 
@@ -52,14 +53,32 @@ def plot_search(
     stem = study.name if size == "params_count" else f"{study.name}-{size}"
     paths, notes = [], []
     with style():
-        for name, figure in (
-            ("", search_front_figure(study, answer, size=size)),
-            ("-hypervolume", _hypervolume(study, answer, size)),
-            ("-importance", _importance(study, size)),
-            ("-parallel", _parallel(study, answer, size)),
+        front = search_front_figure(study, answer, size=size)
+        curve = hypervolume_curve(study, size=size)
+        if curve is not None and len(curve.times_s) < LEAST_TIMES_COUNT:
+            curve = None
+        found = importances(study, size=size)
+        for name, figure, needs in (
+            ("", front, ""),
+            (
+                "-hypervolume",
+                None if curve is None else hypervolume_figure(study, answer, curve, size=size),
+                f"it needs trials that finished at {LEAST_TIMES_COUNT} or more moments",
+            ),
+            (
+                "-importance",
+                None if found is None else importance_figure(study, found, size=size),
+                f"it needs {LEAST_CANDIDATES_COUNT} candidates or more that were measured and "
+                "differ at equal size",
+            ),
+            (
+                "-parallel",
+                parallel_figure(study, answer, size=size),
+                "fewer than two candidates finished",
+            ),
         ):
-            if isinstance(figure, str):
-                notes.append(f"{stem}{name} is not drawn: {figure}")
+            if figure is None:
+                notes.append(f"{stem}{name} is not drawn: {needs}")
                 continue
             for suffix in FORMATS:
                 path = directory / f"{stem}{name}{suffix}"
@@ -79,24 +98,3 @@ def plot_search_front(
     """
     with style():
         save(search_front_figure(study, answer, size=size), path)
-
-
-def _hypervolume(study: StudyTable, answer: Answer | None, size: str) -> Figure | str:
-    curve = hypervolume_curve(study, size=size)
-    if curve is None or len(curve.times_s) < LEAST_TIMES_COUNT:
-        return f"it needs trials that finished at {LEAST_TIMES_COUNT} or more moments"
-    return hypervolume_figure(study, answer, curve, size=size)
-
-
-def _importance(study: StudyTable, size: str) -> Figure | str:
-    found = importances(study, size=size)
-    if found is None:
-        return (
-            f"it needs {LEAST_CANDIDATES_COUNT} candidates or more that were measured and differ "
-            "at equal size"
-        )
-    return importance_figure(study, found, size=size)
-
-
-def _parallel(study: StudyTable, answer: Answer | None, size: str) -> Figure | str:
-    return parallel_figure(study, answer, size=size) or "fewer than two candidates finished"

@@ -13,9 +13,18 @@ if TYPE_CHECKING:
 
 def markdown(table: pd.DataFrame) -> str:
     """The table in GitHub's Markdown: accuracies in percent, counts with thousands marks."""
-    cells = [[_cell(name, value) for name, value in row.items()] for row in records(table)]
+    rows = records(table)
+    cells = [
+        [
+            percent(value)
+            if "accuracy" in name and isinstance(value, float)
+            else _escape(cell(value))
+            for name, value in row.items()
+        ]
+        for row in rows
+    ]
     header = [_escape(str(name)) for name in table.columns]
-    is_text = [any(isinstance(row[name], str) for row in records(table)) for name in table.columns]
+    is_text = [any(isinstance(row[name], str) for row in rows) for name in table.columns]
     rule = [":--" if text else "--:" for text in is_text]
     return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *cells))
 
@@ -33,12 +42,6 @@ def _plain(value: object) -> int | float | str | bool | None:
     if isinstance(item, float):
         return item if math.isfinite(item) else None
     return item if isinstance(item, int | str) else None
-
-
-def _cell(name: str, value: int | float | str | bool | None) -> str:
-    if "accuracy" in name and isinstance(value, float):
-        return percent(value)
-    return _escape(cell(value))
 
 
 def _escape(text: str) -> str:

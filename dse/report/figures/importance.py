@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dse.architecture import ALL_OBJECTIVES
-from dse.report.axes import FAINT, GREY, INK, round_values
-from dse.report.captions import search_captions, search_title
-from dse.report.importance import Importances
-from dse.report.layout import LEFT_IN
-from dse.report.plate import new_plate
-from dse.report.search_front import BLUE
-from dse.report.tables import StudyTable
+from dse.report.figures.axes import round_values
+from dse.report.figures.captions import search_captions, search_title
+from dse.report.figures.layout import LEFT_IN, new_plate
+from dse.report.style import BLUE, FAINT, GREY, INK
+from dse.report.tables.importance import Importances
+from dse.report.tables.summary import StudyTable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,10 +55,11 @@ def importance_figure(study: StudyTable, found: Importances, *, size: str) -> Fi
     axes.tick_params(axis="x", color=GREY, labelcolor=INK, labelsize=8)
     axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=9)
     longest = max(len(part.name) for part in found.parts)
+    size_name = ALL_OBJECTIVES[size].title
     plate.finish(
-        search_title(study, f"What matters for accuracy at equal {ALL_OBJECTIVES[size].title}"),
+        search_title(study, f"What matters for accuracy at equal {size_name}"),
         (),
-        search_captions(study, *_method(found, ALL_OBJECTIVES[size].title)),
+        search_captions(study, *_method(found, size_name)),
         left_in=max(LEFT_IN, 0.3 + _LETTER_IN * longest),
         height_in=_ROW_IN * len(rows) + 0.1,
     )

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.report.canvas import figure_of
-from dse.report.marks import failed_percent, front_corners
-from dse.report.placement import nearest_in_box, place_labels
-from dse.report.series import Series
+from dse.report.figures.canvas import figure_of
+from dse.report.figures.marks import failed_percent, front_corners
+from dse.report.figures.placement import nearest_in_box, place_labels
+from dse.report.style import INK
+from dse.report.tables.series import Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,6 @@ _CALLOUT_RADIUS_PT = 7.0
 _LEADER_FROM_PT = 11.0
 _POINTS_PER_INCH = 72.0
 _INSET = np.array([3.0, 2.0, 0.0, 0.0])  # clear of the axes' own lines
-_INK = "#222222"
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,23 @@ def draw_labels(axes: Axes, all_series: Sequence[Series], renderer: RendererAgg)
     texts = [_draw_text(axes, label) for label in wanted]
     sizes = [_points(axes, text.get_window_extent(renderer).size) for text in texts]
     obstacles = [box for series in all_series for box in _obstacles(axes, series)]
-    lines = [box for series in all_series for box in _line_boxes(axes, series)]
+    # A label may lie on the dotted line of published points.
+    lines = [
+        box
+        for series in all_series
+        if not series.is_published
+        for box in _segments(axes, front_corners(series, axes.get_xlim()[1]))
+    ]
+    labelled = {tuple(label.anchor) for label in wanted}
+    places = [place for series in all_series for place in anchors(axes, series)]
+    unlabelled = [place for place in places if tuple(place) not in labelled]
     boxes = place_labels(
         np.array([label.anchor for label in wanted]).reshape(-1, 2),
         np.array(sizes).reshape(-1, 2),
         obstacles=np.array(obstacles).reshape(-1, 4),
         lines=np.array(lines).reshape(-1, 4),
         bounds=_points(axes, axes.get_window_extent(renderer).extents) + _INSET,
-        unlabelled=_unlabelled(axes, all_series, wanted),
+        unlabelled=np.array(unlabelled).reshape(-1, 2),
     )
     drawn = []
     for text, box, label in zip(texts, boxes, wanted, strict=True):
@@ -92,7 +101,7 @@ def draw_callout(
             a line may lead to the label.
     """
     anchor = _points(axes, axes.transData.transform(place))
-    text = _draw_text(axes, _Label(words, _INK, anchor))
+    text = _draw_text(axes, _Label(words, INK, anchor))
     size = _points(axes, text.get_window_extent(renderer).size)
     own = np.concatenate([anchor - _CALLOUT_RADIUS_PT, anchor + _CALLOUT_RADIUS_PT])
     (box,) = place_labels(
@@ -106,7 +115,7 @@ def draw_callout(
     if box is None:
         box = np.concatenate([anchor, anchor + size]) + _CALLOUT_RADIUS_PT
     text.set_position((box[0] / _POINTS_PER_INCH, box[1] / _POINTS_PER_INCH))
-    _draw_leader(axes, _Label(words, _INK, anchor), nearest_in_box(box, anchor))
+    _draw_leader(axes, _Label(words, INK, anchor), nearest_in_box(box, anchor))
     return text
 
 
@@ -133,17 +142,10 @@ def _wanted_labels(axes: Axes, all_series: Sequence[Series]) -> list[_Label]:
         for text, anchor, is_on_front in zip(
             series.labels, anchors(axes, series), series.is_on_front, strict=True
         ):
-            label = _Label(text, series.label_colour if len(all_series) > 1 else _INK, anchor)
+            label = _Label(text, series.label_colour if len(all_series) > 1 else INK, anchor)
             if text:
                 (first if is_on_front else second).append(label)
     return first + (second if len(first) + len(second) <= _ALL_LABELLED_COUNT else [])
-
-
-def _unlabelled(axes: Axes, all_series: Sequence[Series], wanted: Sequence[_Label]) -> Floats:
-    """The points that get no label, in points (point, 2)."""
-    labelled = {tuple(label.anchor) for label in wanted}
-    places = [place for series in all_series for place in anchors(axes, series)]
-    return np.array([place for place in places if tuple(place) not in labelled]).reshape(-1, 2)
 
 
 def _obstacles(axes: Axes, series: Series) -> list[Floats]:
@@ -159,13 +161,6 @@ def _obstacles(axes: Axes, series: Series) -> list[Floats]:
             r = _WHISKER_RADIUS_PT
             boxes.append(np.array([x - r, low - r, x + r, high + r]))
     return boxes
-
-
-def _line_boxes(axes: Axes, series: Series) -> list[Floats]:
-    """Boxes around the pieces of the front's step line, in points."""
-    if series.is_published:
-        return []  # a label may lie on the dotted line
-    return _segments(axes, front_corners(series, axes.get_xlim()[1]))
 
 
 def _segments(axes: Axes, corners: Floats) -> list[Floats]:

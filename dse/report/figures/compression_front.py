@@ -8,25 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dse.report.axes import set_limits, set_ticks
-from dse.report.canvas import save, style
-from dse.report.captions import DOT
-from dse.report.labels import draw_callout
-from dse.report.marks import Key, key, step_corners
-from dse.report.plate import new_plate
-from dse.report.search_front import (
-    ANSWER_LOOK,
-    BLUE,
-    FRONT_LINE,
-    LEAST_LOOK,
-    PALE_BLUE,
-    REFERENCE_LOOK,
-)
+from dse.report.figures.axes import set_limits, set_ticks
+from dse.report.figures.canvas import save
+from dse.report.figures.labels import draw_callout
+from dse.report.figures.layout import new_plate
+from dse.report.figures.marks import Key, draw_reference, key, step_corners
+from dse.report.style import ANSWER_LOOK, BLUE, DOT, FRONT_LINE, PALE_BLUE, style
 from dse.study.compression_front import CompressionTable, FrontSetting
 from dse.text import times_text
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SHOWN_LOSS = 0.08
@@ -67,10 +58,25 @@ def compression_figure(table: CompressionTable) -> Figure:
     set_ticks(axes, "B")
     axes.set_xlabel("bytes of the file (logarithmic)", labelpad=5)
     axes.set_ylabel("validation accuracy, %", labelpad=6)
-    references = _draw_references(axes, table)
+    level = 100 * table.given_accuracy
+    references = draw_reference(
+        axes,
+        level,
+        f"before compression: {level:.2f}%, {table.float32_bytes:,} bytes of float32",
+        margin_points=100 * table.max_loss,
+        margin_words=f"less {100 * table.max_loss:g} points",
+    )
     corners = step_corners(_places([p for p in shown if p.on_front]), axes.get_xlim()[1])
     axes.plot(*corners.T, zorder=2, **FRONT_LINE)
-    keys = _draw_points(axes, shown)
+    keys: list[Key] = []
+    for name, is_trained, look in (
+        ("values trained", True, _TRAINED),
+        ("values shared, not trained", False, _UNTRAINED),
+    ):
+        points = [point for point in shown if point.values_trained == is_trained]
+        if points:
+            axes.plot(*_places(points).T, zorder=3 + is_trained, label=name, **look)
+            keys.append((name, key(**look)))
     if below_count := len(table.settings) - len(shown):
         words = f"{below_count:,} more lose over {100 * SHOWN_LOSS:g} points"
         keys.append((words, key(linestyle="none", marker="None")))
@@ -90,7 +96,6 @@ def compression_figure(table: CompressionTable) -> Figure:
         [DOT.join(facts)],
     )
     for point in chosen:
-        level = 100 * table.given_accuracy
         draw_callout(
             axes,
             plate.renderer,
@@ -106,30 +111,6 @@ def _places(points: Sequence[FrontSetting]) -> np.ndarray:
     """Float array (point, 2): bytes and percent, by rising bytes."""
     places = sorted((float(point.file_bytes), 100 * point.validation_accuracy) for point in points)
     return np.array(places).reshape(-1, 2)
-
-
-def _draw_points(axes: Axes, shown: Sequence[FrontSetting]) -> list[Key]:
-    keys: list[Key] = []
-    for name, is_trained, look in (
-        ("values trained", True, _TRAINED),
-        ("values shared, not trained", False, _UNTRAINED),
-    ):
-        points = [point for point in shown if point.values_trained == is_trained]
-        if points:
-            axes.plot(*_places(points).T, zorder=3 + is_trained, label=name, **look)
-            keys.append((name, key(**look)))
-    return keys
-
-
-def _draw_references(axes: Axes, table: CompressionTable) -> list[Key]:
-    percent = 100 * table.given_accuracy
-    axes.axhline(percent, zorder=1.2, **REFERENCE_LOOK)
-    axes.axhline(percent - 100 * table.max_loss, zorder=1.2, **LEAST_LOOK)
-    size = f"{table.float32_bytes:,} bytes of float32"
-    return [
-        (f"before compression: {percent:.2f}%, {size}", key(**REFERENCE_LOOK)),
-        (f"less {100 * table.max_loss:g} points", key(**LEAST_LOOK)),
-    ]
 
 
 def _callout(point: FrontSetting, table: CompressionTable) -> str:

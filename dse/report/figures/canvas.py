@@ -1,18 +1,13 @@
-"""A figure that anyone gets the same: style, wrapped text, and files written whole.
-
-Made without pyplot and from matplotlib's own defaults, so that neither a user's matplotlibrc
-nor another figure changes it, and the same figure has the same bytes.
-"""
+"""The sheet that a figure is drawn on: wrapped text, and files written whole, without pyplot."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dse.errors import StudyError
 from dse.files import replacing
+from dse.report.style import DPI, WIDTH_IN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,30 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
-DPI = 150
-WIDTH_IN = 7.2
-_STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib
-    "font.size": 9.0,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "dse",
-}
 # A date or a version in the file would make equal figures differ.
 _METADATA: dict[str, dict[str, str | None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
 }
-
-
-@contextlib.contextmanager
-def style() -> Iterator[None]:
-    """Matplotlib's defaults with the plates' own settings, as long as the context lasts."""
-    import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        yield
 
 
 def new_figure() -> tuple[Figure, RendererAgg]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dse.report.canvas import figure_of
-from dse.report.captions import legend_name
-from dse.report.series import Floats, Series
+from dse.report.figures.canvas import figure_of
+from dse.report.figures.captions import legend_name
+from dse.report.style import GREY, LEAST_LOOK, REFERENCE_LOOK
+from dse.report.tables.series import Floats, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 # A name in a legend with the line or lines, one over the other, that are drawn beside it.
 Key = tuple[str, "Line2D | tuple[Line2D, Line2D]"]
 
-_GREY = "#666666"
 _POINT: dict[str, Any] = {"linestyle": "none", "markersize": 6.0, "markeredgewidth": 1.1}
 _SEED: dict[str, Any] = {
     "linestyle": "none",
@@ -38,8 +38,14 @@ _WHISKER: dict[str, Any] = {"linewidth": 0.9, "marker": "_", "markersize": 6.0}
 
 def draw_marks(axes: Axes, series: Series) -> None:
     """Draw one study's front, whiskers, seeds and points; the axes' limits must be final."""
-    if series.is_published:
-        _draw_published(axes, series)
+    if series.is_published:  # hollow points, joined by dots where one number varies
+        order = np.argsort(series.sizes, kind="stable")
+        places = (series.sizes[order], series.percent("mean")[order])
+        if series.varies_a_number:
+            axes.plot(*places, color=series.colour, zorder=2, **_DOTTED)
+        for size, percent, dodge_pt in zip(*places, series.dodges_pt[order], strict=True):
+            transform = _aside(axes, dodge_pt)
+            axes.plot(size, percent, transform=transform, zorder=4, **_published_look(series))
         return
     axes.plot(*front_corners(series, axes.get_xlim()[1]).T, color=series.colour, zorder=2, **_LINE)
     seeds = series.seeds_percent()
@@ -62,17 +68,6 @@ def draw_marks(axes: Axes, series: Series) -> None:
             **look,
             **_POINT,
         )
-
-
-def _draw_published(axes: Axes, series: Series) -> None:
-    """Hollow points, joined by dots where one number varies: no front is claimed."""
-    order = np.argsort(series.sizes, kind="stable")
-    places = (series.sizes[order], series.percent("mean")[order])
-    if series.varies_a_number:
-        axes.plot(*places, color=series.colour, zorder=2, **_DOTTED)
-    for size, percent, dodge_pt in zip(*places, series.dodges_pt[order], strict=True):
-        transform = _aside(axes, dodge_pt)
-        axes.plot(size, percent, transform=transform, zorder=4, **_published_look(series))
 
 
 def _published_look(series: Series) -> dict[str, Any]:
@@ -111,19 +106,22 @@ def step_corners(points: Floats, largest_size: float) -> Floats:
 
 def study_keys(all_series: Sequence[Series]) -> list[Key]:
     """The studies' names with their colours and markers."""
-    return [
-        (legend_name(series.study), _published_key(series))
-        if series.is_published
-        else (legend_name(series.study), _front_key(series.colour, series.marker))
-        for series in all_series
-    ]
+    keys: list[Key] = []
+    for series in all_series:
+        lines: Line2D | tuple[Line2D, Line2D] = _front_key(series.colour, series.marker)
+        if series.is_published:
+            point = key(**_published_look(series))
+            dotted = key(color=series.colour, **_DOTTED)
+            lines = (dotted, point) if series.varies_a_number else point
+        keys.append((legend_name(series.study), lines))
+    return keys
 
 
 def mark_keys(all_series: Sequence[Series]) -> list[Key]:
     """What the marks of the measured studies mean: those that are in the figure."""
     all_series = [series for series in all_series if not series.is_published]
     is_one = len(all_series) == 1
-    colour = all_series[0].colour if is_one else _GREY
+    colour = all_series[0].colour if is_one else GREY
     marker = all_series[0].marker if is_one else "o"
     measured = np.concatenate([series.is_measured for series in all_series])
     on_front = np.concatenate([series.is_on_front for series in all_series])
@@ -143,6 +141,18 @@ def mark_keys(all_series: Sequence[Series]) -> list[Key]:
     return keys
 
 
+def draw_reference(
+    axes: Axes, percent: float, words: str, *, margin_points: float = 0.0, margin_words: str = ""
+) -> list[Key]:
+    """Draw the level that is to be reached and, where it has words, what may be missing to it."""
+    axes.axhline(percent, zorder=1.2, **REFERENCE_LOOK)
+    keys: list[Key] = [(words, key(**REFERENCE_LOOK))]
+    if margin_words:
+        axes.axhline(percent - margin_points, zorder=1.2, **LEAST_LOOK)
+        keys.append((margin_words, key(**LEAST_LOOK)))
+    return keys
+
+
 def key(**look: Any) -> Line2D:
     """What stands beside a name in a legend."""
     from matplotlib.lines import Line2D
@@ -152,11 +162,6 @@ def key(**look: Any) -> Line2D:
 
 def _front_key(colour: str, marker: str) -> tuple[Line2D, Line2D]:
     return (key(color=colour, **_LINE), key(color=colour, marker=marker, **_POINT))
-
-
-def _published_key(series: Series) -> Line2D | tuple[Line2D, Line2D]:
-    point = key(**_published_look(series))
-    return (key(color=series.colour, **_DOTTED), point) if series.varies_a_number else point
 
 
 def _aside(axes: Axes, dodge_pt: float) -> Transform:

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dse.architecture import ALL_OBJECTIVES
-from dse.report.axes import quieten, round_values
-from dse.report.captions import search_captions, search_title
-from dse.report.marks import Key, key
-from dse.report.plate import new_plate
-from dse.report.search_front import ANSWER_LOOK, BLUE, GREY, NEAREST_LOOK, marked
-from dse.report.tables import StudyTable, summarise
+from dse.report.figures.axes import quieten, round_values
+from dse.report.figures.captions import search_captions, search_title
+from dse.report.figures.layout import new_plate
+from dse.report.figures.marks import Key, key
+from dse.report.figures.search_front import marked
+from dse.report.style import ANSWER_LOOK, BLUE, MARK_GREY, NEAREST_LOOK
+from dse.report.tables.summary import StudyTable, summarise
 from dse.stats.pareto import hypervolume
 from dse.study.answer import Answer
 from dse.text import counted
@@ -36,7 +37,7 @@ _MEMBER: dict[str, Any] = {
     "mec": "white",
     "mew": 0.9,
 }
-_FINALS: dict[str, Any] = {"color": GREY, "linewidth": 1.0, "linestyle": ":"}
+_FINALS: dict[str, Any] = {"color": MARK_GREY, "linewidth": 1.0, "linestyle": ":"}
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,9 @@ def hypervolume_curve(study: StudyTable, *, size: str = "params_count") -> Hyper
         logs = np.log10(np.maximum(known[size].first().to_numpy(dtype=float), 1))
         volumes.append(hypervolume(np.column_stack([logs, -100 * means]), reference_point))
     firsts = timed.groupby("candidate")["ended_s"].min()
+    searched, raced = (
+        trials.loc[trials["stage"] == stage, "ended_s"].max() for stage in ("search", "finals")
+    )
     summary = summarise(trials, size=size)
     on_front = summary.loc[summary["on_front"], "candidate"]
     return HypervolumeCurve(
@@ -101,7 +105,7 @@ def hypervolume_curve(study: StudyTable, *, size: str = "params_count") -> Hyper
         reference_accuracy=chance,
         arrivals_s={str(name): float(firsts[name]) for name in on_front if name in firsts.index},
         end_s=float(np.nanmax([*trials["ended_s"], moments[-1]])),
-        finals_s=_finals_s(trials),
+        finals_s=float(searched) if searched < raced else None,
         unknown_count=len(finished) - len(timed),
     )
 
@@ -112,7 +116,9 @@ def hypervolume_figure(
     """The curve with the moments at which the final front's members came."""
     plate = new_plate()
     axes = plate.axes
-    unit, seconds = _time_unit(curve.end_s)
+    # Whichever unit gives numbers of two digits or so.
+    units = (("s", 1.0, 180), ("min", 60.0, 3 * 3600), ("h", 3600.0, np.inf))
+    unit, seconds, _ = next(u for u in units if curve.end_s < u[2])
     times = np.append(curve.times_s, curve.end_s) / seconds
     volumes = np.append(curve.volumes, curve.volumes[-1])
     axes.step(times, volumes, where="post", zorder=2, **_LINE)
@@ -172,16 +178,3 @@ def _at(curve: HypervolumeCurve, moments_s: Floats) -> Floats:
     """The curve's heights just after these moments."""
     index = np.searchsorted(curve.times_s, moments_s, side="right") - 1
     return curve.volumes[np.maximum(index, 0)]
-
-
-def _finals_s(trials: Any) -> float | None:
-    searched = trials.loc[trials["stage"] == "search", "ended_s"].max()
-    raced = trials.loc[trials["stage"] == "finals", "ended_s"].max()
-    return float(searched) if searched < raced else None
-
-
-def _time_unit(longest_s: float) -> tuple[str, float]:
-    """Seconds, minutes or hours, whichever gives numbers of two digits or so."""
-    if longest_s < 180:
-        return "s", 1.0
-    return ("min", 60.0) if longest_s < 3 * 3600 else ("h", 3600.0)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.report.captions import DOT
-from dse.report.tables import StudyTable, summarise, varying
+from dse.report.style import DOT
+from dse.report.tables.summary import StudyTable, summarise, varying
 from dse.text import short_value
 
 if TYPE_CHECKING:
@@ -102,7 +102,12 @@ def make_series(
     tables = [*studies, *published]
     summaries = [ended_summary(study, size) for study in tables]
     sizes = [summary[size].to_numpy(dtype=float) for summary in summaries]
-    dodges_pt = _dodges_pt(np.concatenate(sizes))
+    every_size = np.concatenate(sizes)
+    dodges_pt = np.zeros(len(every_size))
+    for value in np.unique(every_size):
+        same = np.flatnonzero(every_size == value)
+        step = min(_DODGE_PT, _WIDEST_DODGE_PT / len(same))
+        dodges_pt[same] = step * (np.arange(len(same)) - (len(same) - 1) / 2)
     ends = np.cumsum([len(values) for values in sizes])
     measured = np.concatenate(sizes[: len(studies)])
     reach = _REACH * float(measured.max()) if published and len(measured) else math.inf
@@ -110,7 +115,13 @@ def make_series(
         Series(
             study=study,
             summary=summary,
-            **_look(index, len(studies)),
+            colour=_COLOURS[index % len(_COLOURS)] if index < len(studies) else _PUBLISHED_COLOUR,
+            label_colour=_LABEL_COLOURS[index % len(_COLOURS)]
+            if index < len(studies)
+            else _PUBLISHED_COLOUR,
+            marker=_MARKERS[index % len(_MARKERS)]
+            if index < len(studies)
+            else _PUBLISHED_MARKERS[(index - len(studies)) % len(_PUBLISHED_MARKERS)],
             sizes=values,
             dodges_pt=dodges_pt[end - len(values) : end],
             labels=_labels(study, summary),
@@ -128,27 +139,6 @@ def ended_summary(study: StudyTable, size: str) -> pd.DataFrame:
     summary = summarise(study.trials, size=size)
     has_ended = (summary["seeds_count"] + summary["failed_count"]).to_numpy(dtype=int) > 0
     return summary[has_ended].reset_index(drop=True)
-
-
-def _look(index: int, studies_count: int) -> dict[str, str]:
-    """Colour, its darker tone and marker of the series at this place."""
-    if index >= studies_count:
-        marker = _PUBLISHED_MARKERS[(index - studies_count) % len(_PUBLISHED_MARKERS)]
-        return {"colour": _PUBLISHED_COLOUR, "label_colour": _PUBLISHED_COLOUR, "marker": marker}
-    return {
-        "colour": _COLOURS[index % len(_COLOURS)],
-        "label_colour": _LABEL_COLOURS[index % len(_COLOURS)],
-        "marker": _MARKERS[index % len(_MARKERS)],
-    }
-
-
-def _dodges_pt(sizes: Floats) -> Floats:
-    dodges_pt = np.zeros(len(sizes))
-    for size in np.unique(sizes):
-        same = np.flatnonzero(sizes == size)
-        step = min(_DODGE_PT, _WIDEST_DODGE_PT / len(same))
-        dodges_pt[same] = step * (np.arange(len(same)) - (len(same) - 1) / 2)
-    return dodges_pt
 
 
 def _labels(study: StudyTable, summary: pd.DataFrame) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from dse.architecture import (
 )
 from dse.errors import StudyError
 from dse.report.studies import recorded_value
-from dse.report.tables import StudyTable, varying
+from dse.report.tables.summary import StudyTable, varying
 
 SWEEPS = ("squeeze_ratio", "pct_3x3", "bypass")
 """Tables named after the metaparameter that varies in them."""
@@ -63,8 +63,8 @@ class PublishedPoint:
 
 def published_folder() -> Path:
     """The folder of the tables: inside the wheel, in `results/paper` of a checkout."""
-    inside = Path(__file__).with_name("published_tables")
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "results" / "paper"
+    inside = Path(__file__).parents[1] / "published_tables"
+    return inside if inside.is_dir() else Path(__file__).parents[3] / "results" / "paper"
 
 
 def read_published(name: str) -> tuple[PublishedPoint, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,9 +10,8 @@ from typing import Any
 
 from dse.errors import DseError
 from dse.report.studies import open_study
-from dse.report.tables import StudyTable, front_table
+from dse.report.tables.summary import StudyTable, front_table
 from dse.study.answer import find_answer
-from dse.study.description import Description
 from dse.study.paths import DATABASE_NAME, DESCRIPTION_NAME, STUDY_FILES, TRIALS_NAME
 from dse.study.table import is_search
 
@@ -84,7 +84,10 @@ def list_studies(results: Path) -> tuple[StudyEntry, ...]:
 
 
 def _entry(folder: Path) -> StudyEntry:
-    changed = _changed(folder)
+    from dse.config import space_from_dict
+
+    times_s = [path.stat().st_mtime for name in STUDY_FILES if (path := folder / name).is_file()]
+    changed = datetime.fromtimestamp(max(times_s), UTC)
     if not (folder / TRIALS_NAME).is_file():
         return StudyEntry(folder.name, changed, problem=f"no {TRIALS_NAME} yet: nothing has ended")
     try:
@@ -92,27 +95,26 @@ def _entry(folder: Path) -> StudyEntry:
         best = _best(study, folder)
     except DseError as error:
         return StudyEntry(folder.name, changed, problem=str(error).splitlines()[0])
-    trials = study.trials
+    trials, description = study.trials, study.description
+    space_size = description.space_size
+    if space_size is None and description.space:
+        with contextlib.suppress(DseError):  # a part of a space, or one of another version
+            space_size = space_from_dict(description.space).size
     counts = trials["status"].value_counts()
     is_reused = trials["stage"] == "reused" if is_search(trials) else trials["status"] == ""
     return StudyEntry(
         name=folder.name,
         changed=changed,
-        kind="search" if is_search(trials) or study.description.kind == "search" else "sweep",
-        data=study.description.data.name,
-        space_size=_space_size(study.description),
-        feasible_count=study.description.feasible_count,
+        kind="search" if is_search(trials) or description.kind == "search" else "sweep",
+        data=description.data.name,
+        space_size=space_size,
+        feasible_count=description.feasible_count,
         finished_count=int(counts.get("finished", 0)),
         reused_count=int(is_reused.sum()),
         stopped_count=int(counts.get("stopped", 0)),
         failed_count=int(counts.get("failed", 0)),
         best=best,
     )
-
-
-def _changed(folder: Path) -> datetime:
-    times_s = [path.stat().st_mtime for name in STUDY_FILES if (path := folder / name).is_file()]
-    return datetime.fromtimestamp(max(times_s), UTC)
 
 
 def _best(study: StudyTable, folder: Path) -> Best | None:
@@ -134,15 +136,3 @@ def _best(study: StudyTable, folder: Path) -> Best | None:
     last = front.iloc[-1]
     accuracy = float(last["validation_accuracy_mean"])
     return Best(str(last["candidate"]), int(last["params_count"]), accuracy)
-
-
-def _space_size(description: Description) -> int | None:
-    """What `study.yaml` says, or what its space counts."""
-    from dse.config import space_from_dict
-
-    if description.space_size is not None:
-        return description.space_size
-    try:
-        return space_from_dict(description.space).size if description.space else None
-    except DseError:  # a part of a space, or one of another version
-        return None

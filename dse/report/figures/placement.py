@@ -66,17 +66,23 @@ def place_labels(
             hard = np.vstack([obstacles.reshape(-1, 4), labels])
             own = np.empty((0, 4)) if crossable is None else crossable
             is_free = ~_overlaps(_grown(boxes), np.vstack([hard, own])).any(axis=1)
-            is_free &= _inside(boxes, bounds)
+            is_free &= ((boxes[:, :2] >= bounds[:2]) & (boxes[:, 2:] <= bounds[2:])).all(axis=1)
             boxes, costs = boxes[is_free], costs[is_free]
             if not len(boxes):
                 placed[index] = None
                 continue
             costs = costs + _ON_A_LINE * _overlaps(_grown(boxes), lines.reshape(-1, 4)).any(axis=1)
-            costs += _NEARER_TO_ANOTHER_POINT * _is_nearer_to_another(boxes, points, index)
+            ends = np.stack([nearest_in_box(boxes, point) for point in points], axis=1)
+            distances = np.linalg.norm(ends - points[None], axis=2)
+            is_nearer_to_another = distances.min(axis=1) < distances[:, index] - 1e-9
+            costs += _NEARER_TO_ANOTHER_POINT * is_nearer_to_another
             costs += _LEADER_ACROSS * _leader_crosses(boxes, anchor, hard)
             costs += _LEADER_ACROSS * _overlaps(boxes, leaders).any(axis=1)
             placed[index] = boxes[int(np.argmin(costs))]
-        if all(_same(a, b) for a, b in zip(before, placed, strict=True)):
+        if all(
+            a is b or (a is not None and b is not None and np.array_equal(a, b))
+            for a, b in zip(before, placed, strict=True)
+        ):
             break
     return placed
 
@@ -113,17 +119,6 @@ def _grown(boxes: Boxes) -> Boxes:
     return boxes + np.array([-_MARGIN, -_MARGIN, _MARGIN, _MARGIN])
 
 
-def _inside(boxes: Boxes, bounds: Boxes) -> NDArray[np.bool_]:
-    is_inside = np.concatenate([boxes[:, :2] >= bounds[:2], boxes[:, 2:] <= bounds[2:]], axis=1)
-    return np.asarray(is_inside.all(axis=1))
-
-
-def _is_nearer_to_another(boxes: Boxes, anchors: Boxes, index: int) -> NDArray[np.bool_]:
-    ends = np.stack([nearest_in_box(boxes, anchor) for anchor in anchors], axis=1)
-    distances = np.linalg.norm(ends - anchors[None], axis=2)
-    return np.asarray(distances.min(axis=1) < distances[:, index] - 1e-9)
-
-
 def _leader_crosses(boxes: Boxes, anchor: Boxes, hard: Boxes) -> NDArray[np.bool_]:
     """Whether the straight line from a label to its point runs through something else."""
     own = (
@@ -142,7 +137,3 @@ def _leader(anchor: Boxes, boxes: Boxes) -> Boxes:
     ends = nearest_in_box(boxes, anchor)[:, None, :]
     along = (anchor + shares * (ends - anchor)).reshape(-1, 2)
     return np.hstack([along, along])
-
-
-def _same(a: Boxes | None, b: Boxes | None) -> bool:
-    return a is b or (a is not None and b is not None and np.array_equal(a, b))

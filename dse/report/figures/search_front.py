@@ -2,54 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dse.architecture import ALL_OBJECTIVES
-from dse.report.axes import set_limits, set_ticks
-from dse.report.captions import search_captions, search_title
-from dse.report.labels import draw_callout
-from dse.report.marks import Key, front_corners, key
-from dse.report.plate import Plate, new_plate
-from dse.report.series import Floats, Series, make_series
-from dse.report.tables import StudyTable
+from dse.report.figures.axes import set_limits, set_ticks
+from dse.report.figures.captions import search_captions, search_title
+from dse.report.figures.labels import draw_callout
+from dse.report.figures.layout import Plate, new_plate
+from dse.report.figures.marks import Key, draw_reference, front_corners, key
+from dse.report.style import (
+    ANSWER_LOOK,
+    BAND_ALPHA,
+    BLUE,
+    DOMINATED,
+    FRONT_LINE,
+    NEAREST_LOOK,
+    ON_FRONT,
+    REUSED,
+    STOPPED,
+    VERMILLION,
+    WHISKER,
+)
+from dse.report.tables.series import Floats, Series, make_series
+from dse.report.tables.summary import StudyTable
 from dse.study.answer import Answer, Found
-from dse.text import points, times_text
+from dse.text import counted, points, times_text
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito 2008: blue, vermillion and grey stay apart for the colour-blind, and in print.
-BLUE, PALE_BLUE, VERMILLION, GREY = "#0072B2", "#A6CDE4", "#D55E00", "#777777"
-FRONT_LINE: dict[str, Any] = {"color": BLUE, "linewidth": 2.4, "alpha": 0.32}
-_POINT: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 5.5}
-_ON_FRONT: dict[str, Any] = {**_POINT, "mfc": BLUE, "mec": BLUE, "mew": 1.1}
-_DOMINATED: dict[str, Any] = {**_POINT, "mfc": PALE_BLUE, "mec": PALE_BLUE, "mew": 1.1}
-_REUSED: dict[str, Any] = {**_POINT, "mfc": "white", "mec": BLUE, "mew": 1.1}
-_WHISKER: dict[str, Any] = {"color": BLUE, "linewidth": 0.9}
-_STOPPED: dict[str, Any] = {
-    "linestyle": "none",
-    "marker": "o",
-    "markersize": 2.6,
-    "color": GREY,
-    "mew": 0,
-    "alpha": 0.45,
-}
-REFERENCE_LOOK: dict[str, Any] = {"color": VERMILLION, "linewidth": 1.2, "linestyle": (0, (6, 3))}
-LEAST_LOOK: dict[str, Any] = {"color": VERMILLION, "linewidth": 1.0, "linestyle": ":"}
-_BAND_ALPHA = 0.13
-ANSWER_LOOK: dict[str, Any] = {
-    "linestyle": "none",
-    "marker": "*",
-    "markersize": 15,
-    "mfc": VERMILLION,
-    "mec": "white",
-    "mew": 0.9,
-}
-NEAREST_LOOK: dict[str, Any] = {**ANSWER_LOOK, "mfc": "white", "mec": VERMILLION, "mew": 1.1}
 # Stopped trials may stretch the accuracy axis by this share of what the finished ones take.
 _STOPPED_REACH = 0.35
 
@@ -78,10 +63,18 @@ def search_front_figure(
     set_ticks(axes, unit)
     axes.set_xlabel(f"{size_name} (logarithmic)", labelpad=5)
     axes.set_ylabel("validation accuracy, %", labelpad=6)
-    claims = _draw_claims(axes, answer, size)
+    claims = _draw_claims(axes, answer, size) if answer else []
     keys = [*_draw_finished(axes, series, study), *_draw_stopped(axes, stopped, size, below_count)]
-    heading = search_title(study, _what(answer, size_name))
-    plate.finish(heading, [claims, keys], search_captions(study, _sides(answer)))
+    what, sides = f"Few {size_name}, high accuracy", ""
+    if answer:
+        is_network = answer.reference.params_count is not None
+        aim = f"{answer.reference.name} level" if is_network else answer.reference.name
+        what = f"Fewest {size_name} at {aim}"
+        sides = (
+            "accuracies: over all validation images; the claim: over the half of them that "
+            "judges, with fresh seeds"
+        )
+    plate.finish(search_title(study, what), [claims, keys], search_captions(study, sides))
     if shown and answer:
         _label_answer(plate, shown, answer, series, stopped, size)
     return plate.figure
@@ -142,35 +135,15 @@ def callout(found: Found, answer: Answer, size: str) -> str:
         what = "" if size == "params_count" else " parameters"
         lines.append(f"{times}{what} than {answer.reference.name}")
     if not answer.found:
-        lines.append(f"not proven: {_shortfall_text(found)}")
+        shortfall = f"{points(found.difference)} points"
+        if found.difference is None:
+            shortfall = "no fresh seed was trained"
+        elif found.difference_low is None:
+            shortfall += ", of one seed"
+        else:
+            shortfall += f", surely not under {points(found.difference_low)}"
+        lines.append(f"not proven: {shortfall}")
     return "\n".join(lines)
-
-
-def _shortfall_text(found: Found) -> str:
-    if found.difference is None:
-        return "no fresh seed was trained"
-    difference = f"{points(found.difference)} points"
-    if found.difference_low is None:
-        return f"{difference}, of one seed"
-    return f"{difference}, surely not under {points(found.difference_low)}"
-
-
-def _what(answer: Answer | None, size_name: str) -> str:
-    if answer is None:
-        return f"Few {size_name}, high accuracy"
-    is_network = answer.reference.params_count is not None
-    aim = f"{answer.reference.name} level" if is_network else answer.reference.name
-    return f"Fewest {size_name} at {aim}"
-
-
-def _sides(answer: Answer | None) -> str:
-    """What the accuracies are measured on, and the claim is not."""
-    if answer is None:
-        return ""
-    return (
-        "accuracies: over all validation images; the claim: over the half of them that judges, "
-        "with fresh seeds"
-    )
 
 
 def _heights(series: Series, stopped: pd.DataFrame, answer: Answer | None) -> tuple[Floats, int]:
@@ -194,49 +167,56 @@ def _heights(series: Series, stopped: pd.DataFrame, answer: Answer | None) -> tu
     return np.array([*wanted, *lasts[is_in]]), int((~is_in).sum())
 
 
-def _draw_claims(axes: Axes, answer: Answer | None, size: str) -> list[Key]:
+def _draw_claims(axes: Axes, answer: Answer, size: str) -> list[Key]:
     """The answer or the nearest, and the reference."""
-    if answer is None:
-        return []
-    found = marked(answer)
-    keys = _draw_answer(axes, found, answer, size) if found else []
-    return keys + _draw_reference(axes, answer)
-
-
-def _draw_reference(axes: Axes, answer: Answer) -> list[Key]:
+    keys: list[Key] = []
+    if found := marked(answer):
+        look = ANSWER_LOOK if answer.found else NEAREST_LOOK
+        place, percent = getattr(found, size), 100 * found.validation_accuracy
+        words = "the answer" if answer.found else "nothing qualified; the nearest"
+        accuracy = f"{percent:.2f}%"
+        if found.validation_low is not None and found.validation_high is not None:
+            low, high = 100 * found.validation_low, 100 * found.validation_high
+            axes.vlines([place], [low], [high], color=VERMILLION, linewidth=1.2, zorder=4.5)
+            accuracy += f" (95%: {low:.2f} to {high:.2f}%)"
+        axes.plot([place], [percent], zorder=5, label=words, **look)
+        name = f"{words}: {found.params_count:,} parameters, {accuracy}"
+        keys.append((name, key(**(look | {"markersize": 11}))))
     reference = answer.reference
-    percent = 100 * reference.validation_accuracy
-    axes.axhline(percent, zorder=1.2, **REFERENCE_LOOK)
-    words = f"{percent:.2f}%"
+    level = 100 * reference.validation_accuracy
+    words = f"{level:.2f}%"
     if reference.low is not None and reference.high is not None and reference.seeds_count:
         low, high = 100 * reference.low, 100 * reference.high
-        axes.axhspan(low, high, color=VERMILLION, alpha=_BAND_ALPHA, linewidth=0, zorder=0.6)
-        seeds = f"{reference.seeds_count} seed{'s' * (reference.seeds_count != 1)}"
+        axes.axhspan(low, high, color=VERMILLION, alpha=BAND_ALPHA, linewidth=0, zorder=0.6)
+        seeds = counted(reference.seeds_count, "seed")
         words += f" (band: 95% of the mean, {low:.2f} to {high:.2f}%, {seeds})"
-    if reference.params_count is not None:
-        words = f"{reference.name}, {reference.params_count:,} parameters: {words}"
-    else:
-        words = f"reference: {words}"
-    keys: list[Key] = [(words, key(**REFERENCE_LOOK))]
-    if answer.margin:
-        axes.axhline(percent - 100 * answer.margin, zorder=1.2, **LEAST_LOOK)
-        points = f"{100 * answer.margin:g}"
-        name = f"less the margin of {points} point{'' if points == '1' else 's'}"
-        keys.append((name, key(**LEAST_LOOK)))
-    return keys
+    is_network = reference.params_count is not None
+    name = f"{reference.name}, {reference.params_count:,} parameters" if is_network else "reference"
+    margin = f"{100 * answer.margin:g}"
+    return keys + draw_reference(
+        axes,
+        level,
+        f"{name}: {words}",
+        margin_points=100 * answer.margin,
+        margin_words=f"less the margin of {margin} point{'s' * (margin != '1')}"
+        if answer.margin
+        else "",
+    )
 
 
 def _draw_finished(axes: Axes, series: Series, study: StudyTable) -> list[Key]:
     axes.plot(*front_corners(series, axes.get_xlim()[1]).T, zorder=2, **FRONT_LINE)
     lows, means, highs = (series.percent(name) for name in ("min", "mean", "max"))
     is_many = series.summary["seeds_count"].to_numpy(dtype=int) > 1
-    axes.vlines(series.sizes[is_many], lows[is_many], highs[is_many], zorder=2.5, **_WHISKER)
-    is_new = _is_new(series, study)
+    axes.vlines(series.sizes[is_many], lows[is_many], highs[is_many], zorder=2.5, **WHISKER)
+    trials = study.trials
+    own = trials[(trials["status"] == "finished") & (trials["stage"] != "reused")]
+    is_new = series.summary["candidate"].isin(set(own["candidate"])).to_numpy(dtype=bool)
     on_front, measured = series.is_on_front, series.is_measured
     groups = (
-        ("finished, not on the front", measured & is_new & ~on_front, _DOMINATED),
-        ("reused from another study", measured & ~is_new, _REUSED),
-        ("finished, on the front", on_front & is_new, _ON_FRONT),
+        ("finished, not on the front", measured & is_new & ~on_front, DOMINATED),
+        ("reused from another study", measured & ~is_new, REUSED),
+        ("finished, on the front", on_front & is_new, ON_FRONT),
     )
     keys: list[Key] = []
     for index, (name, of_group, look) in enumerate(groups):
@@ -250,13 +230,6 @@ def _draw_finished(axes: Axes, series: Series, study: StudyTable) -> list[Key]:
     return [*keys[::-1], *seeds]
 
 
-def _is_new(series: Series, study: StudyTable) -> Any:
-    """Which candidates finished a trial in this search itself."""
-    trials = study.trials
-    own = trials[(trials["status"] == "finished") & (trials["stage"] != "reused")]
-    return series.summary["candidate"].isin(set(own["candidate"])).to_numpy(dtype=bool)
-
-
 def _draw_stopped(axes: Axes, stopped: pd.DataFrame, size: str, below_count: int) -> list[Key]:
     if stopped.empty:
         return []
@@ -265,29 +238,10 @@ def _draw_stopped(axes: Axes, stopped: pd.DataFrame, size: str, below_count: int
         100 * stopped["validation_accuracy"].to_numpy(dtype=float),
         zorder=1.5,
         label="stopped",
-        **_STOPPED,
+        **STOPPED,
     )
     epochs = sorted({int(count) for count in stopped["epochs"].dropna()})
     least_most = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
     below = f"; {below_count:,} of them below the figure" if below_count else ""
     words = f"stopped after {least_most} epoch{'s' * (epochs != [1])}{below}"
-    return [(words, key(**(_STOPPED | {"markersize": 4.0, "alpha": 0.7})))]
-
-
-def _draw_answer(axes: Axes, found: Found, answer: Answer, size: str) -> list[Key]:
-    look = ANSWER_LOOK if answer.found else NEAREST_LOOK
-    place = getattr(found, size)
-    ends = (found.validation_low, found.validation_high)
-    words = "the answer" if answer.found else "nothing qualified; the nearest"
-    accuracy = f"{100 * found.validation_accuracy:.2f}%"
-    if ends[0] is not None and ends[1] is not None:
-        low, high = 100 * ends[0], 100 * ends[1]
-        axes.vlines([place], [low], [high], color=VERMILLION, linewidth=1.2, zorder=4.5)
-        accuracy += f" (95%: {low:.2f} to {high:.2f}%)"
-    axes.plot([place], [100 * found.validation_accuracy], zorder=5, label=words, **look)
-    return [
-        (
-            f"{words}: {found.params_count:,} parameters, {accuracy}",
-            key(**(look | {"markersize": 11})),
-        )
-    ]
+    return [(words, key(**(STOPPED | {"markersize": 4.0, "alpha": 0.7})))]

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dse.architecture import ALL_OBJECTIVES
-from dse.report.axes import GREY, INK, round_values
-from dse.report.captions import search_captions, search_title
-from dse.report.marks import Key, key
-from dse.report.plate import new_plate
-from dse.report.search_front import VERMILLION, marked
-from dse.report.series import Floats, ended_summary
-from dse.report.tables import StudyTable, varying
-from dse.report.ticks import nice_ticks
+from dse.report.figures.axes import nice_ticks, round_values
+from dse.report.figures.captions import search_captions, search_title
+from dse.report.figures.layout import new_plate
+from dse.report.figures.marks import Key, key
+from dse.report.figures.search_front import marked
+from dse.report.style import GREY, INK, VERMILLION
+from dse.report.tables.series import Floats, ended_summary
+from dse.report.tables.summary import StudyTable, varying
 from dse.study.answer import Answer
 from dse.text import short_count, short_value
 
@@ -33,6 +33,7 @@ _FAN = 0.035
 _COLOURS = "viridis"  # even in lightness, and told apart by the colour-blind
 _STRIP_WIDTH = 0.05
 _LONGEST_WORD_COUNT = 14
+_MOST_TICKS_COUNT = 16
 _ANSWER: dict[str, Any] = {"color": VERMILLION, "linewidth": 2.6}
 
 
@@ -64,7 +65,8 @@ def parallel_figure(
         return None
     summary = summary.sort_values("validation_accuracy_mean", kind="stable")
     axes_of = [_metaparameter_axis(summary[name], name) for name in varying(study.trials)]
-    axes_of += [_size_axis(summary, size), _accuracy_axis(summary)]
+    percents = 100 * summary["validation_accuracy_mean"].to_numpy(dtype=float)
+    axes_of += [_size_axis(summary, size), _linear_axis("accuracy, %", percents)]
     plate = new_plate()
     axes = plate.axes
     keys = _draw_lines(axes, axes_of, summary, answer)
@@ -86,33 +88,27 @@ def parallel_figure(
 
 
 def _metaparameter_axis(values: pd.Series, name: str) -> _Axis:
+    """Few values at equal distances; words that are numbers in their order, then the others."""
     is_number = values.dtype.kind in "if"
     distinct = sorted(set(values)) if is_number else sorted(set(values), key=_as_number)
-    if len(distinct) <= _MOST_STEPS_COUNT or not is_number:
-        places = np.linspace(0, 1, len(distinct)) if len(distinct) > 1 else np.array([0.5])
-        place_of = dict(zip(distinct, places, strict=True))
-        ticks = tuple((float(place), _word(value)) for value, place in place_of.items())
-        heights = np.array([place_of[value] for value in values])
-        return _Axis(name, heights, _thinned(ticks), is_stepped=True)
-    numbers = values.to_numpy(dtype=float)
-    return _linear_axis(name, numbers, lambda tick: f"{tick:.6g}")
+    if is_number and len(distinct) > _MOST_STEPS_COUNT:
+        return _linear_axis(name, values.to_numpy(dtype=float))
+    places = np.linspace(0, 1, len(distinct)) if len(distinct) > 1 else np.array([0.5])
+    place_of = dict(zip(distinct, places, strict=True))
+    ticks = []
+    for value, place in place_of.items():
+        text = short_value(value) or "none"
+        is_long = len(text) > _LONGEST_WORD_COUNT
+        ticks.append((float(place), text[: _LONGEST_WORD_COUNT - 1] + "…" if is_long else text))
+    thinned = tuple(ticks[:: -(-len(ticks) // _MOST_TICKS_COUNT) or 1])
+    return _Axis(name, np.array([place_of[value] for value in values]), thinned, is_stepped=True)
 
 
 def _as_number(value: object) -> tuple[float, str]:
-    """Words that are numbers in their order, the others behind them by the alphabet."""
     try:
         return float(str(value)), ""
     except ValueError:
         return np.inf, str(value)
-
-
-def _word(value: object) -> str:
-    text = short_value(value) or "none"
-    return text if len(text) <= _LONGEST_WORD_COUNT else text[: _LONGEST_WORD_COUNT - 1] + "…"
-
-
-def _thinned(ticks: tuple[tuple[float, str], ...], most: int = 16) -> tuple[tuple[float, str], ...]:
-    return ticks[:: -(-len(ticks) // most)] if ticks else ticks
 
 
 def _size_axis(summary: pd.DataFrame, size: str) -> _Axis:
@@ -129,16 +125,11 @@ def _size_axis(summary: pd.DataFrame, size: str) -> _Axis:
     return _Axis(name, np.log10(sizes / low) / span, ticks, is_stepped=False)
 
 
-def _accuracy_axis(summary: pd.DataFrame) -> _Axis:
-    percents = 100 * summary["validation_accuracy_mean"].to_numpy(dtype=float)
-    return _linear_axis("accuracy, %", percents, lambda tick: f"{tick:.6g}")
-
-
-def _linear_axis(name: str, values: Floats, write: Any) -> _Axis:
+def _linear_axis(name: str, values: Floats) -> _Axis:
     low, high = float(values.min()), float(values.max())
     if low == high:
-        return _Axis(name, np.full(len(values), 0.5), ((0.5, write(low)),), is_stepped=False)
-    ticks = tuple(((tick - low) / (high - low), write(tick)) for tick in round_values(low, high))
+        return _Axis(name, np.full(len(values), 0.5), ((0.5, f"{low:.6g}"),), is_stepped=False)
+    ticks = tuple(((tick - low) / (high - low), f"{tick:.6g}") for tick in round_values(low, high))
     return _Axis(name, (values - low) / (high - low), ticks, is_stepped=False)
 
 

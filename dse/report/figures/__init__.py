@@ -1,0 +1,1 @@
+"""Figures of studies: one file per figure, and what they share."""

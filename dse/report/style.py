@@ -1,0 +1,63 @@
+"""How every figure looks: matplotlib's settings, colours and marks.
+
+From matplotlib's own defaults, so that neither a user's matplotlibrc nor another figure changes
+it, and the same figure has the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+DPI = 150
+WIDTH_IN = 7.2
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 9.0,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "dse",
+}
+
+INK, GREY, MARK_GREY, FAINT = "#222222", "#666666", "#777777", "#e8e8e8"
+DOT = " · "
+
+# Okabe and Ito 2008: blue, vermillion and grey stay apart for the colour-blind, and in print.
+BLUE, PALE_BLUE, VERMILLION = "#0072B2", "#A6CDE4", "#D55E00"
+FRONT_LINE: dict[str, Any] = {"color": BLUE, "linewidth": 2.4, "alpha": 0.32}
+POINT: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 5.5}
+ON_FRONT: dict[str, Any] = {**POINT, "mfc": BLUE, "mec": BLUE, "mew": 1.1}
+DOMINATED: dict[str, Any] = {**POINT, "mfc": PALE_BLUE, "mec": PALE_BLUE, "mew": 1.1}
+REUSED: dict[str, Any] = {**POINT, "mfc": "white", "mec": BLUE, "mew": 1.1}
+WHISKER: dict[str, Any] = {"color": BLUE, "linewidth": 0.9}
+STOPPED: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 2.6,
+    "color": MARK_GREY,
+    "mew": 0,
+    "alpha": 0.45,
+}
+REFERENCE_LOOK: dict[str, Any] = {"color": VERMILLION, "linewidth": 1.2, "linestyle": (0, (6, 3))}
+LEAST_LOOK: dict[str, Any] = {"color": VERMILLION, "linewidth": 1.0, "linestyle": ":"}
+BAND_ALPHA = 0.13
+ANSWER_LOOK: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "*",
+    "markersize": 15,
+    "mfc": VERMILLION,
+    "mec": "white",
+    "mew": 0.9,
+}
+NEAREST_LOOK: dict[str, Any] = {**ANSWER_LOOK, "mfc": "white", "mec": VERMILLION, "mew": 1.1}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Matplotlib's defaults with the plates' own settings, as long as the context lasts."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
