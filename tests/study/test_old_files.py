@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import dse
-from dse.report.formats import records
-from dse.report.tables import front_table
+from dse.report.tables.markdown import records
+from dse.report.tables.summary import front_table
 from dse.search.reference import held_reference, plan_reference
 from dse.study.answer import read_answer
 from dse.study.compression_front import read_compression_table
