@@ -106,5 +106,5 @@ class Family:
         if problems:
             raise ConfigError(problems)
         complete = {name: one.default for name, one in known.items()} | dict(values)
-        canonical = ((name, one.canonical(complete[name])) for name, one in known.items())
+        canonical = ((name, one.canonical(complete[name])) for name, one in known.items())  # type: ignore[arg-type]
         return Candidate(self.name, tuple(canonical))

@@ -29,6 +29,7 @@ from dse.architecture.primitives import (
     Join,
     LocalResponseNorm,
     MaxPool,
+    Primitive,
 )
 from dse.networks import ops
 from dse.networks.initial import initial_value, kernel_stds
@@ -69,34 +70,41 @@ class Interpreter(nnx.Module):
         for at, node in enumerate(graph, start=1):
             if at in maps:
                 continue  # with an earlier convolution of the same map
-            given = [maps[i] for i in node.inputs]
-            match node.primitive, given:
-                case Conv(norm="batch"), [Deferred()]:
-                    maps |= self._convolve_together(node.inputs[0], given[0])
-                case MaxPool(window=window, stride=stride, rounding=rounding), [Deferred()]:
-                    maps[at] = given[0].pooled(Pool(window, stride, rounding))
-                case Add(), [Deferred(), Deferred()]:
-                    maps[at] = given[0] + given[1]
-                case _:
-                    values = [value_of(one) for one in given]
-                    maps[at] = self._run(node, values, train, dropout_key)
+            primitive, given = node.primitive, [maps[i] for i in node.inputs]
+            first, last = given[0], given[-1]
+            if isinstance(first, Deferred) and isinstance(last, Deferred):
+                if isinstance(primitive, Conv) and primitive.norm == "batch":
+                    maps |= self._convolve_together(node.inputs[0], first)
+                    continue
+                if isinstance(primitive, MaxPool):
+                    pool = Pool(primitive.window, primitive.stride, primitive.rounding)
+                    maps[at] = first.pooled(pool)
+                    continue
+                if isinstance(primitive, Add):
+                    maps[at] = first + last
+                    continue
+            maps[at] = self._run(primitive, list(map(value_of, given)), train, dropout_key)
         return value_of(maps[len(graph)]).reshape(x.shape[0], -1)
 
     def _convolve_together(self, given: int, x: Deferred) -> dict[int, Deferred]:
         """The maps of all normed convolutions that read `x`, the map `given`."""
         groups = side_by_side(self.architecture.graph, given)
-        modules = [[self._module(node) for node in group.values()] for group in groups.values()]
+        modules = [[self._module(conv) for conv in group.values()] for group in groups.values()]
         found: dict[int, Deferred] = {}
-        joined = convolve_deferred(x, modules)
-        for (result, group), maps in zip(groups.items(), joined, strict=True):
+        for (result, group), maps in zip(
+            groups.items(), convolve_deferred(x, modules), strict=True
+        ):
             found |= dict.fromkeys((result, *group), maps)  # nobody else reads the parts of a join
         return found
 
-    def _run(self, node: Node, given: list[Array], train: bool, key: Array | None) -> Array:
+    def _run(
+        self, primitive: Primitive, given: list[Array], train: bool, key: Array | None
+    ) -> Array:
         x = given[0]
-        match node.primitive:
+        match primitive:
             case Conv() | Dense():
-                return self._module(node)(x, train=train)
+                result: Array = self._module(primitive)(x, train=train)
+                return result
             case MaxPool(window=window, stride=stride, rounding=rounding):
                 return ops.max_pool(x, window=window, stride=stride, rounding=rounding)
             case GlobalAveragePool():
@@ -116,34 +124,31 @@ class Interpreter(nnx.Module):
                 return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
             case Dropout():
                 return x
-        raise TypeError(f"{node.name}: {node.primitive} has no form in Flax")
+        raise TypeError(f"{primitive} has no form in Flax")
 
-    def _module(self, node: Node) -> Any:
-        return reduce(getattr, node.name.split("/"), self)
+    def _module(self, primitive: Primitive) -> Any:
+        return reduce(getattr, primitive.name.split("/"), self)
 
 
-def side_by_side(graph: Sequence[Node], given: int) -> dict[int, dict[int, Node]]:
+def side_by_side(graph: Sequence[Node], given: int) -> dict[int, dict[int, Conv]]:
     """The convolutions with a batch norm that read the map `given`.
 
     Returns:
         By the number of the map that results, the convolutions and their own numbers: several
         where a join makes one map of theirs and nothing else, otherwise one.
     """
-    readers = {
-        at: node
-        for at, node in enumerate(graph, start=1)
-        if node.inputs == (given,) and isinstance(node.primitive, Conv)
-        if node.primitive.norm == "batch"
-    }
-    joins = {}
+    readers: dict[int, Conv] = {}
+    results: dict[int, int] = {}
     for at, node in enumerate(graph, start=1):
-        if isinstance(node.primitive, Join) and readers.keys() >= set(node.inputs):
-            activations = {readers[part].primitive.activation for part in node.inputs}
-            if len(activations) == 1:
-                joins |= dict.fromkeys(node.inputs, at)
-    groups: dict[int, dict[int, Node]] = {}
-    for at, node in readers.items():
-        groups.setdefault(joins.get(at, at), {})[at] = node
+        primitive = node.primitive
+        if isinstance(primitive, Conv) and primitive.norm == "batch" and node.inputs == (given,):
+            readers[at], results[at] = primitive, at
+        elif isinstance(primitive, Join) and readers.keys() >= set(node.inputs):
+            activations = {readers[part].activation for part in node.inputs}
+            results |= dict.fromkeys(node.inputs, at) if len(activations) == 1 else {}
+    groups: dict[int, dict[int, Conv]] = {}
+    for at, conv in readers.items():
+        groups.setdefault(results[at], {})[at] = conv
     return groups
 
 

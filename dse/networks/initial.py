@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from dse.architecture import Architecture
-from dse.architecture.primitives import Conv, Parameter
+from dse.architecture.primitives import Conv, Dense, Parameter
 
 LAST_LAYER_STD = 0.01
 """Standard deviation of the last layer's kernel: all classes start about equally likely.
@@ -64,9 +64,10 @@ def kernel_stds(architecture: Architecture) -> dict[str, float]:
     """
     stds = {}
     for node in architecture.kernel_nodes:
-        kernel, *_ = node.parameters
-        gain: float = 2 if node.primitive.activation == "relu" else 1
-        if isinstance(node.primitive, Conv) and node.primitive.norm == "batch":
+        kernel, primitive = node.parameters[0], node.primitive
+        assert isinstance(primitive, Conv | Dense)
+        gain: float = 2 if primitive.activation == "relu" else 1
+        if isinstance(primitive, Conv) and primitive.norm == "batch":
             gain = BATCH_NORM_GAIN
         stds[kernel.path] = math.sqrt(gain / math.prod(kernel.shape[:-1]))
     return stds | {kernel.path: LAST_LAYER_STD}

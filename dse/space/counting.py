@@ -323,7 +323,7 @@ def _multipliers(count: int) -> tuple[int, ...]:
 
 def _numbers(table: CandidateTable, rows: Ints) -> NDArray[Any]:
     """Array (row, number): the number of its kind, then those that make its graph, then 0."""
-    found, kinds = [], {}
+    found, kinds = [], dict[Any, int]()
     for part, built in _built(table, rows, with_costs=False):
         assert built is not None, "a refused candidate has no layers"
         found.append((part, [kinds.setdefault(built.kind, len(kinds)), *built.numbers]))

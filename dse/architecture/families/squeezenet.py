@@ -323,7 +323,7 @@ def _fire_module(m: Mapping[str, Any], name: str, width: int, expand: int) -> Mo
     )
 
 
-_V1 = {
+_V1: dict[str, Value] = {
     "final_activation": "relu",
     "dropout": 0.5,
     "base_e": 128,
@@ -333,8 +333,16 @@ _V1 = {
     "squeeze_ratio": 0.125,
     "stem_stride": 2,
 }
-_V1_0 = {"stem_filters": 96, "stem_kernel": 7, "pools": ("conv1", "fire4", "fire8")}
-_V1_1 = {"stem_filters": 64, "stem_kernel": 3, "pools": ("conv1", "fire3", "fire5")}
+_V1_0: dict[str, Value] = {
+    "stem_filters": 96,
+    "stem_kernel": 7,
+    "pools": ("conv1", "fire4", "fire8"),
+}
+_V1_1: dict[str, Value] = {
+    "stem_filters": 64,
+    "stem_kernel": 3,
+    "pools": ("conv1", "fire3", "fire5"),
+}
 
 FAMILY = Family(
     "squeezenet",
