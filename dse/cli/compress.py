@@ -245,14 +245,14 @@ def _finish_front(
         command=command_text(),
         given=found.given,
         densities=found.densities,
-        settings=found.table_rows(),
+        settings=found.settings,
     )
     table_path = out.with_name(out.stem + SUFFIX)
     write_compression_table(table_path, table)
     figures = [plots / f"{table_path.stem}{suffix}" for suffix in (".png", ".svg")]
     plot_compression(table, figures)
     if found.chosen is not None:
-        write_content(out, found.settings[found.chosen].content)
+        write_content(out, found.contents[found.chosen])
     if as_json:
         print_json(table.to_dict())
     else:

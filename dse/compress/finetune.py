@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,7 @@ def retrain_sparse(
         }
         return replace(run, state=run.state._replace(fixed=nested(masks)[0]))
 
-    def begin() -> Run:
-        return trainer.begin_from(params, statistics, masks_of(params))
-
+    begin = partial(trainer.begin_from, params, statistics, masks_of(params))
     return _trained(trainer, begin, seed, checkpoint, facts, on_epoch, prune)
 
 
@@ -137,9 +136,7 @@ def retrain_shared(
     trainer = Trainer(architecture, dataset, recipe, parametrization)
     facts = _about("shared", dataset, recipe, seed, {}, trained, statistics, fixed)
 
-    def begin() -> Run:
-        return trainer.begin_from(trained, statistics, fixed)
-
+    begin = partial(trainer.begin_from, trained, statistics, fixed)
     run = _trained(trainer, begin, seed, checkpoint, facts, on_epoch)
     return trainer, run, kernels_shared(trainer.trained_of(run), run.state.fixed)
 

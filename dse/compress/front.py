@@ -40,78 +40,35 @@ TRAININGS = 8
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One way to compress the network, and what came of it.
-
-    Attributes:
-        density: share of the kernels' weights that are not zero.
-        rate_lambda: rate-distortion lambda; a larger one gives fewer values and coarser ones.
-        stage: size and accuracy of its file.
-        difference_low: 95% lower bound of its accuracy less the given one, on the validation
-            images; a fraction.
-        content: the file.
-        is_trained: whether its values were trained after they were shared.
-    """
-
-    density: float
-    rate_lambda: float
-    stage: Stage
-    difference_low: float
-    content: bytes
-    is_trained: bool = False
-
-    @property
-    def accuracy(self) -> float:
-        """On the validation images, a fraction."""
-        assert self.stage.validation_accuracy is not None
-        return self.stage.validation_accuracy
-
-
-@dataclass(frozen=True)
 class CompressionFront:
     """Everything that was tried.
 
     Attributes:
         given: the network as it came, stored to the bit.
         densities: the network at each density, before values are shared.
-        settings: each setting without trained values, and those that were trained once more.
-        chosen: index of the smallest setting that loses no more than was allowed at 95%
-            confidence; None where there is none.
+        settings: each without trained values, and those that were trained once more; by rising
+            bytes. The chosen one is the smallest that loses no more than was allowed at 95%
+            confidence.
+        contents: their files.
     """
 
     given: Stage
     densities: tuple[Stage, ...]
-    settings: tuple[Setting, ...]
-    chosen: int | None
+    settings: tuple[FrontSetting, ...]
+    contents: tuple[bytes, ...]
 
-    def table_rows(self) -> tuple[FrontSetting, ...]:
-        """The settings as their table holds them, by rising bytes."""
-        on_front = set(front_of(self.settings))
-        rows = sorted(enumerate(self.settings), key=lambda item: item[1].stage.file_bytes)
-        return tuple(
-            FrontSetting(
-                density=setting.density,
-                rate_lambda=setting.rate_lambda,
-                values_trained=setting.is_trained,
-                nonzero_count=setting.stage.nonzero_count,
-                file_bytes=setting.stage.file_bytes,
-                validation_accuracy=setting.accuracy,
-                difference_low=setting.difference_low,
-                test_accuracy=setting.stage.test_accuracy,
-                on_front=row in on_front,
-                chosen=row == self.chosen,
-            )
-            for row, setting in rows
-        )
+    @property
+    def chosen(self) -> int | None:
+        """Index of the chosen setting; None where each loses too much."""
+        return next((row for row, setting in enumerate(self.settings) if setting.chosen), None)
 
 
-def front_of(settings: Sequence[Setting]) -> list[int]:
+def front_of(settings: Sequence[FrontSetting]) -> list[int]:
     """Indices of the settings that no other is both smaller than and as accurate as."""
     if not settings:
         return []
-    points = np.array([(s.stage.file_bytes, -s.accuracy) for s in settings], dtype=float)
-    rows = [int(row) for row in front(points)]
-    return sorted(rows, key=lambda row: settings[row].stage.file_bytes)
+    points = np.array([(s.file_bytes, -s.validation_accuracy) for s in settings], dtype=float)
+    return sorted(map(int, front(points)), key=lambda row: settings[row].file_bytes)
 
 
 def search_front(
@@ -162,19 +119,31 @@ def search_front(
     )
     stages = search.share_all(arrays, densities, lambdas)
     search.train_best(trainings)
-    settings = [setting for setting, _ in search.tried]
+    tried = sorted(search.tried, key=lambda one: one.setting.file_bytes)
+    settings = [one.setting for one in tried]
+    for row in front_of(settings):
+        settings[row] = replace(settings[row], on_front=True)
     able = [row for row, setting in enumerate(settings) if setting.difference_low >= -max_loss]
-    chosen = min(able, key=lambda row: settings[row].stage.file_bytes, default=None)
-    if chosen is not None:
-        setting = settings[chosen]
-        tested = compressor.tested(setting.stage, setting.content)
-        settings[chosen] = replace(setting, stage=tested)
-    return CompressionFront(given, tuple(stages), tuple(settings), chosen)
+    if able:
+        stage = compressor.tested(tried[able[0]].stage, tried[able[0]].content)
+        settings[able[0]] = replace(
+            settings[able[0]], chosen=True, test_accuracy=stage.test_accuracy
+        )
+    contents = tuple(one.content for one in tried)
+    return CompressionFront(given, tuple(stages), tuple(settings), contents)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    setting: FrontSetting
+    stage: Stage
+    content: bytes
+    arrays: Arrays  # before values were shared
 
 
 @dataclass(kw_only=True)
 class _FrontSearch:
-    """What was tried: each setting with the arrays whose values it shares."""
+    """What was tried so far."""
 
     compressor: Compressor
     tuner: Tuner
@@ -182,7 +151,7 @@ class _FrontSearch:
     correct: np.ndarray  # bool (image,), of the network as it came
     floor: float
     weights_count: int
-    tried: list[tuple[Setting, Arrays]] = field(default_factory=list)
+    tried: list[_Tried] = field(default_factory=list)
 
     def share_all(
         self, arrays: Arrays, densities: Sequence[float], lambdas: Sequence[float]
@@ -207,14 +176,14 @@ class _FrontSearch:
             mixed = share_by_lambda(arrays, rate_lambda / self.weights_count)
             content = pack(self.compressor.packed(mixed))
             setting = self._add(density_of(arrays), rate_lambda, arrays, content)
-            if setting.accuracy < self.floor:
+            if setting.validation_accuracy < self.floor:
                 break  # a larger lambda would lose more
 
     def train_best(self, trainings: int) -> None:
         """The upper rung: the values of as many settings as there is time for."""
         untrained = list(self.tried)
-        accuracies = np.array([setting.accuracy for setting, _ in untrained])
-        sizes = np.array([[float(setting.stage.file_bytes)] for setting, _ in untrained])
+        accuracies = np.array([one.setting.validation_accuracy for one in untrained])
+        sizes = np.array([[float(one.setting.file_bytes)] for one in untrained])
         is_taken = accuracies < self.floor
         for _ in range(trainings):
             # Volume counts from the floor on: a small file that is no use adds little.
@@ -222,7 +191,7 @@ class _FrontSearch:
             if row is None:
                 return
             is_taken[row] = True
-            setting, arrays = untrained[row]
+            setting, arrays = untrained[row].setting, untrained[row].arrays
             mixed = share_by_lambda(arrays, setting.rate_lambda / self.weights_count)
             name = _name(setting.density, setting.rate_lambda)
             content = self.compressor.tuned(name, arrays, mixed)
@@ -236,14 +205,25 @@ class _FrontSearch:
         content: bytes,
         *,
         is_trained: bool = False,
-    ) -> Setting:
+    ) -> FrontSetting:
         name = _name(density, rate_lambda) + (", values trained" if is_trained else "")
         stage, correct = self.compressor.measured(name, content)
         assert correct is not None
+        assert stage.validation_accuracy is not None
         self.on_stage(stage)
-        low = paired_lower_bound(self.correct, correct)
-        setting = Setting(density, rate_lambda, stage, low, content, is_trained)
-        self.tried.append((setting, arrays))
+        setting = FrontSetting(
+            density=density,
+            rate_lambda=rate_lambda,
+            values_trained=is_trained,
+            nonzero_count=stage.nonzero_count,
+            file_bytes=stage.file_bytes,
+            validation_accuracy=stage.validation_accuracy,
+            difference_low=paired_lower_bound(self.correct, correct),
+            test_accuracy=None,
+            on_front=False,
+            chosen=False,
+        )
+        self.tried.append(_Tried(setting, stage, content, arrays))
         return setting
 
 

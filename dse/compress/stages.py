@@ -168,54 +168,55 @@ def compress_network(
         WeightsError: the target cannot be reached.
         DivergenceError: training failed.
     """
-    return _Compression(metadata, plan, tuner, on_stage, on_progress).run(arrays)
+    return _Compression(
+        plan=plan,
+        tuner=tuner,
+        compressor=Compressor(metadata, tuner, plan.float_bits, plan.coder),
+        on_stage=on_stage,
+        on_progress=on_progress,
+    ).run(arrays)
 
 
+@dataclass(kw_only=True)
 class _Compression:
-    def __init__(
-        self,
-        metadata: WeightsMetadata,
-        plan: CompressionPlan,
-        tuner: Tuner,
-        on_stage: Callable[[Stage], None],
-        on_progress: OnProgress,
-    ) -> None:
-        self._plan, self._tuner = plan, tuner
-        self._compressor = Compressor(metadata, tuner, plan.float_bits, plan.coder)
-        self._on_stage, self._on_progress = on_stage, on_progress
-        self._stages: list[Stage] = []
+    plan: CompressionPlan
+    tuner: Tuner
+    compressor: Compressor
+    on_stage: Callable[[Stage], None]
+    on_progress: OnProgress
+    stages: list[Stage] = field(default_factory=list)
 
     def run(self, arrays: Arrays) -> Compressed:
-        plan = self._plan
-        content = self._compressor.lossless(arrays)
-        given = self._compressor.scored("given", content, test=True)
+        plan = self.plan
+        content = self.compressor.lossless(arrays)
+        given = self.compressor.scored("given", content, test=True)
         self._keep(given)
         if plan.lossless or (plan.target_bytes or 0) >= len(content):
-            return Compressed(tuple(self._stages), content)
+            return Compressed(tuple(self.stages), content)
         check_finite(arrays)
         if plan.max_loss is not None:
             content = self._within(arrays, given.validation_accuracy or 0.0, plan.max_loss)
         else:
             content = self._as_planned(arrays)
         # The test images are scored with the result alone: the last stage that was kept.
-        last = max(index for index, stage in enumerate(self._stages) if stage.kept)
-        self._stages[last] = self._compressor.tested(self._stages[last], content)
-        return Compressed(tuple(self._stages), content)
+        last = max(index for index, stage in enumerate(self.stages) if stage.kept)
+        self.stages[last] = self.compressor.tested(self.stages[last], content)
+        return Compressed(tuple(self.stages), content)
 
     def _as_planned(self, arrays: Arrays) -> bytes:
-        plan = self._plan
+        plan = self.plan
         densities = dict(plan.densities)
         if plan.density is not None:
-            densities = self._tuner.densities(arrays, plan.density) | densities
+            densities = self.tuner.densities(arrays, plan.density) | densities
         if densities:
-            arrays = self._tuner.sparse("sparse", arrays, densities)
+            arrays = self.tuner.sparse("sparse", arrays, densities)
             name = f"density {density_of(arrays):.3g}"
-            self._keep(self._compressor.scored(name, self._compressor.unshared(arrays)))
+            self._keep(self.compressor.scored(name, self.compressor.unshared(arrays)))
         if plan.target_bytes is not None:
             return self._to_fit(arrays, plan.target_bytes)
         assert plan.bits is not None
-        content = self._compressor.tuned("shared", arrays, share_by_bits(arrays, plan.bits))
-        self._keep(self._compressor.scored(f"{max(round(2**plan.bits), 1)} values", content))
+        content = self.compressor.tuned("shared", arrays, share_by_bits(arrays, plan.bits))
+        self._keep(self.compressor.scored(f"{max(round(2**plan.bits), 1)} values", content))
         return content
 
     def _to_fit(self, arrays: Arrays, target_bytes: int) -> bytes:
@@ -223,11 +224,11 @@ class _Compression:
         name, aim = f"at most {target_bytes:,} bytes", target_bytes
         for attempt in range(FIT_ATTEMPTS):
             packed, _ = share_to_fit(
-                arrays, aim, self._compressor.packed, on_step=partial(self._on_progress, name)
+                arrays, aim, self.compressor.packed, on_step=partial(self.on_progress, name)
             )
-            content = self._compressor.tuned(f"target {attempt}", arrays, dict(packed.arrays))
+            content = self.compressor.tuned(f"target {attempt}", arrays, dict(packed.arrays))
             if len(content) <= target_bytes:
-                self._keep(self._compressor.scored(name, content))
+                self._keep(self.compressor.scored(name, content))
                 return content
             aim -= 2 * (len(content) - target_bytes)
         raise WeightsError(
@@ -238,14 +239,14 @@ class _Compression:
 
     def _within(self, arrays: Arrays, accuracy: float, max_loss: float) -> bytes:
         """First as few weights as half of the loss allows, then as few bits as all of it does."""
-        best, sparse = self._compressor.unshared(arrays), arrays
+        best, sparse = self.compressor.unshared(arrays), arrays
 
         def prune_to(density: float) -> bool:
             nonlocal best, sparse
             name = f"density {density:.3g}"
-            found = self._tuner.sparse(name, sparse, self._tuner.densities(sparse, density))
-            content = self._compressor.unshared(found)
-            stage = self._compressor.scored(name, content)
+            found = self.tuner.sparse(name, sparse, self.tuner.densities(sparse, density))
+            content = self.compressor.unshared(found)
+            stage = self.compressor.scored(name, content)
             if not self._keep(stage, at_least=accuracy - max_loss / 2):
                 return False
             best, sparse = content, found
@@ -255,8 +256,8 @@ class _Compression:
             nonlocal best
             name = f"lambda {rate_lambda:.3g}"
             mixed = share_by_lambda(sparse, rate_lambda / weights_count)
-            content = self._compressor.tuned(name, sparse, mixed)
-            if not self._keep(self._compressor.scored(name, content), at_least=accuracy - max_loss):
+            content = self.compressor.tuned(name, sparse, mixed)
+            if not self._keep(self.compressor.scored(name, content), at_least=accuracy - max_loss):
                 return False
             best = content
             return True
@@ -269,8 +270,8 @@ class _Compression:
 
     def _keep(self, stage: Stage, *, at_least: float = 0.0) -> bool:
         kept = (stage.validation_accuracy or 0.0) >= at_least
-        self._stages.append(replace(stage, kept=kept))
-        self._on_stage(self._stages[-1])
+        self.stages.append(replace(stage, kept=kept))
+        self.on_stage(self.stages[-1])
         return kept
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dse.architecture import build, make_candidate
-from dse.compress.front import FLOOR, Setting, front_of, search_front
+from dse.compress.front import FLOOR, front_of, search_front
 from dse.compress.prune import density_of, kernels_of, prune
-from dse.compress.quantize import share_losslessly
 from dse.compress.stages import CompressionPlan
 from dse.compress.tuner import NoImages
 from dse.errors import WeightsError
-from dse.study.compression_front import Stage
-from dse.weights.dsz import Packed, pack, unpack
+from dse.study.compression_front import FrontSetting
+from dse.weights.dsz import unpack
 from dse.weights.metadata import WeightsMetadata
 from dse.weights.preprocessing import trained_preprocessing
 
@@ -94,17 +92,21 @@ def test_densities_follow_each_other_and_the_sizes_are_those_of_files(arrays) ->
     ]  # fmt: skip
     # Each is made from the one before it.
     assert [round(before, 2) for _, before in tuner.pruned] == [1, 0.7, 0.5, 0.35, 0.25, 0.18]
-    for setting in result.settings:
-        assert setting.stage.file_bytes == len(setting.content)
-        _, values = unpack(setting.content)
+    for setting, content in zip(result.settings, result.contents, strict=True):
+        assert setting.file_bytes == len(content)
+        _, values = unpack(content)
         assert density_of(values) <= setting.density  # sharing may set more of them to zero
-        assert setting.accuracy == pytest.approx(tuner.score(values), abs=1e-5)
+        assert setting.validation_accuracy == pytest.approx(tuner.score(values), abs=1e-5)
+
+
+def as_tried(settings):
+    return sorted(settings, key=lambda s: (-s.density, s.rate_lambda))
 
 
 def test_a_larger_lambda_makes_a_smaller_file(arrays) -> None:
     settings = found(arrays, Scripted(smooth), trainings=0).settings
-    for _, group in itertools.groupby(settings, key=lambda s: s.density):
-        sizes = [setting.stage.file_bytes for setting in group]
+    for _, group in itertools.groupby(as_tried(settings), key=lambda s: s.density):
+        sizes = [setting.file_bytes for setting in group]
         assert sizes == sorted(sizes, reverse=True)
 
 
@@ -112,21 +114,22 @@ def test_the_chosen_file_is_the_smallest_within_the_loss_and_alone_is_tested(arr
     tuner = Scripted(smooth)
     result = found(arrays, tuner)
     able = [s for s in result.settings if s.difference_low >= -0.01]
-    measured = [s for s in result.settings if s.accuracy >= result.given.validation_accuracy - 0.01]
+    least = result.given.validation_accuracy - 0.01
+    measured = [s for s in result.settings if s.validation_accuracy >= least]
     assert 0 < len(able) < len(measured)  # some are only luckily within it
     chosen = result.settings[result.chosen]
-    assert chosen.stage.file_bytes == min(s.stage.file_bytes for s in able)
+    assert chosen.file_bytes == min(s.file_bytes for s in able)
     assert tuner.tests_count == 2  # the network as it came, and the chosen one
-    assert [s.stage.test_accuracy is not None for s in result.settings].count(True) == 1
-    assert chosen.stage.test_accuracy is not None
+    assert [s.test_accuracy is not None for s in result.settings].count(True) == 1
+    assert chosen.test_accuracy is not None
 
 
 def test_training_goes_to_the_front_and_no_setting_gets_it_twice(arrays) -> None:
     tuner = Scripted(smooth, gain=0.005)
     result = found(arrays, tuner, trainings=4)
-    untrained = [s for s in result.settings if not s.is_trained]
+    untrained = [s for s in result.settings if not s.values_trained]
     on_front = {(untrained[i].density, untrained[i].rate_lambda) for i in front_of(untrained)}
-    trained = [s for s in result.settings if s.is_trained]
+    trained = [s for s in result.settings if s.values_trained]
     assert len(tuner.trained) == len(set(tuner.trained)) == len(trained) == 4
     assert {(s.density, s.rate_lambda) for s in trained} <= on_front
     for setting in trained:
@@ -135,15 +138,17 @@ def test_training_goes_to_the_front_and_no_setting_gets_it_twice(arrays) -> None
             for s in untrained
             if (s.density, s.rate_lambda) == (setting.density, setting.rate_lambda)
         ]
-        assert setting.accuracy == pytest.approx(before.accuracy + 0.005, abs=2e-5)
+        gained = setting.validation_accuracy - before.validation_accuracy
+        assert gained == pytest.approx(0.005, abs=2e-5)
 
 
 def test_training_ends_when_the_front_is_trained(arrays) -> None:
     tuner = Scripted(smooth)
     result = found(arrays, tuner, trainings=1000)
-    untrained = [s for s in result.settings if not s.is_trained]
+    untrained = [s for s in result.settings if not s.values_trained]
     floor = FLOOR * result.given.validation_accuracy
-    assert len(tuner.trained) == sum(untrained[i].accuracy >= floor for i in front_of(untrained))
+    able = [i for i in front_of(untrained) if untrained[i].validation_accuracy >= floor]
+    assert len(tuner.trained) == len(able)
 
 
 def test_what_breaks_the_network_is_followed_no_further(arrays) -> None:
@@ -152,11 +157,11 @@ def test_what_breaks_the_network_is_followed_no_further(arrays) -> None:
     assert tuner.pruned[-1][0] == "density 0.25"
     assert all(s.density > 0.3 for s in result.settings)
     for _, group in itertools.groupby(
-        [s for s in result.settings if not s.is_trained], key=lambda s: s.density
+        as_tried(s for s in result.settings if not s.values_trained), key=lambda s: s.density
     ):
-        broken = [s.accuracy < 0.5 for s in group]
+        broken = [s.validation_accuracy < 0.5 for s in group]
         assert not any(broken[:-1])
-    assert all(s.accuracy > 0.5 for s in result.settings if s.is_trained)
+    assert all(s.validation_accuracy > 0.5 for s in result.settings if s.values_trained)
 
 
 def test_nothing_is_chosen_where_all_lose_too_much(arrays) -> None:
@@ -181,25 +186,36 @@ def test_weights_that_are_no_numbers_are_refused(arrays) -> None:
         found(arrays, Scripted(smooth))
 
 
-def test_the_front_is_that_of_all_pairs(arrays) -> None:
+def test_the_front_is_that_of_all_pairs() -> None:
     rng = np.random.default_rng(1)
-    content = pack(Packed(METADATA, share_losslessly(arrays), 32, "ans"))
-    stage = Stage("any", 0, 0)
     settings = [
-        Setting(1.0, 0.1, replace(stage, file_bytes=int(size), validation_accuracy=a), 0.0, content)
-        for size, a in zip(rng.integers(1, 40, 60), rng.integers(0, 20, 60) / 20, strict=True)
+        FrontSetting(
+            density=1.0,
+            rate_lambda=0.1,
+            values_trained=False,
+            nonzero_count=0,
+            file_bytes=int(size),
+            validation_accuracy=accuracy,
+            difference_low=0.0,
+            test_accuracy=None,
+            on_front=False,
+            chosen=False,
+        )
+        for size, accuracy in zip(
+            rng.integers(1, 40, 60), rng.integers(0, 20, 60) / 20, strict=True
+        )
     ]
 
-    def beats(a: Setting, b: Setting) -> bool:
-        one, other = (a.stage.file_bytes, -a.accuracy), (b.stage.file_bytes, -b.accuracy)
+    def beats(a: FrontSetting, b: FrontSetting) -> bool:
+        one, other = (a.file_bytes, -a.validation_accuracy), (b.file_bytes, -b.validation_accuracy)
         return one != other and one[0] <= other[0] and one[1] <= other[1]
 
     slow = {
-        (s.stage.file_bytes, s.accuracy)
+        (s.file_bytes, s.validation_accuracy)
         for s in settings
         if not any(beats(other, s) for other in settings)
     }
     rows = front_of(settings)
-    assert {(settings[i].stage.file_bytes, settings[i].accuracy) for i in rows} == slow
-    sizes = [settings[i].stage.file_bytes for i in rows]
+    assert {(settings[i].file_bytes, settings[i].validation_accuracy) for i in rows} == slow
+    sizes = [settings[i].file_bytes for i in rows]
     assert sizes == sorted(sizes)
