@@ -92,9 +92,9 @@ def ask_and_tell() -> dict[str, Any]:
     from dse.config import load_space, shipped_spaces
     from dse.execution.job import Ended
     from dse.search.budget import parse_budget
+    from dse.search.engine import run
     from dse.search.plan import Search
     from dse.search.reference import Reference
-    from dse.search.run import run
     from dse.search.rungs import Ladder
     from dse.space import IntRange
     from dse.space.enumerate import make_pool

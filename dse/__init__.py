@@ -39,7 +39,7 @@ _HOMES = {
     "dse.study.measurement": ("Measurement",),
     "dse.execution.local": ("LocalExecutor",),
     "dse.search.plan": ("Search", "Sweep"),
-    "dse.search.run": ("run",),
+    "dse.search.engine": ("run",),
     "dse.space": ("SearchSpace", "suggest"),
     "dse.space.enumerate": ("Pool", "make_pool", "survey"),
     "dse.training": ("Recipe", "default_recipe"),

@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # pandas, and what imports JAX: only who uses it pays
     import pandas as pd
 
     from dse.compress.stages import Stage
-    from dse.search.run import RunEvent
+    from dse.search import RunEvent
     from dse.training.predict import Evaluation
 
 OnEvent = Callable[["RunEvent"], None]
@@ -232,8 +232,7 @@ def sweep(
     Raises:
         DseError: see `dse.errors`; nothing that was recorded is lost.
     """
-    from dse.search.plan import plan_sweep
-    from dse.search.run import run
+    from dse.search import plan_sweep, run
 
     spec, dataset = _images(data, image_size, train_images)
     plan = plan_sweep(
@@ -317,9 +316,7 @@ def search(
     Raises:
         DseError: see `dse.errors`; nothing that was recorded is lost.
     """
-    from dse.search.plan import SearchOptions, plan_search
-    from dse.search.run import run
-    from dse.search.train_reference import find_reference
+    from dse.search import SearchOptions, find_reference, plan_search, run
 
     spec, dataset = _images(data, image_size, train_images)
     options = SearchOptions(

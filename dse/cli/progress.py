@@ -9,7 +9,7 @@ from pathlib import Path
 from dse.cli.display import Display
 from dse.cli.time_left import TimeLeft
 from dse.execution.job import Ended, EpochDone, Job, Started, WorkerLost
-from dse.search.run import RunEvent, SweepStarted
+from dse.search.engine import RunEvent, SweepStarted
 from dse.text import duration, percent, values_text
 
 SAID_COMPILE_S = 0.5

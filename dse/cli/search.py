@@ -35,8 +35,7 @@ from dse.text import counted, percent
 if TYPE_CHECKING:
     from dse.data import DataDescription, Dataset
     from dse.execution.local import LocalExecutor
-    from dse.search.plan import Search
-    from dse.search.reference import Reference, ReferencePlan
+    from dse.search import Reference, ReferencePlan, Search
 
 EXAMPLES = """
 \b
@@ -176,9 +175,8 @@ def command(
     from dse.data import parse_data
     from dse.data.spec import cache_root
     from dse.execution.local import LocalExecutor, default_workers
-    from dse.search.plan import SearchOptions, plan_search
+    from dse.search import SearchOptions, plan_search, run
     from dse.search.reuse import reusable_trials
-    from dse.search.run import run
     from dse.training import check_fits
 
     space = apply_settings(load_space(find_space(space_name)), settings or ())
@@ -251,7 +249,7 @@ def _recorded_count(
     search: Search, data: Dataset | DataDescription, results: Path, reused: Sequence[Path]
 ) -> int:
     """Trials in the record, once study and budget are found to be possible ones."""
-    from dse.search.run import count_recorded
+    from dse.search.engine import count_recorded
 
     count = count_recorded(search, data, results=results)
     if not count and not reused:
@@ -265,9 +263,8 @@ def _reference(
     """What the answer is compared with, trained where it is not known; says what it is."""
     from dse.cli.progress import SweepProgress
     from dse.cli.time_left import TimeLeft
+    from dse.search import Reference, find_reference
     from dse.search.estimate import COMPILE_S
-    from dse.search.reference import Reference
-    from dse.search.train_reference import find_reference
 
     if isinstance(plan, Reference):
         return plan

@@ -11,8 +11,8 @@ import numpy as np
 from dse.architecture.objectives import ALL_OBJECTIVES
 from dse.cli.display import Display
 from dse.execution.job import Ended, EpochDone, Job, Started, WorkerLost
-from dse.search.plan import Search
-from dse.search.run import RunEvent, SearchStarted, StageStarted
+from dse.search import Search
+from dse.search.engine import RunEvent, SearchStarted, StageStarted
 from dse.search.state import SearchState
 from dse.stats.pareto import hypervolume
 from dse.study.trial import SEARCH

@@ -13,8 +13,7 @@ from dse.text import cell, counted, duration, percent, points, shape_text
 
 if TYPE_CHECKING:
     from dse.data import DataDescription
-    from dse.search.plan import Search, SearchPlan
-    from dse.search.run import RunResult
+    from dse.search import RunResult, Search, SearchPlan
     from dse.study.answer import Answer, Found, OtherClaim, ReferenceSummary
 
 
@@ -26,8 +25,8 @@ def show_search_plan(
     as_json: bool,
 ) -> None:
     """Print space, rungs, recipes, what is recorded and expected time; nothing is trained."""
+    from dse.search import ReferencePlan
     from dse.search.estimate import COMPILE_S, train_s
-    from dse.search.reference import ReferencePlan
 
     search = plan.search
     reference = plan.reference if isinstance(plan.reference, ReferencePlan) else None

@@ -33,7 +33,7 @@ from dse.text import counted
 
 if TYPE_CHECKING:
     from dse.data import Dataset
-    from dse.search.plan import Sweep
+    from dse.search import Sweep
 
 EXAMPLES = """
 \b
@@ -95,9 +95,9 @@ def command(
     from dse.data import DataDescription, parse_data
     from dse.data.spec import cache_root
     from dse.execution.local import LocalExecutor, default_workers
+    from dse.search import plan_sweep
+    from dse.search.engine import pending_jobs, run
     from dse.search.estimate import COMPILE_S, train_s
-    from dse.search.plan import plan_sweep
-    from dse.search.run import pending_jobs, run
     from dse.training import check_fits
 
     space = apply_settings(load_space(find_space(space_name)), settings or ())

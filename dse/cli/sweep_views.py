@@ -13,8 +13,7 @@ from dse.text import counted, percent, shape_text, values_text
 if TYPE_CHECKING:
     from dse.data import DataDescription
     from dse.execution.job import Job
-    from dse.search.plan import Sweep
-    from dse.search.run import RunResult
+    from dse.search import RunResult, Sweep
 
 
 def note_refused(sweep: Sweep) -> None:

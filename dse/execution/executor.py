@@ -54,7 +54,7 @@ class Session(Protocol):
 
 
 class Executor(Protocol):
-    """Starts sessions; it is passed to `dse.search.run`, which knows nothing of machines."""
+    """Starts sessions; it is passed to `dse.search.engine`, which knows nothing of machines."""
 
     @property
     def workers_count(self) -> int:

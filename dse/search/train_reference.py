@@ -10,6 +10,7 @@ from dse.architecture import build
 from dse.data import Dataset
 from dse.errors import ArchitectureError, ConfigError, StudyError
 from dse.execution.executor import Executor
+from dse.search.engine import OnEvent, run
 from dse.search.plan import Sweep
 from dse.search.reference import (
     Reference,
@@ -19,7 +20,6 @@ from dse.search.reference import (
     measured_of,
     read_held,
 )
-from dse.search.run import OnEvent, run
 from dse.space import Fixed, SearchSpace
 from dse.space.enumerate import survey
 from dse.stats.intervals import wilson_interval

@@ -16,9 +16,9 @@ from dse.execution.artifacts import FolderStore
 from dse.execution.job import Ended, EpochDone, Started
 from dse.execution.local import LocalExecutor
 from dse.search.budget import parse_budget
+from dse.search.engine import run as run_study
 from dse.search.plan import Search
 from dse.search.reference import Reference
-from dse.search.run import run as run_study
 from dse.search.rungs import Ladder
 from dse.space import Categorical, Fixed, SearchSpace
 from dse.space.enumerate import make_pool

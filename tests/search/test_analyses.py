@@ -18,8 +18,8 @@ from dse.search.analyses import (
     outcomes_of,
     previous_analyses,
 )
+from dse.search.engine import StageStarted
 from dse.search.finals import Verdict, decide, next_seeds
-from dse.search.run import StageStarted
 from dse.search.rungs import Ladder
 from dse.stats.comparison import compare, pool_seed_variance
 from tests.search.searching import document, ended, pool, run, search

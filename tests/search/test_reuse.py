@@ -9,9 +9,9 @@ import pytest
 from dse.errors import StudyError, StudyMismatchError
 from dse.execution.job import Ended
 from dse.execution.local import LocalExecutor
+from dse.search.engine import SearchStarted
+from dse.search.engine import run as run_study
 from dse.search.plan import Sweep
-from dse.search.run import SearchStarted
-from dse.search.run import run as run_study
 from dse.space import Categorical, Fixed, SearchSpace
 from dse.space.enumerate import make_pool, survey
 from dse.study.table import read_trials

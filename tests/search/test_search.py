@@ -11,7 +11,7 @@ import pytest
 
 from dse.errors import StudyError
 from dse.execution.job import Ended, EpochDone, Started
-from dse.search.run import SearchStarted, StageStarted
+from dse.search.engine import SearchStarted, StageStarted
 from dse.study.fidelity import Fidelity
 from dse.study.table import parse_curve, read_trials
 from tests.search import searching

@@ -15,9 +15,9 @@ from dse.data import Dataset, Split
 from dse.errors import StudyError, StudyMismatchError, TrainingError
 from dse.execution.job import Ended
 from dse.execution.local import LocalExecutor
+from dse.search.engine import SweepStarted
+from dse.search.engine import run as run_study
 from dse.search.plan import Sweep
-from dse.search.run import SweepStarted
-from dse.search.run import run as run_study
 from dse.space import Categorical, Fixed, FloatRange, IntRange, SearchSpace
 from dse.space.enumerate import survey
 from dse.study.table import read_trials

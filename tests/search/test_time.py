@@ -12,8 +12,8 @@ import pytest
 
 from dse.errors import StudyError
 from dse.execution.job import Ended, Started
+from dse.search.engine import StageStarted
 from dse.search.estimate import COMPILE_S, train_s
-from dse.search.run import StageStarted
 from dse.study.fidelity import Fidelity
 from dse.study.measurement import Measurement
 from dse.study.table import read_trials
@@ -71,7 +71,7 @@ def world(monkeypatch) -> World:
                     plain["train_s"] = world.train_s(job, until)
                 yield Ended(job, 0, Measurement(**plain))
 
-    monkeypatch.setattr("dse.search.run.Clock", Clock)
+    monkeypatch.setattr("dse.search.engine.Clock", Clock)
     monkeypatch.setattr(searching, "make_executor", Timed)
     return world
 
