@@ -69,7 +69,8 @@ class Metaparameter:
         if self.kind == "float":
             return float(value) + 0.0  # type: ignore[arg-type]  # -0.0 becomes 0.0
         if isinstance(value, tuple | list):
-            return tuple(sorted(set(value), key=_layer_order))
+            order = [(int("".join(filter(str.isdecimal, name)) or 0), name) for name in set(value)]
+            return tuple(name for _, name in sorted(order))
         return value
 
     def _fits(self, value: object) -> bool:
@@ -94,8 +95,3 @@ class Metaparameter:
             except ValueError:
                 continue
         return False
-
-
-def _layer_order(name: str) -> tuple[int, str]:
-    digits = "".join(filter(str.isdecimal, name))
-    return (int(digits or 0), name)

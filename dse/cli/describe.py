@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -117,34 +117,38 @@ def command(
     """
     from dataclasses import replace
 
-    from dse.architecture import make_candidate
+    from dse.architecture import build, cost, make_candidate
     from dse.config import parse_settings
     from dse.deployment.devices import find_devices
+    from dse.deployment.footprint import deployment
     from dse.deployment.link import parse_link
 
-    input_shape = parse_input(input_text) if input_text else None
     sheet_of = partial(
-        _describe,
+        deployment,
         workers_count=workers_count,
         link=parse_link(link_text, "--link"),
         update_link=parse_link(update_text, "--ota"),
         devices=find_devices(device_names or []),
-        with_latency=with_latency,
     )
+    shape = parse_input(input_text) if input_text else None
     described = []
     for name in networks:
         network = _find(name, results)
-        candidate = network.candidate
+        candidate, input_shape = network.candidate, shape or network.input_shape
+        count = classes_count or network.classes_count
         if settings:
             values = candidate.metaparameters | parse_settings(settings, candidate.family)
             candidate = make_candidate(candidate.family, values)
+        architecture, latency = build(candidate, input_shape, count), None
+        if with_latency:
+            from dse.training.latency import measure_latency
+
+            latency = measure_latency(candidate, input_shape, count)
         network = replace(
-            network,
-            candidate=candidate,
-            input_shape=input_shape or network.input_shape,
-            classes_count=classes_count or network.classes_count,
+            network, candidate=candidate, input_shape=input_shape, classes_count=count
         )
-        described.append(sheet_of(network))
+        costs = cost(architecture)
+        described.append(Described(network, architecture, costs, sheet_of(costs), latency))
     if as_json:
         print_documents(described)
     elif len(described) == 1:
@@ -165,21 +169,6 @@ def parse_input(text: str) -> Shape:
     raise UsageError(
         f"--input is {text!r}, but must be HEIGHTxWIDTHxCHANNELS in pixels, for example 32x32x3"
     )
-
-
-def _describe(network: Preset, *, with_latency: bool, **sheet: Any) -> Described:
-    """Everything that is said of one network; measures it only if it has to."""
-    from dse.architecture import build, cost
-    from dse.deployment.footprint import deployment
-
-    architecture = build(network.candidate, network.input_shape, network.classes_count)
-    costs = cost(architecture)
-    latency = None
-    if with_latency:
-        from dse.training.latency import measure_latency
-
-        latency = measure_latency(network.candidate, network.input_shape, network.classes_count)
-    return Described(network, architecture, costs, deployment(costs, **sheet), latency)
 
 
 def _find(name: str, results: Path) -> Preset:

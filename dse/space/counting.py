@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -302,8 +302,10 @@ def _hashes(built: _Built) -> NDArray[np.uint64]:
     """Hash of the kind + Σ number · multiplier, modulo 2⁶⁴; one, or one for each candidate."""
     digest = hashlib.sha256(repr(built.kind).encode()).digest()
     alone = int.from_bytes(digest[:8], "big")
+    # Odd numbers, always the same.
+    drawn = np.random.default_rng(0).integers(0, 2**64, len(built.numbers), dtype=np.uint64) | 1
     total: Any = np.uint64(0)
-    for number, multiplier in zip(built.numbers, _multipliers(len(built.numbers)), strict=True):
+    for number, multiplier in zip(built.numbers, drawn.tolist(), strict=True):
         if isinstance(number, Batch):
             array = number.array % 2**64 if number.array.dtype == object else number.array
             total = total + array.astype(np.uint64) * np.uint64(multiplier)
@@ -312,13 +314,6 @@ def _hashes(built: _Built) -> NDArray[np.uint64]:
     # An array of one, since numpy warns where a lone number leaves 64 bits.
     result: NDArray[np.uint64] = np.atleast_1d(total) + np.array([alone % 2**64], dtype=np.uint64)
     return result
-
-
-@lru_cache
-def _multipliers(count: int) -> tuple[int, ...]:
-    """`count` odd numbers below 2⁶⁴, always the same."""
-    drawn = np.random.default_rng(0).integers(0, 2**64, size=count, dtype=np.uint64)
-    return tuple(int(number) | 1 for number in drawn)
 
 
 def _numbers(table: CandidateTable, rows: Ints) -> NDArray[Any]:

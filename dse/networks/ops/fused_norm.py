@@ -1,4 +1,4 @@
-"""Batch norm without passes of its own: maps are normalised where they are read, in parts.
+"""Batch norm without passes of its own: maps are normalised where they are read, in microbatches.
 
 A batch norm needs the sums of a whole batch before any value of it can be normalised. Written
 layer by layer, that is a pass over all activations for the convolution, one for the sums and one
@@ -31,15 +31,15 @@ from dse.architecture import Architecture
 from dse.architecture.primitives import Activation, Conv, Rounding
 from dse.networks import ops
 
-PART_BYTES = 2**19
-"""What the maps that a part reads and writes take at most, where a part is more than an image:
+MICROBATCH_BYTES = 2**19
+"""What the maps that a microbatch of several images reads and writes take at most:
 half of the second-level cache of a current core."""
 
 LEAST_BYTES = 40_000_000
-"""From here on, counting the maps of all batch norms of a batch, parts are faster. Two processes
-on two cores with 32 MiB of third-level cache, images a second layer by layer and in parts: 5,910
-and 5,200 with 29 MB, 4,470 and 4,670 with 31, 3,770 and 3,750 with 45, 3,640 and 4,080 with 47,
-520 and 730 with 187."""
+"""From here on, counting the maps of all batch norms of a batch, microbatches are faster. Two
+processes on two cores with 32 MiB of third-level cache, images a second layer by layer and in
+microbatches: 5,910 and 5,200 with 29 MB, 4,470 and 4,670 with 31, 3,770 and 3,750 with 45, 3,640
+and 4,080 with 47, 520 and 730 with 187."""
 
 
 class Pool(NamedTuple):
@@ -158,7 +158,7 @@ def convolve(x: Deferred, groups: Groups) -> list[tuple[Array, Statistics]]:
 
 Maps = tuple[Array, ...]
 Shared = tuple[tuple[Affine | None, ...], tuple[tuple[Array, ...], ...]]
-"""What all parts have in common: the norms of the terms, and the kernels of the groups."""
+"""What all microbatches have in common: the norms of the terms, and the kernels of the groups."""
 
 Sums = tuple[tuple[Array, Array], ...]
 """Of each group, the sums (channels,) of the values and of their squares."""
@@ -166,23 +166,18 @@ Sums = tuple[tuple[Array, Array], ...]
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _convolve(plan: _Plan, raws: Maps, shared: Shared) -> tuple[Maps, Sums]:
-    def part(raws: Maps) -> tuple[Maps, Sums]:
+    def compute(raws: Maps) -> tuple[Maps, Sums]:
         maps = _convolved(plan, raws, shared)
         return maps, tuple((y.sum((0, 1, 2)), (y * y).sum((0, 1, 2))) for y in maps)
 
-    return _by_parts(part, _parts_count(plan, raws, shared), raws)
-
-
-def _convolve_forward(plan: _Plan, raws: Maps, shared: Shared) -> tuple[tuple[Maps, Sums], Any]:
-    maps, sums = _convolve(plan, raws, shared)
-    return (maps, sums), (raws, shared, maps)
+    return _by_microbatches(compute, _microbatches_count(plan, raws, shared), raws)
 
 
 def _convolve_backward(plan: _Plan, residuals: Any, gradients: Any) -> tuple[Maps, Shared]:
     raws, shared, maps = residuals
     of_maps, of_sums = gradients
 
-    def part(batch: Any) -> tuple[Maps, Shared]:
+    def compute(batch: Any) -> tuple[Maps, Shared]:
         raws, maps, of_maps = batch
         total = tuple(
             g + (of_sum + 2 * of_squares * y)
@@ -190,10 +185,16 @@ def _convolve_backward(plan: _Plan, residuals: Any, gradients: Any) -> tuple[Map
         )
         return jax.vjp(partial(_convolved, plan), raws, shared)[1](total)
 
-    return _by_parts(part, _parts_count(plan, raws, shared), (raws, maps, of_maps))
+    return _by_microbatches(compute, _microbatches_count(plan, raws, shared), (raws, maps, of_maps))
 
 
-_convolve.defvjp(_convolve_forward, _convolve_backward)
+_convolve.defvjp(
+    lambda plan, raws, shared: (
+        (found := _convolve(plan, raws, shared)),
+        (raws, shared, found[0]),
+    ),
+    _convolve_backward,
+)
 
 
 def _convolved(plan: _Plan, raws: Maps, shared: Shared) -> Maps:
@@ -219,37 +220,37 @@ def _normalised(term: Term) -> Array:
     return ops.relu(x) if term.activation == "relu" else x
 
 
-def _parts_count(plan: _Plan, raws: Maps, shared: Shared) -> int:
-    return _least_parts(plan, *jax.tree.map(jax.typeof, (raws, shared)), PART_BYTES)
+def _microbatches_count(plan: _Plan, raws: Maps, shared: Shared) -> int:
+    return _least_microbatches(plan, *jax.tree.map(jax.typeof, (raws, shared)), MICROBATCH_BYTES)
 
 
 @cache
-def _least_parts(plan: _Plan, raws: Any, shared: Any, part_bytes: float) -> int:
-    """The least divisor of the batch by which a part takes `part_bytes` at most."""
+def _least_microbatches(plan: _Plan, raws: Any, shared: Any, most_bytes: float) -> int:
+    """The least divisor of the batch by which a microbatch takes `most_bytes` at most."""
     written = jax.eval_shape(partial(_convolved, plan), raws, shared)
     size = 4 * sum(x.size for x in (*raws, *written))
     batch = raws[0].shape[0]
     divisors = [n for n in range(1, batch + 1) if batch % n == 0]
-    return next((n for n in divisors if size <= n * part_bytes), batch)
+    return next((n for n in divisors if size <= n * most_bytes), batch)
 
 
-def _by_parts(part: Any, count: int, batch: Any) -> Any:
-    """`part(batch)`, which gives arrays of the batch and sums over it, part by part.
+def _by_microbatches(compute: Any, count: int, batch: Any) -> Any:
+    """`compute(batch)`, which gives arrays of the batch and sums over it, one microbatch at a time.
 
     The sums are added up as one array: as many loops as arrays would be compiled otherwise.
     """
     if count == 1:
-        return part(batch)
-    parts = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
-    sums = jax.eval_shape(part, jax.tree.map(lambda x: x[0], parts))[1]
+        return compute(batch)
+    microbatches = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
+    sums = jax.eval_shape(compute, jax.tree.map(lambda x: x[0], microbatches))[1]
     leaves, structure = jax.tree.flatten(sums)
 
     def add(total: Array, batch: Any) -> tuple[Array, Any]:
-        arrays, sums = part(batch)
+        arrays, sums = compute(batch)
         return total + jnp.concatenate([x.reshape(-1) for x in jax.tree.leaves(sums)]), arrays
 
     sizes = [x.size for x in leaves]
-    total, arrays = lax.scan(add, jnp.zeros(sum(sizes), leaves[0].dtype), parts)
+    total, arrays = lax.scan(add, jnp.zeros(sum(sizes), leaves[0].dtype), microbatches)
     split = jnp.split(total, np.cumsum(sizes)[:-1])
     split = [x.reshape(leaf.shape) for x, leaf in zip(split, leaves, strict=True)]
     arrays = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), arrays)

@@ -1,4 +1,4 @@
-"""Networks whose maps are normalised in parts, against the same ones layer by layer."""
+"""Networks whose maps are normalised in microbatches, against the same ones layer by layer."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def gradients(architecture: Architecture, batch_size: int) -> Any:
     ],
     ids=str,
 )
-def test_a_network_is_the_same_layer_by_layer_and_in_parts(
+def test_a_network_is_the_same_layer_by_layer_and_in_microbatches(
     metaparameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     architecture = architecture_of(**metaparameters)
@@ -63,8 +63,8 @@ def test_a_network_is_the_same_layer_by_layer_and_in_parts(
         monkeypatch.setattr(deferred, "LEAST_BYTES", np.inf)
         wanted = gradients(architecture, 6)
         monkeypatch.setattr(deferred, "LEAST_BYTES", 0)
-        for part_bytes in (2**30, 2**16, 1):  # one part, several sizes of them, an image each
-            monkeypatch.setattr(deferred, "PART_BYTES", part_bytes)
+        for most_bytes in (2**30, 2**16, 1):  # one microbatch, several sizes of them, an image each
+            monkeypatch.setattr(deferred, "MICROBATCH_BYTES", most_bytes)
             found = gradients(architecture, 6)
             for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
@@ -77,8 +77,8 @@ def test_a_convolution_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     x = Deferred((Term(raw, affine, "relu"),))
     kernels = [jnp.full((1, 1, 1, 1), value) for value in (2.0, 1.0, 3.0)]
     groups = [[(kernels[0], Geometry(1, 0, 1))], [(k, Geometry(1, 0, 1)) for k in kernels[1:]]]
-    for part_bytes in (2**20, 1):
-        monkeypatch.setattr(deferred, "PART_BYTES", part_bytes)
+    for most_bytes in (2**20, 1):
+        monkeypatch.setattr(deferred, "MICROBATCH_BYTES", most_bytes)
         (first, of_first), (second, of_second) = convolve(x, groups)
         assert first.ravel().tolist() == [0, 2, 6, 0]
         assert (of_first.mean.tolist(), of_first.variance.tolist()) == ([2], [6])  # 40 / 4 - 2²
@@ -99,15 +99,15 @@ def test_pools_and_sums_wait_for_their_reader() -> None:
     assert len(many.terms) <= 2
 
 
-def test_parts_divide_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_microbatches_divide_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twelve images of 4x4x1 read and of 4x4x2 written are 12 · 192 bytes."""
     x = jnp.ones((12, 4, 4, 1))
     kernel = jnp.ones((1, 1, 1, 2))
     plan = deferred._Plan(("none",), None, ((Geometry(1, 0, 1),),))
     counts = []
     for pictures in (20, 12, 6, 5, 1, 0.5):
-        monkeypatch.setattr(deferred, "PART_BYTES", 192 * pictures)
-        counts.append(deferred._parts_count(plan, (x,), ((None,), ((kernel,),))))
+        monkeypatch.setattr(deferred, "MICROBATCH_BYTES", 192 * pictures)
+        counts.append(deferred._microbatches_count(plan, (x,), ((None,), ((kernel,),))))
     assert counts == [1, 1, 2, 3, 12, 12]
 
 
