@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from dse.data.download import download, file_md5
-from dse.data.source import ArraySource, Progress, SourceHandle, known_description
+from dse.data.source import ArraySource, DataDescription, Progress, SourceHandle
 from dse.data.spec import DataSpec
 from dse.data.splits import divide
 from dse.errors import ChecksumError, DataError
@@ -86,7 +86,8 @@ def locate_cifar10(spec: DataSpec, cache: Path) -> SourceHandle:
         return _open(spec, archive, found, progress)
 
     signature = hashlib.sha256(facts.encode()).hexdigest()
-    known = known_description("cifar10", INPUT_SHAPE, CLASSES, TRAIN_COUNT, spec)
+    train_count = min(TRAIN_COUNT, spec.train_limit or TRAIN_COUNT)
+    known = DataDescription("cifar10", INPUT_SHAPE, CLASSES, train_count)
     return SourceHandle("cifar10", signature, open_source, known)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dse.data.source import ArraySource, Progress, SourceHandle, known_description
+from dse.data.source import ArraySource, DataDescription, Progress, SourceHandle
 from dse.data.spec import DataSpec
 from dse.data.splits import divide
 
@@ -37,7 +37,8 @@ def locate_digits(spec: DataSpec, cache: Path) -> SourceHandle:
         return ArraySource(CLASSES, to_uint8(values).reshape(-1, *INPUT_SHAPE), labels, members)
 
     signature = hashlib.sha256(b"scikit-learn digits, 1797").hexdigest()
-    known = known_description("digits", INPUT_SHAPE, CLASSES, TRAIN_COUNT, spec)
+    train_count = min(TRAIN_COUNT, spec.train_limit or TRAIN_COUNT)
+    known = DataDescription("digits", INPUT_SHAPE, CLASSES, train_count)
     return SourceHandle("digits", signature, open_source, known)
 
 

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import numpy as np
 
-from dse.data.spec import DataSpec
 from dse.data.splits import SplitName
 
 Progress = Callable[[str, int, int], None]  # stage, done, total (0: unknown)
@@ -54,19 +53,6 @@ class DataDescription:
     classes: tuple[str, ...]
     train_count: int
     warnings: tuple[str, ...] = ()
-
-
-def known_description(
-    name: str,
-    input_shape: tuple[int, int, int],
-    classes: tuple[str, ...],
-    train_count: int,
-    spec: DataSpec,
-) -> DataDescription:
-    """The description of a source that is always the same, but for a training limit."""
-    return DataDescription(
-        name, input_shape, classes, min(train_count, spec.train_limit or train_count)
-    )
 
 
 class Source(Protocol):

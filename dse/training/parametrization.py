@@ -144,23 +144,11 @@ def kernels_shared(trained: Tree, fixed: Tree) -> dict[str, SharedWeights]:
 
 def _of_kernels(params: Tree, make: Callable[[Any], Any]) -> Tree:
     """The tree of the kernels alone."""
-    found = {}
-    for key, value in params.items():
-        if isinstance(value, Mapping):
-            if inner := _of_kernels(value, make):
-                found[key] = inner
-        elif key == "kernel":
-            found[key] = make(value)
-    return found
+    kernels = {path: x for path, x in flat(params).items() if path.rpartition("/")[2] == "kernel"}
+    return nested({path: make(kernel) for path, kernel in kernels.items()})[0]
 
 
 def _merged(trained: Tree, fixed: Tree, join: Callable[[Any, Any], Any]) -> Tree:
     """`trained`, with join(trained, fixed) where `fixed` has something."""
-    return {
-        key: value
-        if key not in fixed
-        else _merged(value, fixed[key], join)
-        if isinstance(value, Mapping)
-        else join(value, fixed[key])
-        for key, value in trained.items()
-    }
+    arrays = flat(trained)
+    return nested(arrays | {path: join(arrays[path], x) for path, x in flat(fixed).items()})[0]
