@@ -175,8 +175,6 @@ def _find(name: str, results: Path) -> Preset:
     """The preset, the family at its defaults, the candidate of a study, or a file's network."""
     from dse.architecture import FAMILIES, PRESETS, Preset, make_candidate
     from dse.text import nearest
-    from dse.weights.dsz import SUFFIX as DSZ_SUFFIX
-    from dse.weights.safetensors import SUFFIX, read_network
 
     if name in PRESETS:
         return PRESETS[name]
@@ -185,7 +183,9 @@ def _find(name: str, results: Path) -> Preset:
         return Preset(
             name, FAMILIES[name].description, candidate, FAMILY_INPUT_SHAPE, FAMILY_CLASSES_COUNT
         )
-    if name.lower().endswith((SUFFIX, DSZ_SUFFIX)):
+    if name.lower().endswith((".safetensors", ".dsz")):
+        from dse.weights.safetensors import read_network  # takes numpy along
+
         found, _ = read_network(Path(name))
         return Preset(Path(name).name, "", found.candidate, found.input_shape, len(found.classes))
     study, slash, key = name.rpartition("/")
