@@ -125,7 +125,7 @@ def test_what_was_cut_off_is_taken_up_with_more_time(tmp_path, world):
     assert (
         lost_job.candidate.metaparameters["squeeze_ratio"],
         0,
-        lost_job.epochs,
+        lost_job.fidelity.epochs,
         "train",
     ) in again
     after = read_trials(tmp_path / "results" / "ratios" / "trials.csv")
