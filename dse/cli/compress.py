@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from dse.cli.compress_options import (
-    check_front,
-    check_layers,
-    check_options,
-    make_plan,
-    training_images,
-)
+from dse.cli.compress_options import check_layers, check_options, make_plan
 from dse.cli.compress_views import show_compressed, show_front
 from dse.cli.options import ImageSize, JsonFlag, PlotsDirectory, TrainImages
 from dse.cli.running import command_text
@@ -150,9 +144,11 @@ def command(
     """
     from dse.architecture import cost
     from dse.cli.display import DataProgress
+    from dse.cli.running import described, prepared
     from dse.compress.front import TRAININGS, search_front
     from dse.compress.stages import baselines_bytes, compress_network, float32_bytes
-    from dse.compress.tuner import NoImages, image_tuner
+    from dse.compress.tuner import NoImages, image_tuner, recipe_of_weights
+    from dse.data import parse_data
     from dse.weights.dsz import SUFFIX, write_content
     from dse.weights.safetensors import flat, load_weights, read_network
 
@@ -165,8 +161,7 @@ def command(
         "--image-size": image_size,
         "--train-images": train_images,
     }
-    check_options(plan, data, training)
-    check_front(front, plan, trainings, data)
+    check_options(plan, data, training, front=front, trainings=trainings)
     if out.suffix.lower() != SUFFIX:
         raise UsageError(f"--out is {out}, but a compressed file's name ends in {SUFFIX}")
     if out.exists() and weights.exists() and out.samefile(weights):
@@ -187,18 +182,13 @@ def command(
     with contextlib.ExitStack() as stack:
         tuner: Tuner = NoImages()
         if data is not None:
-            dataset, recipe = training_images(data, image_size, train_images, metadata, arrays)
-            facts |= {"data": dataset.name, "epochs": epochs or EPOCHS, "seed": seed or 0}
+            spec = parse_data(data, image_size=image_size, train_limit=train_images)
+            dataset = prepared(spec, described(spec))
+            recipe = recipe_of_weights(data, spec.source, dataset, metadata, arrays)
+            effort = {"epochs": epochs or EPOCHS, "seed": seed or 0}
+            facts |= {"data": dataset.name, **effort}
             tuner = stack.enter_context(
-                image_tuner(
-                    architecture,
-                    dataset,
-                    recipe,
-                    out,
-                    epochs=epochs or EPOCHS,
-                    seed=seed or 0,
-                    say=note,
-                )
+                image_tuner(architecture, dataset, recipe, out, **effort, say=note)
             )
         elif not plan.lossless:
             note("note: accuracy is not measured; give the images of the study with --data")

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from dse.errors import UsageError
+from dse.text import listed, nearest
 
 if TYPE_CHECKING:
     from dse.compress.stages import CompressionPlan
-    from dse.data import Dataset
-    from dse.training import Recipe
-    from dse.weights.metadata import WeightsMetadata
 
 MAX_LOSS = 0.2
 """Of all images; whoever writes more has most likely forgotten a %."""
@@ -19,36 +17,45 @@ MAX_LOSS = 0.2
 _UNITS = {"kb": 10**3, "mb": 10**6, "kib": 2**10, "mib": 2**20, "b": 1, "": 1}
 
 
-def check_front(
-    front: bool, plan: CompressionPlan, trainings: int | None, data: str | None
+def check_options(
+    plan: CompressionPlan,
+    data: str | None,
+    training: Mapping[str, object],
+    *,
+    front: bool,
+    trainings: int | None,
 ) -> None:
-    """Refuse what a front decides itself, and what means nothing without one."""
-    if not front:
-        if trainings is not None:
-            raise UsageError("--trainings is of --front, which was not given")
-        return
-    if data is None:
-        raise UsageError("--front has to measure accuracy, so it takes --data")
-    given = {
+    """Refuse options that would do nothing, and a measure without images.
+
+    Args:
+        plan: what the other options ask for.
+        data: the images, if any.
+        training: options of training by name; None where one was not given.
+        front: whether a front was asked for, which decides densities and values itself.
+        trainings: of the front.
+
+    Raises:
+        UsageError: naming them.
+    """
+    if plan.lossless and data is not None:
+        raise UsageError("--lossless changes nothing, so it goes without --data and --front")
+    idle = [name for name, value in training.items() if value is not None]
+    if data is None and idle:
+        raise UsageError(f"{listed(idle)}: of training, which takes images: give --data")
+    if trainings is not None and not front:
+        raise UsageError("--trainings is of --front, which was not given")
+    for name, is_given in (("--max-loss", plan.max_loss is not None), ("--front", front)):
+        if data is None and is_given:
+            raise UsageError(f"{name} has to measure accuracy, so it takes --data")
+    decided = {
         "--lossless": plan.lossless,
         "--target": plan.target_bytes is not None,
         "--bits": plan.bits is not None,
         "--density": plan.density is not None or bool(plan.densities),
     }
-    named = [name for name, is_given in given.items() if is_given]
-    if named:
-        raise UsageError(f"--front decides itself, so it goes without {' and '.join(named)}")
-
-
-def check_options(plan: CompressionPlan, data: str | None, training: Mapping[str, object]) -> None:
-    """Refuse options that would do nothing, and a measure without images."""
-    if plan.lossless and data is not None:
-        raise UsageError("--lossless changes nothing, so it goes without --data and --front")
-    idle = [name for name, value in training.items() if value is not None]
-    if data is None and idle:
-        raise UsageError(f"{' and '.join(idle)}: of training, which takes images: give --data")
-    if data is None and plan.max_loss is not None:
-        raise UsageError("--max-loss has to measure accuracy, so it takes --data")
+    named = [name for name, is_given in decided.items() if is_given]
+    if front and named:
+        raise UsageError(f"--front decides itself, so it goes without {listed(named)}")
 
 
 def make_plan(
@@ -78,21 +85,27 @@ def make_plan(
     }
     named = [name for name, value in given.items() if value is not None]
     if lossless and named:
-        raise UsageError(f"--lossless changes nothing, so it goes without {' and '.join(named)}")
+        raise UsageError(f"--lossless changes nothing, so it goes without {listed(named)}")
     if max_loss is not None and len(named) > 1:
-        raise UsageError(f"--max-loss decides itself, so it goes without {' and '.join(named[1:])}")
+        raise UsageError(f"--max-loss decides itself, so it goes without {listed(named[1:])}")
     if target is not None and bits is not None:
         raise UsageError("--target finds the values itself, so it goes without --bits")
     if bits is not None and not 0 < bits <= 14:
         raise UsageError(f"--bits {bits:g}: must be above 0 and at most 14")
     density, densities = _densities(density_texts)
+    loss = None if max_loss is None else _share("--max-loss", max_loss)
+    if loss is not None and loss > MAX_LOSS:
+        raise UsageError(
+            f"--max-loss {max_loss} is {loss:.0%} of all images; must be at most {MAX_LOSS:.0%}: "
+            "half a point is 0.5% or 0.005"
+        )
     return CompressionPlan(
         lossless=lossless,
         density=density,
         densities=densities,
         bits=bits if bits is not None else None if target or max_loss or front else 6.0,
         target_bytes=None if target is None else _bytes(target),
-        max_loss=None if max_loss is None else _loss(max_loss),
+        max_loss=loss,
         float_bits=32 if floats == "32" else 16,
         coder=coder,
     )
@@ -125,16 +138,6 @@ def _share(option: str, text: str, whole: str = "") -> float:
     return share
 
 
-def _loss(text: str) -> float:
-    loss = _share("--max-loss", text)
-    if loss > MAX_LOSS:
-        raise UsageError(
-            f"--max-loss {text} is {loss:.0%} of all images; must be at most {MAX_LOSS:.0%}: "
-            "half a point is 0.5% or 0.005"
-        )
-    return loss
-
-
 def _bytes(text: str) -> int:
     number = text.rstrip("kKmMiIbB ")
     unit = text[len(number) :].strip().lower()
@@ -152,30 +155,9 @@ def _bytes(text: str) -> int:
 def check_layers(plan: CompressionPlan, arrays: dict[str, Any]) -> None:
     """Refuse densities of layers that the network does not have."""
     from dse.compress.prune import kernels_of
-    from dse.text import nearest
 
     layers = [path.removesuffix("/kernel") for path in kernels_of(arrays)]
     for path in plan.densities:
         layer = path.removesuffix("/kernel")
         if layer not in layers:
             raise UsageError(f"--density {layer}=…: no such layer{nearest(layer, layers)}")
-
-
-def training_images(
-    data: str,
-    image_size: int | None,
-    train_images: int | None,
-    metadata: WeightsMetadata,
-    arrays: Mapping[str, Any],
-) -> tuple[Dataset, Recipe]:
-    """The images to train with, which have to be those of the weights, and the recipe.
-
-    Others would be scaled otherwise, and might hold for validation what was trained with.
-    """
-    from dse.cli.running import described, prepared
-    from dse.compress.tuner import recipe_of_weights
-    from dse.data import parse_data
-
-    spec = parse_data(data, image_size=image_size, train_limit=train_images)
-    dataset = prepared(spec, described(spec))
-    return dataset, recipe_of_weights(data, spec.source, dataset, metadata, arrays)
