@@ -93,6 +93,8 @@ class Batch:
         return self if other == 1 else self * other  # products begin with 1
 
     def __floordiv__(self, other: Any) -> Batch:
+        if isinstance(other, int) and other == 1:
+            return self  # one group, which most convolutions have
         return self._apply(operator.floordiv, self, other, self.most + 1)
 
     def __rfloordiv__(self, other: int) -> Batch:
@@ -100,7 +102,7 @@ class Batch:
 
     def __mod__(self, other: Any) -> Any:
         if isinstance(other, int) and other == 1:
-            return 0  # one group, which every convolution of a fire module has
+            return 0  # as above
         return self._apply(operator.mod, self, other, most_of(other))
 
     def __neg__(self) -> Batch:
