@@ -62,7 +62,7 @@ def command(
         is_here = any(row["candidate"] == found.candidate for row in rows)
         note(
             f"{'* ' if is_here else ''}the answer of the search: {found.candidate}, "
-            f"{found.params_count:,} parameters, {percent(found.test_accuracy)} right in test"
+            f"{found.params_count:,} parameters, test accuracy {percent(found.test_accuracy)}"
             + ("" if is_here else "; it is not on the front")
         )
 
@@ -113,7 +113,7 @@ def _print_counts(study: StudyTable, rows: list[dict[str, Any]]) -> None:
         for name, words in (
             ("stopped_count", "stopped early"),
             ("failed_count", "failed"),
-            ("missing_count", "still to be trained: `dse sweep` goes on"),
+            ("missing_count", "still to be trained: `dse sweep` resumes"),
         )
         if counts[name]
     )

@@ -119,7 +119,7 @@ def study_directory(results: Path, name: str) -> Path:
     if name.strip() and (results / name / DATABASE_NAME).is_file():
         raise StudyError(
             f"study {name} in {results} has no {TRIALS_NAME} yet: no candidate has ended; "
-            "the command that made it goes on with it"
+            "the command that made it resumes it"
         )
     names = study_names(results)
     if not names:

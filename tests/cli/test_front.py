@@ -105,7 +105,7 @@ def test_the_answer_of_a_search_is_marked_with_its_test_accuracy(run):
     assert f"{found['test_accuracy']:.2%}" in row.split()
     assert (
         f"* the answer of the search: {found['candidate']}, {found['params_count']:,} parameters, "
-        f"{found['test_accuracy']:.2%} right in test"
+        f"test accuracy {found['test_accuracy']:.2%}"
     ) in result.stderr
     document = json.loads(run("front", "found", "--json").stdout)
     assert document["answer"] == found["candidate"]

@@ -132,7 +132,7 @@ def test_plot_of_a_search_draws_all_of_it(run):
     assert "1,000 parameters" not in run("front", "found").stdout
     assert run("front", "found").stderr == (
         "2 of 5 candidates on the front (6 trials, 2 stopped early)\n"
-        "* the answer of the search: a, 1,000 parameters, 71.50% right in test\n"
+        "* the answer of the search: a, 1,000 parameters, test accuracy 71.50%\n"
     )
 
 

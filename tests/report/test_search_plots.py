@@ -117,7 +117,7 @@ def test_the_front_by_its_artists(study, as_answer):
         [70.2, 71.8]
     )
     words = words_of(figure)
-    assert "Fewest parameters at alexnet level: digits, 9 epochs, 1 to 2 seeds" in words
+    assert "Fewest parameters non-inferior to alexnet: digits, 9 epochs, 1 to 2 seeds" in words
     assert "1,000 parameters 128× fewer than alexnet" in words
     assert "alexnet, 128,500 parameters: 71.00% (band: 95% of the mean, 70.20 to 71.80%" in words
     assert "stopped after 1 to 3 epochs; 2 of them below the figure" in words
@@ -141,7 +141,7 @@ def test_where_nothing_qualified_the_nearest_is_hollow(study, as_answer):
     figure = drawn(search_front_figure, study(small_search()), as_answer(not_found()))
     (star,) = lines_of(figure, "nothing qualified; the nearest")
     assert star.get_markerfacecolor() == "white"
-    assert "not proven: -1.00 points, surely not under -2.00" in words_of(figure)
+    assert "non-inferiority not shown: -1.00 points, lower bound -2.00" in words_of(figure)
 
 
 def test_a_number_as_reference_has_no_band(study, as_answer):

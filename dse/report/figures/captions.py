@@ -35,7 +35,7 @@ def legend_name(study: StudyTable) -> str:
 
 
 def captions(studies: Sequence[StudyTable]) -> list[str]:
-    """One line for data, epochs, seeds and fingerprint; one a study where they differ."""
+    """One line for data, epochs, seeds and fingerprint; one per study where they differ."""
     lines = [DOT.join(study_facts(study)) for study in studies]
     if len(studies) == 1:
         varied = varying(studies[0].trials)

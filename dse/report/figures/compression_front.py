@@ -96,10 +96,14 @@ def compression_figure(table: CompressionTable) -> Figure:
         [DOT.join(facts)],
     )
     for point in chosen:
+        words = [f"{point.file_bytes:,} bytes"]
+        for other, count in (("float32", table.float32_bytes), ("AlexNet", table.alexnet_bytes)):
+            if count is not None:
+                words.append(f"{times_text(count / point.file_bytes)} smaller than {other}")
         draw_callout(
             axes,
             plate.renderer,
-            _callout(point, table),
+            "\n".join(words),
             (point.file_bytes, 100 * point.validation_accuracy),
             marks=_places([p for p in shown if not p.chosen]),
             lines=[corners, np.array([(edge, level) for edge in axes.get_xlim()])],
@@ -111,12 +115,3 @@ def _places(points: Sequence[FrontSetting]) -> np.ndarray:
     """Float array (point, 2): bytes and percent, by rising bytes."""
     places = sorted((float(point.file_bytes), 100 * point.validation_accuracy) for point in points)
     return np.array(places).reshape(-1, 2)
-
-
-def _callout(point: FrontSetting, table: CompressionTable) -> str:
-    lines = [f"{point.file_bytes:,} bytes"]
-    lines.append(f"{times_text(table.float32_bytes / point.file_bytes)} smaller than float32")
-    if table.alexnet_bytes is not None:
-        times = times_text(table.alexnet_bytes / point.file_bytes)
-        lines.append(f"{times} smaller than AlexNet")
-    return "\n".join(lines)

@@ -73,7 +73,7 @@ def parallel_figure(
     _draw_axes(axes, axes_of)
     caption = search_captions(
         study,
-        f"a line a finished candidate ({len(summary):,}), coloured by its validation accuracy "
+        f"one line per finished candidate ({len(summary):,}), coloured by its validation accuracy "
         "(last axis; mean over its seeds), the most accurate on top; fanned out by accuracy at "
         "axes with few values",
     )

@@ -68,11 +68,11 @@ def search_front_figure(
     what, sides = f"Few {size_name}, high accuracy", ""
     if answer:
         is_network = answer.reference.params_count is not None
-        aim = f"{answer.reference.name} level" if is_network else answer.reference.name
-        what = f"Fewest {size_name} at {aim}"
+        aim = "non-inferior to" if is_network else "at"
+        what = f"Fewest {size_name} {aim} {answer.reference.name}"
         sides = (
-            "accuracies: over all validation images; the claim: over the half of them that "
-            "judges, with fresh seeds"
+            "accuracies: over all validation images; the claim: over the confirmation "
+            "split of them, with fresh seeds"
         )
     plate.finish(search_title(study, what), [claims, keys], search_captions(study, sides))
     if shown and answer:
@@ -141,8 +141,8 @@ def callout(found: Found, answer: Answer, size: str) -> str:
         elif found.difference_low is None:
             shortfall += ", of one seed"
         else:
-            shortfall += f", surely not under {points(found.difference_low)}"
-        lines.append(f"not proven: {shortfall}")
+            shortfall += f", lower bound {points(found.difference_low)}"
+        lines.append(f"non-inferiority not shown:\n{shortfall}")
     return "\n".join(lines)
 
 

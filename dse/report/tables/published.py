@@ -76,9 +76,29 @@ def read_published(name: str) -> tuple[PublishedPoint, ...]:
     path = published_folder() / f"{name}.csv"
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return tuple(_point(row) for row in csv.DictReader(file))
+            rows = list(csv.DictReader(file))
     except OSError as error:
         raise StudyError(f"{path}: cannot be read: {error.strerror}") from error
+    points = []
+    for row in rows:
+        preset = PRESETS[row["network"]]
+        family = preset.candidate.family
+        known = FAMILIES[family].metaparameters
+        values = {name: recorded_value(row[name], known[name]) for name in row if name in known}
+        candidate = make_candidate(family, preset.candidate.metaparameters | values)
+        points.append(
+            PublishedPoint(
+                network=row["network"],
+                candidate=candidate,
+                cost=cost(build(candidate, preset.input_shape, preset.classes_count)),
+                size_mb=_number(row.get("size_mb")),
+                compression=row.get("compression", "none"),
+                top1_accuracy=_number(row.get("top1_accuracy")),
+                top5_accuracy=_number(row.get("top5_accuracy")),
+                source=row["source"],
+            )
+        )
+    return tuple(points)
 
 
 def published_beside(studies: Sequence[StudyTable]) -> tuple[StudyTable, ...]:
@@ -112,24 +132,6 @@ def _table(name: str) -> StudyTable:
         if point.compression == "none" and point.top5_accuracy is not None
     ]
     return StudyTable(f"{PAPER}, ImageNet top-5, as published", pd.DataFrame(rows))
-
-
-def _point(row: dict[str, str]) -> PublishedPoint:
-    preset = PRESETS[row["network"]]
-    family = preset.candidate.family
-    known = FAMILIES[family].metaparameters
-    values = {name: recorded_value(row[name], known[name]) for name in row if name in known}
-    candidate = make_candidate(family, preset.candidate.metaparameters | values)
-    return PublishedPoint(
-        network=row["network"],
-        candidate=candidate,
-        cost=cost(build(candidate, preset.input_shape, preset.classes_count)),
-        size_mb=_number(row.get("size_mb")),
-        compression=row.get("compression", "none"),
-        top1_accuracy=_number(row.get("top1_accuracy")),
-        top5_accuracy=_number(row.get("top5_accuracy")),
-        source=row["source"],
-    )
 
 
 def _number(text: str | None) -> float | None:

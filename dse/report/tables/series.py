@@ -81,7 +81,7 @@ class Series:
         return 100 * self.summary[f"validation_accuracy_{statistic}"].to_numpy(dtype=float)
 
     def seeds_percent(self) -> list[Floats]:
-        """Each candidate's validation accuracies, one a finished seed, in percent."""
+        """Each candidate's validation accuracies, one per finished seed, in percent."""
         trials = self.study.trials
         finished = trials[trials["status"] == "finished"]
         by_candidate = {
@@ -124,7 +124,11 @@ def make_series(
             else _PUBLISHED_MARKERS[(index - len(studies)) % len(_PUBLISHED_MARKERS)],
             sizes=values,
             dodges_pt=dodges_pt[end - len(values) : end],
-            labels=_labels(study, summary),
+            labels=tuple(
+                f"{text[: _LONGEST_LABEL_COUNT - 1]}…" if len(text) > _LONGEST_LABEL_COUNT else text
+                for row in summary[list(varying(study.trials))].itertuples(index=False, name=None)
+                for text in [DOT.join(map(short_value, row))]
+            ),
             is_published=index >= len(studies),
             reach=reach,
         )
@@ -139,12 +143,3 @@ def ended_summary(study: StudyTable, size: str) -> pd.DataFrame:
     summary = summarise(study.trials, size=size)
     has_ended = (summary["seeds_count"] + summary["failed_count"]).to_numpy(dtype=int) > 0
     return summary[has_ended].reset_index(drop=True)
-
-
-def _labels(study: StudyTable, summary: pd.DataFrame) -> tuple[str, ...]:
-    rows = summary[list(varying(study.trials))].itertuples(index=False, name=None)
-    texts = (DOT.join(short_value(value) for value in row) for row in rows)
-    return tuple(
-        text if len(text) <= _LONGEST_LABEL_COUNT else text[: _LONGEST_LABEL_COUNT - 1] + "…"
-        for text in texts
-    )

@@ -1,4 +1,4 @@
-"""The trials of a study as tables: one row a candidate, and the front."""
+"""The trials of a study as tables: one row per candidate, and the front."""
 
 from __future__ import annotations
 
