@@ -107,6 +107,7 @@ def search_front(
     given, correct = compressor.measured("given", content)
     if given.validation_accuracy is None or correct is None:
         raise WeightsError("a front of accuracy takes images to score")
+    floor = FLOOR * given.validation_accuracy
     given = compressor.tested(given, content)
     on_stage(given)
     search = _FrontSearch(
@@ -114,7 +115,7 @@ def search_front(
         tuner=tuner,
         on_stage=on_stage,
         correct=correct,
-        floor=FLOOR * given.validation_accuracy,
+        floor=floor,
         weights_count=sum(kernel.size for kernel in kernels_of(arrays).values()),
     )
     stages = search.share_all(arrays, densities, lambdas)
