@@ -96,14 +96,14 @@ def compression_figure(table: CompressionTable) -> Figure:
         [DOT.join(facts)],
     )
     for point in chosen:
-        words = [f"{point.file_bytes:,} bytes"]
+        lines = [f"{point.file_bytes:,} bytes"]
         for other, count in (("float32", table.float32_bytes), ("AlexNet", table.alexnet_bytes)):
             if count is not None:
-                words.append(f"{times_text(count / point.file_bytes)} smaller than {other}")
+                lines.append(f"{times_text(count / point.file_bytes)} smaller than {other}")
         draw_callout(
             axes,
             plate.renderer,
-            "\n".join(words),
+            "\n".join(lines),
             (point.file_bytes, 100 * point.validation_accuracy),
             marks=_places([p for p in shown if not p.chosen]),
             lines=[corners, np.array([(edge, level) for edge in axes.get_xlim()])],
