@@ -32,7 +32,7 @@ from dse.data import (
 )
 from dse.data.spec import cache_root
 from dse.errors import ConfigError, DataError, WeightsError
-from dse.report.studies import open_study
+from dse.report.tables.studies import open_study
 from dse.report.tables.summary import StudyTable, front_table
 from dse.space import SearchSpace
 from dse.study.answer import Answer, find_answer

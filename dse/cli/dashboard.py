@@ -61,7 +61,7 @@ def _database(results: Path, name: str) -> Path:
     Raises:
         StudyError: there is no such study, or only what somebody published of it.
     """
-    from dse.report.studies import study_directory
+    from dse.report.tables.studies import study_directory
 
     for directory in (results / name, Path(name)):
         if name.strip() and (directory / "study.db").is_file():

@@ -190,7 +190,7 @@ def _find(name: str, results: Path) -> Preset:
         return Preset(Path(name).name, "", found.candidate, found.input_shape, len(found.classes))
     study, slash, key = name.rpartition("/")
     if slash:
-        from dse.report.studies import open_study, studied_candidate
+        from dse.report.tables.studies import open_study, studied_candidate
 
         at = studied_candidate(open_study(results, study), key)
         return Preset(f"{study}/{key}", "", at.candidate, at.input_shape, at.classes_count)

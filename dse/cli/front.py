@@ -32,8 +32,8 @@ def command(
     first; accuracies are means over the seeds. The answer of a search is marked.
     """
     from dse.errors import StudyError
-    from dse.report.studies import open_study, study_directory
     from dse.report.tables.markdown import records
+    from dse.report.tables.studies import open_study, study_directory
     from dse.report.tables.summary import front_table
     from dse.study.answer import find_answer
 

@@ -124,7 +124,7 @@ def _draw_studies(
 ) -> list[Path]:
     """Draw one figure of all, or those of a search where it is the only one; their paths."""
     from dse.report.figures.accuracy import plot_accuracy_against_size
-    from dse.report.studies import open_study
+    from dse.report.tables.studies import open_study
     from dse.study.table import is_search
 
     studies = [open_study(results, name) for name in names]
@@ -147,7 +147,7 @@ def _draw_search(
     study: StudyTable, *, results: Path, name: str, plots: Path, out: Path | None, size: SizeName
 ) -> list[Path]:
     from dse.report.figures.search import plot_search, plot_search_front
-    from dse.report.studies import study_directory
+    from dse.report.tables.studies import study_directory
     from dse.study.answer import find_answer
 
     answer = find_answer(study_directory(results, name))

@@ -102,7 +102,7 @@ def show_answer(search: Search, result: RunResult, plots: Path, as_json: bool) -
     """
     from dse.architecture import OBJECTIVES
     from dse.report.figures.search import plot_search
-    from dse.report.studies import open_study
+    from dse.report.tables.studies import open_study
     from dse.study.paths import ANSWER_NAME
 
     answer = result.answer

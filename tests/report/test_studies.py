@@ -8,7 +8,7 @@ import pytest
 from dse.architecture import FAMILIES, build, cost, make_candidate
 from dse.config import dump_yaml
 from dse.errors import StudyError
-from dse.report.studies import open_study, recorded_value, studied_candidate, study_names
+from dse.report.tables.studies import open_study, recorded_value, studied_candidate, study_names
 from tests.report.rows import HEADER, described
 
 VALUES = {"base_e": 16, "squeeze_ratio": 0.5, "pools": ("conv1",), "stem_filters": 12}

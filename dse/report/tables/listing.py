@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.errors import DseError
-from dse.report.studies import open_study
+from dse.report.tables.studies import open_study
 from dse.report.tables.summary import StudyTable, front_table
 from dse.study.answer import find_answer
 from dse.study.paths import DATABASE_NAME, DESCRIPTION_NAME, STUDY_FILES, TRIALS_NAME

@@ -25,7 +25,7 @@ from dse.architecture import (
     make_candidate,
 )
 from dse.errors import StudyError
-from dse.report.studies import recorded_value
+from dse.report.tables.studies import recorded_value
 from dse.report.tables.summary import StudyTable, varying
 
 SWEEPS = ("squeeze_ratio", "pct_3x3", "bypass")
