@@ -23,6 +23,13 @@ SMALL = grid(
         "bypass": Categorical(("none", "simple", "complex")),
     }
 )
+TINY = grid(
+    {
+        "base_e": IntRange(8, 16, 8),
+        "squeeze_ratio": Categorical((0.5, 0.125, 1.0)),
+        "bypass": Categorical(("none", "simple", "complex")),
+    }
+)
 ONE_NUMBER = grid({"pct_3x3": FloatRange(0.1, 0.9, 0.05)})
 ONE_WORD = grid({"bypass": Categorical(("none", "simple", "complex"))})
 SINGLE = grid({"base_e": IntRange(8, 8), "freq": Categorical((2,))})
@@ -58,11 +65,11 @@ def ask_all(name: str, pool: TablePool, *, objectives: int, failing: str) -> lis
 @pytest.mark.parametrize(
     ("pool", "objectives", "failing"),
     [
-        (SMALL, 1, "none"),
-        (SMALL, 1, "some"),
-        (SMALL, 1, "all"),
-        (SMALL, 2, "some"),
-        (SMALL, 4, "none"),
+        (TINY, 1, "none"),
+        (TINY, 1, "some"),
+        (TINY, 1, "all"),
+        (TINY, 2, "some"),
+        (TINY, 4, "none"),
         (ONE_NUMBER, 1, "none"),
         (ONE_NUMBER, 3, "some"),
         (SINGLE, 1, "none"),
