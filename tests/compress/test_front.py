@@ -33,6 +33,10 @@ IMAGES = 100_000
 
 @pytest.fixture
 def arrays() -> dict[str, np.ndarray]:
+    return random_arrays()
+
+
+def random_arrays() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     parameters = build(CANDIDATE, SHAPE, 3).parameters
     return {p.path: rng.normal(0, 0.1, p.shape).astype(np.float32) for p in parameters}
@@ -83,9 +87,15 @@ def found(arrays, tuner, **options):
     return search_front(arrays, METADATA, CompressionPlan(), tuner, **values)
 
 
-def test_densities_follow_each_other_and_the_sizes_are_those_of_files(arrays) -> None:
+@pytest.fixture(scope="module")
+def untrained():
+    """A tuner, and the front that it was asked to make without training any values."""
     tuner = Scripted(smooth)
-    result = found(arrays, tuner, trainings=0)
+    return tuner, found(random_arrays(), tuner, trainings=0)
+
+
+def test_densities_follow_each_other_and_the_sizes_are_those_of_files(untrained) -> None:
+    tuner, result = untrained
     assert [stage for stage, _ in tuner.pruned] == [
         "density 0.7", "density 0.5", "density 0.35", "density 0.25", "density 0.18",
         "density 0.12",
@@ -103,8 +113,8 @@ def as_tried(settings):
     return sorted(settings, key=lambda s: (-s.density, s.rate_lambda))
 
 
-def test_a_larger_lambda_makes_a_smaller_file(arrays) -> None:
-    settings = found(arrays, Scripted(smooth), trainings=0).settings
+def test_a_larger_lambda_makes_a_smaller_file(untrained) -> None:
+    settings = untrained[1].settings
     for _, group in itertools.groupby(as_tried(settings), key=lambda s: s.density):
         sizes = [setting.file_bytes for setting in group]
         assert sizes == sorted(sizes, reverse=True)
@@ -172,7 +182,7 @@ def test_nothing_is_chosen_where_all_lose_too_much(arrays) -> None:
     assert result.given.validation_accuracy == pytest.approx(GIVEN)
     assert result.chosen is None
     assert tuner.tests_count == 1
-    assert found(arrays, tuner, max_loss=0.052).chosen is not None
+    assert found(arrays, tuner, max_loss=0.052, trainings=0).chosen is not None
 
 
 def test_without_images_there_is_no_front(arrays) -> None:

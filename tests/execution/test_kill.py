@@ -20,6 +20,8 @@ from tests.search.processes import (
     workers_of,
 )
 
+pytestmark = pytest.mark.long
+
 SWEEP = [
     *("sweep", "squeeze_ratio.yaml", "--seeds", "2", "--epochs", "2", "--workers", "2"),
     *("--set", "squeeze_ratio={values: [0.25, 0.5]}", "--set", "fire_modules=2"),

@@ -31,6 +31,7 @@ def architecture_of(name: str) -> Architecture:
     return build(candidate, PRESETS[preset].input_shape, 1000)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [*PUBLISHED, "batch norm"])
 def test_the_stated_peak_is_what_a_layer_by_layer_execution_holds(name: str) -> None:
     architecture = architecture_of(name)

@@ -77,6 +77,7 @@ def extents(artist):
     return artist.get_window_extent().extents
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("size", "with_published"),
     [("params_count", False), ("peak_activation_bytes", False), ("macs", True)],

@@ -237,6 +237,7 @@ def wide(table):
     return StudyTable("wide", trials, described(INFO))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", ["params_count", "weight_bytes"])
 def test_no_text_is_clipped_and_no_two_texts_overlap(study, as_answer, size):
     one = [search_row("a", 0, {9: 0.7}, ended_s=4)]

@@ -85,6 +85,17 @@ def kill_driver_after(arguments: Sequence[str], folder: Path, seconds: float) ->
     return process.returncode == -signal.SIGKILL
 
 
+def kill_driver_when(arguments: Sequence[str], folder: Path, moment: Callable[[], T]) -> None:
+    """Start, wait for a moment before the end, `kill -9` the driver."""
+    process = start(arguments, folder)
+    wait_until(lambda: moment() or process.poll() is not None)
+    assert process.poll() is None, "it ended before the moment"
+    workers = workers_of(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    wait_until(lambda: not any(map(alive, workers)), 60)
+
+
 def kill_a_worker_after(arguments: Sequence[str], folder: Path, seconds: float) -> str:
     """Start, wait, `kill -9` one worker, run to the end; give what the driver said."""
     process = start(arguments, folder)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from dse.search.samplers import SAMPLERS
 from tests.search.samplers.surface import regret, simulate, squeezenet_pool
+
+pytestmark = pytest.mark.long
 
 
 def mean_regrets(name: str, *, asks: tuple[int, ...], seeds: int) -> np.ndarray:
