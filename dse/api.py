@@ -129,7 +129,7 @@ class Description:
     """A network and its exact cost.
 
     Attributes:
-        name: as it was asked for.
+        name: as the user gave it.
         candidate: family and metaparameters.
         input_shape: (height, width, channels) of one image.
         classes_count: number of classes.

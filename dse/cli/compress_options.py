@@ -31,7 +31,7 @@ def check_options(
         plan: what the other options ask for.
         data: the images, if any.
         training: options of training by name; None where one was not given.
-        front: whether a front was asked for, which decides densities and values itself.
+        front: whether a front is searched, which decides densities and values itself.
         trainings: of the front.
 
     Raises:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Described:
-    """A network with all that is known of it; `latency` only where it was asked for."""
+    """A network with all that is known of it; `latency` only where it was measured."""
 
     network: Preset
     architecture: Architecture
@@ -34,7 +34,7 @@ class Described:
 
     @property
     def name(self) -> str:
-        """As it was asked for."""
+        """As the user gave it."""
         return self.network.name
 
     @property

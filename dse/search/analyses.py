@@ -1,10 +1,10 @@
 """Confirmation images: what earlier runs of a search claimed, and what is left to test.
 
-A search that goes on with a larger budget finds more candidates, but the images that judge
-are the same. What was claimed stands, as the tests of a sequence do that came before (see
+A search that resumes with a larger budget finds more candidates, but the images that confirm
+them are the same. What was claimed stands, as the tests of a sequence do that came before (see
 `dse.search.finals`): new finalists have to be smaller and are tested behind it. What was tested
 with all its seeds and did not pass is not tested again on the same images. Each failure ends
-a sequence, and going on after it is a further analysis, whose claims are made at the stated
+a sequence, and resuming after it is a further analysis, whose claims are made at the stated
 confidence once more; the analyses are counted.
 """
 
@@ -125,7 +125,7 @@ class PreviousAnalyses:
 
     Attributes:
         earlier: analyses on these terms.
-        repeated: the analysis, after those, that this run repeats or goes on with, because it was
+        repeated: the analysis, after those, that this run repeats or resumes, because it was
             chosen from the same candidates; None where this run makes one of its own.
         others: analyses on other terms.
     """
@@ -195,7 +195,7 @@ def claimed_keys(analyses: Sequence[Analysis], terms: Terms) -> set[str]:
 def analyses_count(analyses: Sequence[Analysis]) -> int:
     """Sequences of tests on the confirmation images: one for each set of terms and each failure.
 
-    What goes on while all tests have passed is one sequence.
+    Runs that resume while all tests have passed are one sequence.
     """
     count = 0
     for terms in {analysis.terms for analysis in analyses}:

@@ -19,7 +19,7 @@ class Budget:
 
     Attributes:
         kind: `time` in seconds of search and finals together; `epochs` of both together;
-            `trials`: candidates that are asked for, with finals of whatever they take.
+            `trials`: candidates that are sampled, with finals of whatever they take.
         amount: above 0.
     """
 

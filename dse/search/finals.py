@@ -1,6 +1,6 @@
 """The finals: which finalists get more replicates, and which of them is the answer.
 
-Everything here is a function of what was measured, so a race that was interrupted goes on as
+Everything here is a function of what was measured, so a race that was interrupted resumes as
 it would have. The images and the replicates that judge are others than those that chose the
 finalists. The order of the tests is fixed before any confirmation measurement: most accurate in the
 search first. Each finalist is tested at the full confidence, and the first that fails ends the

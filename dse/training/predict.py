@@ -27,7 +27,7 @@ from dse.training.scaling import InputScaling
 from dse.training.xla import compiler_options, load_or_compile
 
 BATCH_COUNT = 64
-"""Images that are scored at once, where nothing else is asked for."""
+"""Images that are scored at once, unless another number is given."""
 
 BEST_COUNT = 5
 NAMED_COUNT = 100  # broken images that are named; the others are counted

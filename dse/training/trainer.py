@@ -196,7 +196,7 @@ class Trainer:
 
         Args:
             run: what to continue; its state's buffers are given up, as are those of each run
-                that this yields when the next is asked for.
+                that this yields when the next is requested.
             seed: of the run.
             until: epochs completed at the end, at most the recipe's.
 

@@ -1,7 +1,7 @@
 """Samplers: which candidate of the pool is measured next.
 
-All choose from the candidates that were not asked yet, so none is infeasible and none is
-asked twice. They are functions of pool, history and random numbers and keep no state.
+All choose from the candidates that were not sampled yet, so none is infeasible and none is
+sampled twice. They are functions of pool, history and random numbers and keep no state.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def make_sampler(name: str, pool: PoolLike) -> Sampler:
 def default_sampler(pool: PoolLike, *, rungs_count: int) -> str:
     """The name of the sampler for a search that names none.
 
-    `gp` where every candidate is trained in full and the domains fit it: there it finds most
+    `gp` where every candidate is trained to full fidelity and the domains fit it: there it finds most
     with the same number of trials (docs/decisions/0013, 0023). With rungs most of what is known
     are accuracies after few epochs, of which `tpe` makes more.
 

@@ -67,7 +67,7 @@ class History:
 
 
 class Sampler(Protocol):
-    """A strategy: a pure function of what is known, so that a resumed study goes on the same."""
+    """A strategy: a pure function of what is known, so that a resumed study continues the same."""
 
     @property
     def name(self) -> str:
