@@ -59,9 +59,9 @@ def make_sampler(name: str, pool: PoolLike) -> Sampler:
 def default_sampler(pool: PoolLike, *, rungs_count: int) -> str:
     """The name of the sampler for a search that names none.
 
-    `gp` where every candidate is trained to full fidelity and the domains fit it: there it finds most
-    with the same number of trials (docs/decisions/0013, 0023). With rungs most of what is known
-    are accuracies after few epochs, of which `tpe` makes more.
+    `gp` where every candidate is trained to full fidelity and the domains fit it: there it finds
+    most with the same number of trials (docs/decisions/0013, 0023). With rungs most of what is
+    known are accuracies after few epochs, of which `tpe` makes more.
 
     Args:
         pool: what it is going to choose from.
