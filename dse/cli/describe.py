@@ -118,7 +118,6 @@ def command(
     from dataclasses import replace
 
     from dse.architecture import build, cost, make_candidate
-    from dse.config import parse_settings
     from dse.deployment.devices import find_devices
     from dse.deployment.footprint import deployment
     from dse.deployment.link import parse_link
@@ -137,6 +136,8 @@ def command(
         candidate, input_shape = network.candidate, shape or network.input_shape
         count = classes_count or network.classes_count
         if settings:
+            from dse.config import parse_settings  # takes YAML along
+
             values = candidate.metaparameters | parse_settings(settings, candidate.family)
             candidate = make_candidate(candidate.family, values)
         architecture, latency = build(candidate, input_shape, count), None
