@@ -62,7 +62,7 @@ def test_a_sweep_that_is_not_done_says_what_is_missing(run):
     assert json.loads(run("front", "toy", "--json").stdout)["missing_count"] == 2
     assert run("front", "toy").stderr == (
         "2 of 4 candidates on the front (8 trials, 3 failed, 2 still to be trained: "
-        "`dse sweep` goes on)\n"
+        "`dse sweep` resumes)\n"
     )
 
 
