@@ -6,7 +6,7 @@ from typing import Any
 
 from dse.architecture import FAMILIES, OBJECTIVES, Metaparameter, Value
 from dse.config.document import Document, Place
-from dse.config.models import LimitModel, VaryingModel, shown, validate
+from dse.config.keys import LimitModel, VaryingModel, shown, validate
 from dse.errors import SpaceError
 from dse.space import Categorical, Domain, Fixed, FloatRange, IntRange, Limit, range_problems
 from dse.text import nearest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dse.architecture import ALL_OBJECTIVES, FAMILIES, OBJECTIVES, Metaparameter
-from dse.config.models import SCHEMA_VERSION
+from dse.config.keys import SCHEMA_VERSION
 
 
 def json_schema() -> dict[str, Any]:

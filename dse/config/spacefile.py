@@ -11,8 +11,8 @@ from typing import Any
 from dse.architecture import FAMILIES
 from dse.config.document import Document, Problem, read_document, shown_path
 from dse.config.domains import read_domains, read_limits
+from dse.config.keys import SCHEMA_VERSION, SpaceModel, misspelt, shown, validate
 from dse.config.lookup import SUFFIXES, file_at, find_space
-from dse.config.models import SCHEMA_VERSION, SpaceModel, misspelt, shown, validate
 from dse.errors import ConfigError
 from dse.space import Categorical, Domain, Fixed, FloatRange, Limit, SearchSpace
 from dse.text import nearest

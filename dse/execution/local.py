@@ -7,7 +7,6 @@ is one process for each device. Workers know nothing but their job.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import selectors
@@ -23,6 +22,7 @@ from typing import IO, Any
 from dse.errors import StudyError
 from dse.execution.artifacts import FolderStore
 from dse.execution.executor import JobSource
+from dse.execution.gpus import gpu_count
 from dse.execution.job import Ended, EpochDone, Event, Job, Setup, Started, WorkerLost
 from dse.study.measurement import Measurement
 from dse.training.xla import cores_count, one_thread
@@ -49,23 +49,6 @@ _MALLOC = (
     ":glibc.malloc.trim_threshold=20000000000:glibc.malloc.top_pad=67108864"
     ":glibc.malloc.arena_max=1:glibc.malloc.tcache_count=2000"
 )
-
-
-def gpu_count() -> int:
-    """NVIDIA devices that JAX would use here, found without importing it.
-
-    0 where JAX is installed for CPUs only, as it is by default, whatever devices there are.
-    """
-    if os.environ.get("JAX_PLATFORMS", "").split(",")[0] == "cpu" or not _jax_has_plugins():
-        return 0
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
-
-
-def _jax_has_plugins() -> bool:
-    return importlib.util.find_spec("jax_plugins") is not None
 
 
 def default_workers() -> int:

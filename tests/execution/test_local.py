@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from dse.errors import StudyError
+from dse.execution import gpus
 from dse.execution import local as executor_module
 from dse.execution.artifacts import FolderStore
 from dse.execution.executor import JobList
+from dse.execution.gpus import gpu_count
 from dse.execution.job import (
     Ended,
     EpochDone,
@@ -23,7 +25,7 @@ from dse.execution.job import (
     job_from_dict,
     setup_from_dict,
 )
-from dse.execution.local import LocalExecutor, default_workers, gpu_count, worker_environment
+from dse.execution.local import LocalExecutor, default_workers, worker_environment
 from dse.study.fidelity import Fidelity
 from dse.training import Recipe
 
@@ -171,7 +173,7 @@ def test_workers_are_single_threaded_on_a_cpu(monkeypatch):
 
 @pytest.mark.parametrize("platforms", ["", "cuda,cpu"])
 def test_one_worker_and_its_own_device_for_each_gpu(monkeypatch, platforms):
-    monkeypatch.setattr(executor_module, "_jax_has_plugins", lambda: True)
+    monkeypatch.setattr(gpus, "_jax_has_plugins", lambda: True)
     monkeypatch.setenv("JAX_PLATFORMS", platforms)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     assert default_workers() == 2
@@ -180,7 +182,7 @@ def test_one_worker_and_its_own_device_for_each_gpu(monkeypatch, platforms):
 
 
 def test_devices_that_jax_cannot_use_do_not_count(monkeypatch):
-    monkeypatch.setattr(executor_module, "_jax_has_plugins", lambda: False)
+    monkeypatch.setattr(gpus, "_jax_has_plugins", lambda: False)
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert gpu_count() == 0
