@@ -169,17 +169,7 @@ class LocalSession:
                     if isinstance(event, WorkerLost) and event.job:
                         attempts[event.job] += 1
                         if (tries := attempts[event.job]) >= ATTEMPTS:
-                            hint = (
-                                "; it may need more memory than there is"
-                                if "SIGKILL" in event.status
-                                else ""
-                            )
-                            reason = (
-                                f"the worker died {tries} times ({event.status}){hint}; see logs/"
-                                f"worker-{event.worker}.log"
-                            )
-                            lost = Measurement(status="failed", reason=reason)
-                            yield Ended(event.job, event.worker, lost)
+                            yield Ended(event.job, event.worker, _lost(event, tries))
                         else:
                             waiting.append(event.job)
 
@@ -276,3 +266,12 @@ def _status(returncode: int) -> str:
         known = -returncode in set(signal.Signals)
         return f"signal {signal.Signals(-returncode).name if known else -returncode}"
     return f"exit status {returncode}"
+
+
+def _lost(event: WorkerLost, tries: int) -> Measurement:
+    hint = "; it may need more memory than there is" if "SIGKILL" in event.status else ""
+    return Measurement(
+        status="failed",
+        reason=f"the worker died {tries} times ({event.status}){hint}; see logs/worker-"
+        f"{event.worker}.log",
+    )

@@ -199,7 +199,8 @@ class _Study:
     def sweep(self, plan: Sweep, *, retry_failed: bool, command: str) -> RunResult:
         record = self.record
         pending = _pending(plan, record.trials, retry_failed)
-        recorded = tuple(job for job in plan.jobs if job not in set(pending))
+        waiting = set(pending)
+        recorded = tuple(job for job in plan.jobs if job not in waiting)
         seeds = max([plan.seeds, *(1 + replicate for _, replicate in record.trials)])
         # With nothing to train, the command and the machine that made the results stay named.
         if pending or not (record.directory / "study.yaml").exists():
