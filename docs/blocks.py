@@ -53,6 +53,20 @@ FETCHED = {
 }
 """Files that a reader has fetched from elsewhere, and where they lie beside a checkout."""
 
+COMMITTED = (
+    "answer-front",
+    "benchmarks",
+    "paper",
+    "pct_3x3-cifar10-jpeg",
+    "references",
+    "squeeze_ratio-cifar10-jpeg",
+    "squeezenet-cifar10-jpeg-search",
+)
+"""What begins the names in `results/` and `plots/` that are committed.
+
+The rest is a developer's own, such as what the README's first command leaves there.
+"""
+
 COPIED_AT = datetime(2026, 11, 27, 12)
 """When the committed studies seem to have changed, in a page's folder."""
 
@@ -113,12 +127,20 @@ def rewrite(page: str, bodies: dict[int, str]) -> None:
     (ROOT / page).write_text(_FENCE.sub(changed, text), encoding="utf-8")
 
 
+def committed(folder: str) -> list[Path]:
+    """What is committed in `results` or `plots`, sorted by name."""
+    return sorted(path for path in (ROOT / folder).iterdir() if path.name.startswith(COMMITTED))
+
+
 def prepare(page: str, folder: Path) -> None:
     """Make a page's folder: committed studies, drawn photos, and the fetched files there are."""
     from docs.photos import draw_photos
 
     for name in ("results", "plots"):
-        shutil.copytree(ROOT / name, folder / name)
+        (folder / name).mkdir(parents=True)
+        for path in committed(name):
+            copy = shutil.copytree if path.is_dir() else shutil.copy2
+            copy(path, folder / name / path.name)
     for minute, path in enumerate(sorted((folder / "results").rglob("*"))):
         second = COPIED_AT.timestamp() + 60 * minute
         os.utime(path, (second, second))  # `dse studies` sorts by it
