@@ -66,7 +66,7 @@ def parse_data(
     name, colon, rest = text.strip().partition(":")
     if name not in SOURCES:
         known = "known are digits, folder:PATH, cifar10 and cifar10:PATH"
-        if text and Path(text).expanduser().is_dir():
+        if text and os.path.isdir(os.path.expanduser(text)):
             raise DataError(f"data {text!r} is a folder; did you mean folder:{text}? ({known})")
         close = difflib.get_close_matches(name.lower(), SOURCES, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}? " if close else ""
