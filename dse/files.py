@@ -1,10 +1,12 @@
-"""Writing files whole or not at all, and one process at a time."""
+"""Files read within limits, written whole or not at all, held by one process at a time."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +30,24 @@ def locked(path: Path, held: Exception) -> Iterator[None]:
         except BlockingIOError as error:
             raise held from error
         yield
+
+
+def read_bounded(path: Path, most_bytes: int) -> bytes:
+    """All bytes of an ordinary file of at most `most_bytes`.
+
+    Raises:
+        OSError: it cannot be read, is larger, or is a folder, a pipe or a device, which could
+            be read without end.
+    """
+    # Without waiting: opening a pipe that nobody writes to would never return.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not an ordinary file")
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"larger than {most_bytes:,} bytes, the most that is read")
+    return content
 
 
 @contextlib.contextmanager

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 NOTHING = "–"
 """What stands where there is no value."""
 
+PROBLEMS_SHOWN = 20
+"""Lines of one message; of more problems only the number is given."""
+
 
 def nearest(name: str, names: Mapping[str, object] | list[str]) -> str:
     """`; did you mean X?` for the closest of `names`, or the list of them where none is close."""
@@ -35,6 +38,17 @@ def some_of(names: Sequence[str], most: int = 5, *, count: int | None = None) ->
     """
     more = (len(names) if count is None else count) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def problem_lines(problems: Sequence[str], *, count: int | None = None) -> list[str]:
+    """The first `PROBLEMS_SHOWN`, and a line that says how many more there are.
+
+    Args:
+        problems: all of them, or at least the first.
+        count: how many there are, where `problems` are not all.
+    """
+    more = (len(problems) if count is None else count) - PROBLEMS_SHOWN
+    return [*problems[:PROBLEMS_SHOWN], *([f"… and {more:,} more"] if more > 0 else [])]
 
 
 def counted(count: int, noun: str) -> str:

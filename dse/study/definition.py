@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dse.architecture import FAMILIES
 from dse.data import DataDescription, Dataset
 from dse.errors import StudyMismatchError
+from dse.study.fields import Name, Seed, formerly, from_dict
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,44 @@ class Definition:
             "data": dict(self.data),
             **kind,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _HeldData:
+    """What a record must say of its data."""
+
+    images: Mapping[str, Any] = field(metadata=formerly("pictures"))
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Held:
+    """What a record must say of its study; `check_same` compares all that it says."""
+
+    study: Name
+    study_seed: Seed
+    space: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    data: _HeldData
+    kind: str = "sweep"
+    search: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (family := self.space.get("family")) not in FAMILIES:
+            known = ", ".join(FAMILIES)
+            raise ValueError(f"space.family is {family!r}, but must be one of {known}")
+        missing = {"train", "validation", "test"} - self.data.images.keys()
+        if missing:
+            raise ValueError(f"data.images lacks {', '.join(sorted(missing))}")
+
+
+def check_definition(held: Any, place: str) -> None:
+    """Refuse a definition from a record that no study has.
+
+    Raises:
+        StudyError: every problem, with the place in front.
+    """
+    from_dict(_Held, held, place)
 
 
 def data_facts(dataset: Dataset | DataDescription) -> dict[str, Any]:

@@ -10,6 +10,7 @@ a later version may add some.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from types import NoneType, UnionType
 from typing import (
     Annotated,
     Any,
+    Literal,
     NoReturn,
     TypeVar,
     Union,
@@ -28,8 +30,15 @@ from typing import (
 )
 
 from dse.errors import DseError, StudyError
+from dse.files import read_bounded
+from dse.text import problem_lines
 
 T = TypeVar("T")
+
+MOST_BYTES = 2**23
+"""Of a JSON file; what it holds takes about 25 times that in memory at worst."""
+MOST_PROBLEMS = 1000
+"""After which a list is not looked at further."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +51,17 @@ class Rule:
 
 Name = Annotated[str, Rule("text that is not empty", bool)]
 Count = Annotated[int, Rule("a whole number from 0", lambda value: 0 <= value < 2**63)]
+Seed = Annotated[
+    int, Rule("a whole number of at most 64 bits", lambda value: -(2**63) <= value < 2**63)
+]
 Share = Annotated[float, Rule("a fraction in [0, 1]", lambda value: 0 <= value <= 1)]
 Confidence = Annotated[float, Rule("a fraction in (0, 1)", lambda value: 0 < value < 1)]
 Positive = Annotated[float, Rule("a number above 0", lambda value: value > 0)]
 Seconds = Annotated[float, Rule("seconds from 0", lambda value: value >= 0)]
+Numbers = Annotated[
+    Mapping[str, Any],
+    Rule("an object of numbers", lambda values: all(map(_is_number, values.values()))),
+]
 Words = Annotated[
     Mapping[str, Any],
     Rule(
@@ -76,7 +92,7 @@ def read_object(path: Path, what: str, *, error: type[DseError] = StudyError) ->
         raise ValueError(f"{word} is no number of JSON")
 
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+        document = json.loads(read_bounded(path, MOST_BYTES).decode(), parse_constant=refuse)
     except OSError as cause:
         raise error(f"{path}: cannot be read: {cause.strerror}") from cause
     except (ValueError, RecursionError) as cause:  # no UTF-8 and no JSON are ValueErrors too
@@ -105,7 +121,7 @@ def check_schema(
 
 
 def from_dict(
-    kind: type[T], values: Mapping[str, Any], path: Path, *, error: type[DseError] = StudyError
+    kind: type[T], values: object, place: object, *, error: type[DseError] = StudyError
 ) -> T:
     """A dataclass from what a file holds.
 
@@ -115,16 +131,20 @@ def from_dict(
     Args:
         kind: the dataclass.
         values: of its fields, by name.
-        path: of the file, for the messages.
+        place: what messages put in front: the file, or a part of it.
         error: what is raised.
 
     Raises:
         DseError: `error`: fields are missing or hold something else; all of them are named.
     """
     problems: list[str] = []
-    made: T | None = _object(kind, values, "", problems)
+    made: T | None = None
+    if isinstance(values, Mapping):
+        made = _object(kind, values, "", problems)
+    else:
+        problems.append(f"{_shown(values)} stands where an object must be")
     if made is None:
-        raise error("\n".join(f"{path}: {problem}" for problem in problems))
+        raise error("\n".join(problem_lines([f"{place}: {problem}" for problem in problems])))
     return made
 
 
@@ -142,6 +162,19 @@ _TYPES: dict[Any, Rule] = {
     tuple: Rule("a list", lambda value: isinstance(value, list | tuple)),
     Any: Rule("anything", lambda value: True),
 }
+
+
+def _shown(value: object) -> str:
+    """The beginning of a value; of a long list or object only that is written out."""
+    if isinstance(value, list | tuple):
+        value = value[:60]
+    elif isinstance(value, dict):
+        value = dict(itertools.islice(value.items(), 60))
+    try:
+        found = json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        found = "nested too deeply"
+    return found if len(found) <= 60 else found[:60] + "…"
 
 
 @cache
@@ -182,16 +215,18 @@ def _value(hint: Any, value: Any, place: str, problems: list[str]) -> Any:
     if is_good and has_objects:
         is_good = all(isinstance(part, dict) for part in value)
     if not is_good:
-        found = json.dumps(value, ensure_ascii=False, default=str)
-        shown = found if len(found) <= 60 else found[:60] + "…"
         words = "a list of objects" if has_objects else [_TYPES[kind], *rules][-1].words
         null = " or null" if is_optional else ""
-        problems.append(f"{place} is {shown}, but must be {words}{null}")
+        problems.append(f"{place} is {_shown(value)}, but must be {words}{null}")
         return None
     if dataclasses.is_dataclass(bare):
         return _object(bare, value, f"{place}.", problems)
     if kind is tuple:
-        parts = (_value(member, part, f"{place}[{n}]", problems) for n, part in enumerate(value))
+        parts = []
+        for number, part in enumerate(value):
+            if len(problems) > MOST_PROBLEMS:
+                break
+            parts.append(_value(member, part, f"{place}[{number}]", problems))
         return tuple(parts)
     return float(value) if kind is float else value
 
@@ -204,4 +239,7 @@ def _parts(hint: Any) -> tuple[Any, list[Rule], bool]:
         is_optional = True
     if get_origin(hint) is Annotated:
         return hint.__origin__, list(hint.__metadata__), is_optional
+    if get_origin(hint) is Literal:
+        words = get_args(hint)
+        return str, [Rule(f"one of {', '.join(words)}", lambda v: v in words)], is_optional
     return hint, [], is_optional

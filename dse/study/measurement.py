@@ -5,9 +5,22 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+
+from dse.study.fields import Count, Rule, Seconds, Share
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError:  # binascii's is one
+        return False
+    return True
+
+
+Bits = Annotated[str, Rule("base64, as `pack_bits` writes it", _is_base64)]
 
 
 @dataclass(frozen=True)
@@ -30,16 +43,16 @@ class Measurement:
 
     status: Literal["finished", "failed"]
     reason: str = ""
-    validation_accuracy: float | None = None
-    test_accuracy: float | None = None
+    validation_accuracy: Share | None = None
+    test_accuracy: Share | None = None
     train_loss: float | None = None
-    epochs: int = 0
-    train_s: float = 0.0
-    compile_s: float = 0.0
+    epochs: Count = 0
+    train_s: Seconds = 0.0
+    compile_s: Seconds = 0.0
     images_per_s: float = 0.0
-    latency_s: float | None = None
-    validation_correct: str = ""
-    test_correct: str = ""
+    latency_s: Seconds | None = None
+    validation_correct: Bits = ""
+    test_correct: Bits = ""
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON."""

@@ -48,6 +48,14 @@ def write_file(path: Path, content: bytes) -> Path:
     return path
 
 
+def record_damaged(directory: Path, problem: object) -> StudyError:
+    """What to say of a record that does not hold what it should."""
+    return StudyError(
+        f"{directory / DATABASE_NAME} is damaged: {problem}; put a sound copy in its place, or "
+        f"choose another --study name ({TRIALS_NAME} beside it is as it was)"
+    )
+
+
 def folder_error(directory: Path, cause: BaseException) -> StudyError:
     """What to say where a study's folder cannot be read or written."""
     return StudyError(

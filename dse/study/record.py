@@ -26,16 +26,20 @@ from dse.space import Categorical, FloatRange, IntRange, SearchSpace, scalar
 from dse.study.definition import Definition, check_same
 from dse.study.fidelity import Fidelity
 from dse.study.measurement import Measurement
+from dse.study.paths import record_damaged
+from dse.study.seal import sealed, unsealed
 from dse.study.storage import (
     DEFINITION,
     check_has_record,
     find_study,
     open_study,
     opened_storage,
+    read_definition,
+    reading,
     storage_errors,
 )
 from dse.study.table import write_table
-from dse.study.trial import FINALS, SEARCH, STOPPED, Trial, read_trial, rung_attribute
+from dse.study.trial import FINALS, SEARCH, STOPPED, Trial, read_trial
 
 Key = tuple[str, int]
 """(candidate key, replicate)."""
@@ -76,14 +80,13 @@ class Record:
         self.changes: list[int] = []
         self.spent_s, self.spent_epochs = 0.0, 0
         self._rows: dict[Key, int] = {}
-        self._notes = {name: study.user_attrs.get(key) for name, key in NOTES.items()}
-        running = []
-        for trial in study.get_trials(deepcopy=False):
-            if (read := read_trial(trial, space.family)) is not None:
-                self._hold(read)
-                running += [] if trial.state.is_finished() else [read]
-        for read in running:  # killed between a result and the end that follows from it
-            self._end_if_over(read)
+        self._notes = {name: _read_note(directory, study, name) for name in NOTES}
+        trials = read_trials(directory, study, space.family)
+        for trial in trials:
+            self._hold(trial)
+        for trial in trials:
+            if trial.is_running:  # killed between a result and the end that follows from it
+                self._end_if_over(trial)
 
     def _hold(self, trial: Trial) -> None:
         """Take in a trial, in the place of the one with the same key if there is one."""
@@ -127,7 +130,7 @@ class Record:
                     trial.trial_id, epochs, measurement.validation_accuracy
                 )
             self._storage.set_trial_user_attr(
-                trial.trial_id, *rung_attribute(fidelity, measurement, ended_s)
+                trial.trial_id, *trial.rung_attribute(fidelity, measurement, ended_s)
             )
         trial.add(fidelity, measurement, ended_s)
         self._count(trial, since=since)
@@ -154,7 +157,8 @@ class Record:
             StudyError: the record cannot be written.
         """
         with storage_errors(self.directory):
-            self._storage.set_trial_user_attr(trial.trial_id, STOPPED, reason)
+            value = sealed(reason, *trial.place_of(STOPPED))
+            self._storage.set_trial_user_attr(trial.trial_id, STOPPED, value)
         trial.stopped = reason
         self._end_if_over(trial)
 
@@ -221,7 +225,7 @@ class Record:
         """
         if value != self._notes[name]:
             with storage_errors(self.directory):
-                self._study.set_user_attr(NOTES[name], value)
+                self._study.set_user_attr(NOTES[name], sealed(value, NOTES[name]))
             self._notes[name] = value
 
     def write_table(self, keys: Iterable[Key] | None = None) -> Path:
@@ -294,8 +298,9 @@ def open_record(results: Path, definition: Definition, space: SearchSpace) -> It
             )
             held.enter_context(locked(directory / ".lock", busy))
             storage = held.enter_context(opened_storage(directory / "study.db"))
-            study = open_study(directory, storage, definition)
-            record = Record(directory, study, storage, space, definition)
+            with reading(directory):
+                study = open_study(directory, storage, definition)
+                record = Record(directory, study, storage, space, definition)
         yield record
 
 
@@ -324,13 +329,43 @@ def read_study(directory: Path) -> tuple[dict[str, Any] | None, list[Trial]]:
     Raises:
         StudyError: it cannot be read.
     """
-    with storage_errors(directory), opened_storage(directory / "study.db") as storage:
+    with reading(directory), opened_storage(directory / "study.db") as storage:
         study = find_study(directory, storage)
         held = study.user_attrs.get(DEFINITION) if study else None
         if held is None:
             return None, []
-        found = (read_trial(t, held["space"]["family"]) for t in study.get_trials(deepcopy=False))
-        return held, [trial for trial in found if trial is not None]
+        definition = read_definition(directory, held)
+        return definition, read_trials(directory, study, definition["space"]["family"])
+
+
+def read_trials(directory: Path, study: Any, family: str) -> list[Trial]:
+    """The trials of Optuna's study, in their order; those that are none of ours left out.
+
+    Raises:
+        StudyError: one does not hold what it should; names it.
+    """
+    trials = study.get_trials(deepcopy=False)
+    if [trial.number for trial in trials] != list(range(len(trials))):
+        raise record_damaged(directory, "trials are missing: their numbers have gaps")
+    try:
+        found = [read_trial(trial, family) for trial in trials]
+    except StudyError as error:
+        raise record_damaged(directory, error) from error
+    return [trial for trial in found if trial is not None]
+
+
+def _read_note(directory: Path, study: Any, name: str) -> Any:
+    """What is noted under a name of `NOTES`; None where nothing is."""
+    attribute = NOTES[name]
+    held = study.user_attrs.get(attribute)
+    try:
+        value = unsealed(held, attribute)
+    except ValueError as error:
+        raise record_damaged(directory, f"{attribute}: {error}") from error
+    kind = dict if name == "tested" else list
+    if value is not None and not isinstance(value, kind):
+        raise record_damaged(directory, f"{attribute} is no {kind.__name__}")
+    return value
 
 
 def _distributions_of(space: SearchSpace) -> dict[str, Any]:

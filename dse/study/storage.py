@@ -6,15 +6,17 @@ Every error of the file system or of SQLite becomes a `StudyError` that says wha
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dse.errors import StudyError
-from dse.study.definition import Definition, check_same
-from dse.study.paths import folder_error
+from dse.errors import DseError, StudyError
+from dse.study.definition import Definition, check_definition, check_same
+from dse.study.paths import DATABASE_NAME, folder_error, record_damaged
+from dse.study.seal import sealed, unsealed
 
 DEFINITION = "dse:definition"
 
@@ -39,11 +41,55 @@ def _storage_error(directory: Path, cause: BaseException) -> StudyError:
     reason = str(cause).splitlines()[0]
     damaged = isinstance(cause, sqlite3.DatabaseError)
     if damaged and not isinstance(cause, sqlite3.OperationalError):
-        return StudyError(
-            f"{directory / 'study.db'} is damaged: {reason}; put a sound copy in its place, or "
-            "choose another --study name (trials.csv beside it is as it was)"
-        )
+        return record_damaged(directory, reason)
+    if "decode to UTF-8" in reason:
+        return record_damaged(directory, _unreadable_row(directory / DATABASE_NAME) or reason)
     return folder_error(directory, cause)
+
+
+@contextlib.contextmanager
+def reading(directory: Path) -> Iterator[None]:
+    """As `storage_errors`, around all that reads rows: damaged ones are named.
+
+    Raises:
+        StudyError: with the file, and the row as far as it is known.
+    """
+    try:
+        with storage_errors(directory):
+            yield
+    except DseError:
+        raise
+    except Exception as error:  # whatever Optuna makes of a row that it cannot have written
+        row = _unreadable_row(directory / DATABASE_NAME)
+        raise record_damaged(directory, row or f"{type(error).__name__}: {error}") from error
+
+
+_JSON_COLUMNS = (
+    ("trial_user_attributes", "trial_id", "key", "value_json"),
+    ("trial_params", "trial_id", "param_name", "distribution_json"),
+    ("study_user_attributes", "study_id", "key", "value_json"),
+    ("study_system_attributes", "study_id", "key", "value_json"),
+)
+"""Of Optuna's tables: what a row is of, its name, and the column that holds JSON."""
+
+
+def _unreadable_row(path: Path) -> str | None:
+    """The first row whose JSON cannot be read, or None."""
+    from optuna.distributions import json_to_distribution
+
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.text_factory = bytes
+        for table, *columns in _JSON_COLUMNS:
+            for row, owner, name, text in database.execute(
+                f"SELECT rowid, {', '.join(columns)} FROM {table}"
+            ):
+                read = json_to_distribution if table == "trial_params" else json.loads
+                try:
+                    read(bytes(text).decode())
+                except Exception as error:  # as above: Optuna's reader says what it likes
+                    whose = f"{columns[0]} {owner}, {bytes(name).decode(errors='replace')}"
+                    return f"row {row} of {table} ({whose}): {type(error).__name__}: {error}"
+    return None
 
 
 @contextlib.contextmanager
@@ -58,9 +104,13 @@ def opened_storage(path: Path) -> Iterator[Any]:
         )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with contextlib.closing(sqlite3.connect(path)) as database:
+        (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+        if found != "ok":
+            raise record_damaged(path.parent, found)
         database.execute("PRAGMA journal_mode=WAL")  # kept in the file; halves the time of a write
     try:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
+        with reading(path.parent):
+            storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
     except RuntimeError as error:  # written by a release of Optuna with another schema
         raise StudyError(f"{path}: {error}") from error
     try:
@@ -128,7 +178,22 @@ def open_study(directory: Path, storage: Any, definition: Definition) -> Any:
         with warnings.catch_warnings():  # marked experimental; dashboards show the names
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(["validation_accuracy", *definition.objectives])
-        study.set_user_attr(DEFINITION, definition.to_dict())  # last: whoever sees it sees all
+        plain = sealed(definition.to_dict(), DEFINITION)
+        study.set_user_attr(DEFINITION, plain)  # last: whoever sees it sees all
     else:
-        check_same(directory, definition.to_dict(), held)
+        check_same(directory, definition.to_dict(), read_definition(directory, held))
     return study
+
+
+def read_definition(directory: Path, held: Any) -> dict[str, Any]:
+    """The definition from what a record holds of it.
+
+    Raises:
+        StudyError: it is not the one that was written, or none at all.
+    """
+    try:
+        plain = unsealed(held, DEFINITION)
+        check_definition(plain, DEFINITION)
+    except (ValueError, StudyError) as error:
+        raise record_damaged(directory, f"{DEFINITION}: {error}") from error
+    return dict(plain)

@@ -5,18 +5,23 @@ In the record a trial is one of Optuna's, whose user attributes hold all that is
     dse:asked        candidate, replicate, exact costs, stage
     dse:rung:EPOCHS  measurement at a fidelity, and the seconds of search at which it came
     dse:stopped      why it was paused, where it was
+
+Each with a checksum (`dse.study.seal`), those of a rung over the candidate and the rungs before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from dse.architecture import FAMILIES, LATENCY, OBJECTIVES, Candidate, make_candidate
-from dse.errors import ConfigError, StudyError
+from dse.errors import DseError, StudyError
+from dse.space import scalar
 from dse.study.fidelity import Fidelity, parse_fidelity
+from dse.study.fields import Count, Name, Numbers, Seconds, from_dict
 from dse.study.measurement import Measurement
+from dse.study.seal import sealed, unsealed
 
 SAMPLED, RUNG, STOPPED = "dse:asked", "dse:rung:", "dse:stopped"
 ROW, CORRECT = "dse:row", "dse:correct"
@@ -37,6 +42,7 @@ class Trial:
         rungs: measurement by fidelity, in the order in which they came.
         ended_s: seconds of search at which each came, in the same order.
         stopped: why it is paused; empty where it is not.
+        is_running: the record has it as one that has not come to its end.
     """
 
     candidate: Candidate
@@ -47,6 +53,7 @@ class Trial:
     rungs: dict[Fidelity, Measurement] = field(default_factory=dict)
     ended_s: list[float] = field(default_factory=list)
     stopped: str = ""
+    is_running: bool = field(default=False, compare=False)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -89,15 +96,48 @@ class Trial:
             "costs": dict(self.costs),
             "stage": self.stage,
         }
-        rungs = zip(self.rungs.items(), self.ended_s, strict=True)
-        return {SAMPLED: sampled} | dict(rung_attribute(f, m, s) for (f, m), s in rungs)
+        found = {SAMPLED: sealed(sampled, SAMPLED)}
+        before = Trial(self.candidate, self.replicate, {}, self.stage)
+        for (fidelity, measurement), ended_s in zip(self.rungs.items(), self.ended_s, strict=True):
+            name, value = before.rung_attribute(fidelity, measurement, ended_s)
+            found[name] = value
+            before.add(fidelity, measurement, ended_s)
+        return found
+
+    def rung_attribute(
+        self, fidelity: Fidelity, measurement: Measurement, ended_s: float
+    ) -> tuple[str, dict[str, Any]]:
+        """Name and value of the attribute that holds the next measurement."""
+        name = f"{RUNG}{fidelity}"
+        value = {"measurement": measurement.to_dict(), "ended_s": round(ended_s, 3)}
+        return name, sealed(value, *self.place_of(name))
+
+    def place_of(self, attribute: str) -> tuple[object, ...]:
+        """What the checksum of an attribute covers beside its value."""
+        return (attribute, *self.key, *map(str, self.rungs))
 
 
-def rung_attribute(
-    fidelity: Fidelity, measurement: Measurement, ended_s: float
-) -> tuple[str, dict[str, Any]]:
-    """Name and value of the attribute that holds one measurement."""
-    return f"{RUNG}{fidelity}", {"measurement": measurement.to_dict(), "ended_s": round(ended_s, 3)}
+@dataclass(frozen=True, kw_only=True)
+class _Sampled:
+    """`dse:asked`, as the record holds it."""
+
+    family: Name
+    metaparameters: Mapping[str, Any]
+    replicate: Count
+    costs: Numbers
+    stage: Literal["search", "finals", "reused"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rung:
+    """`dse:rung:…`, as the record holds it."""
+
+    measurement: Measurement
+    ended_s: Seconds
+
+    def __post_init__(self) -> None:
+        if self.measurement.status == "finished" and self.measurement.validation_accuracy is None:
+            raise ValueError("it finished, but its measurement.validation_accuracy is null")
 
 
 def read_trial(trial: Any, family: str) -> Trial | None:
@@ -108,29 +148,63 @@ def read_trial(trial: Any, family: str) -> Trial | None:
         family: of the study's space; trials of version 0.1's sweeps do not say it.
 
     Raises:
-        StudyError: its attributes do not hold what they should.
+        StudyError: its attributes do not hold what they should; says which and why.
     """
     attributes = trial.user_attrs
+    place = f"trial {trial.number}"
     try:
         if (row := attributes.get(ROW)) is not None:
             return _read_row(row, attributes.get(CORRECT, {}), family, trial._trial_id)
-        if (sampled := attributes.get(SAMPLED)) is None:
+        if not any(name.startswith("dse:") for name in attributes):
             return None
+        place = f"trial {trial.number}, {SAMPLED}"
+        sampled = from_dict(_Sampled, unsealed(attributes.get(SAMPLED), SAMPLED), "it")
         found = Trial(
-            make_candidate(sampled["family"], sampled["metaparameters"]),
-            sampled["replicate"],
-            dict(sampled["costs"]),
-            sampled["stage"],
+            make_candidate(sampled.family, sampled.metaparameters),
+            sampled.replicate,
+            dict(sampled.costs),
+            sampled.stage,
             trial._trial_id,
-            stopped=attributes.get(STOPPED, ""),
+            is_running=not trial.state.is_finished(),
         )
         names = (name.removeprefix(RUNG) for name in attributes if name.startswith(RUNG))
         for fidelity in sorted(map(parse_fidelity, names)):
-            held = attributes[f"{RUNG}{fidelity}"]
-            found.add(fidelity, Measurement(**held["measurement"]), held["ended_s"])
+            name = f"{RUNG}{fidelity}"
+            place = f"trial {trial.number}, {name}"
+            rung = from_dict(_Rung, unsealed(attributes[name], *found.place_of(name)), "it")
+            found.add(fidelity, rung.measurement, rung.ended_s)
+        place = f"trial {trial.number}, {STOPPED}"
+        found.stopped = str(unsealed(attributes.get(STOPPED, ""), *found.place_of(STOPPED)))
+        place = f"trial {trial.number}"
+        _check_end(trial, found)
         return found
-    except (ConfigError, KeyError, TypeError, ValueError) as error:
-        raise StudyError(f"a trial cannot be read: {type(error).__name__}: {error}") from error
+    except (DseError, LookupError, TypeError, ValueError, OverflowError) as error:
+        text = str(error) if isinstance(error, DseError | ValueError) else repr(error)
+        raise StudyError(f"{place}: {text}") from error
+
+
+def _check_end(trial: Any, found: Trial) -> None:
+    """Compare what Optuna keeps of a trial with its attributes.
+
+    Raises:
+        ValueError: they say different things.
+    """
+    latest, metaparameters = found.latest, found.candidate.metaparameters
+    for name, value in trial.params.items():
+        if scalar(metaparameters[name]) != value:
+            raise ValueError(f"{name} is {value!r}, but {SAMPLED} has {metaparameters[name]!r}")
+    for epochs, accuracy in trial.intermediate_values.items():
+        rung = found.rungs.get(Fidelity(epochs))
+        if rung is None or rung.validation_accuracy != accuracy:
+            raise ValueError(f"an accuracy of {accuracy} after {epochs} epochs has no {RUNG}…")
+    accuracy = trial.values[0] if trial.values else None
+    ends = {
+        "PRUNED": bool(found.stopped),
+        "FAIL": found.is_failed,
+        "COMPLETE": latest is not None and latest.validation_accuracy == accuracy is not None,
+    }
+    if not ends.get(trial.state.name, True):
+        raise ValueError(f"its state is {trial.state.name}, but its measurements say otherwise")
 
 
 def _read_row(
@@ -143,13 +217,12 @@ def _read_row(
         else row[name]
         for name, part in FAMILIES[family].metaparameters.items()
     }
-    costs = {name: row[name] for name in OBJECTIVES}
-    trial = Trial(make_candidate(family, values), row["seed"], costs, SEARCH, trial_id)
-    measured = {name: row[name] for name in Measurement.__dataclass_fields__ if name in row}
-    measurement = Measurement(
-        **measured,
-        validation_correct=correct.get("validation", ""),
-        test_correct=correct.get("test", ""),
-    )
+    plain = {"family": family, "metaparameters": values, "replicate": row["seed"]}
+    plain |= {"costs": {name: row[name] for name in OBJECTIVES}, "stage": SEARCH}
+    sampled = from_dict(_Sampled, plain, "its row")
+    candidate = make_candidate(family, sampled.metaparameters)
+    trial = Trial(candidate, sampled.replicate, dict(sampled.costs), SEARCH, trial_id)
+    correct_of = {f"{split}_correct": correct.get(split, "") for split in ("validation", "test")}
+    measurement = from_dict(Measurement, {**row, **correct_of}, "its row")
     trial.add(Fidelity(max(measurement.epochs, 1)), measurement, 0.0)
     return trial

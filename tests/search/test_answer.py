@@ -225,7 +225,7 @@ def test_right_images_of_the_test_are_kept(tmp_path, in_process, ceilings):
     result, _ = run(search("16trials"), tmp_path)
     storage = optuna.storages.RDBStorage(f"sqlite:///{Path(result.directory) / 'study.db'}")
     study = optuna.load_study(study_name="ratios", storage=storage)
-    ((key, by_replicate),) = study.user_attrs[NOTES["tested"]].items()
+    ((key, by_replicate),) = study.user_attrs[NOTES["tested"]]["value"].items()
     storage.engine.dispose()
     assert key == document(result)["answer"]["candidate"]
     for replicate, text in by_replicate.items():
