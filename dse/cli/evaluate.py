@@ -64,11 +64,8 @@ def command(
     if spec.source == "folder" and spec.path is not None:
         images = open_labelled(spec.path, weights_classes(weights, loaded.metadata, classes_file))
         where = {"directory": str(images.directory), "folders_count": len(images.labels)}
-        if images.ignored_count:
-            note(
-                f"note: {images.directory}: {images.ignored_count} files are no images and are "
-                "ignored"
-            )
+        for warning in images.warnings:
+            note(f"note: {warning}")
     elif classes_file is not None:
         raise UsageError(f"--classes is for class folders; {spec.source} has classes of its own")
     else:

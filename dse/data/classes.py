@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dse.data.dataset import Dataset
+from dse.data.names import normalized
 from dse.data.source import DataDescription
 from dse.data.spec import DataSpec
 from dse.errors import DataError
@@ -42,12 +43,12 @@ class ClassNames:
         by_id = {name: index for index, name in enumerate(self.ids)}
         by_name: dict[str, list[int]] = {}
         for index, name in enumerate(self.names):
-            by_name.setdefault(name, []).append(index)
+            by_name.setdefault(normalized(name), []).append(index)
         labels: dict[str, int] = {}
         for folder in folders:
             if folder in by_id:
                 labels[folder] = by_id[folder]
-            elif len(found := by_name.get(folder, [])) == 1:
+            elif len(found := by_name.get(normalized(folder), [])) == 1:
                 labels[folder] = found[0]
             elif found:
                 named = [f"index {i}" + (f" ({self.ids[i]})" if self.ids else "") for i in found]

@@ -11,11 +11,14 @@ import numpy as np
 
 from dse.data.decode import Rule, decode, shown
 from dse.data.headers import choose_rule
+from dse.data.layout import read_layout
+from dse.data.lookalike import EXPECTED
+from dse.data.part import Part
 from dse.data.source import Block, Progress, SourceHandle
 from dse.data.spec import DataSpec
 from dse.data.splits import SplitName, divide
 from dse.data.stream import decode_blocks
-from dse.data.tree import Part, check_tree, class_folders, walk_parts
+from dse.data.tree import Tree, walk_tree
 from dse.errors import DataError
 from dse.text import some_of
 
@@ -59,11 +62,13 @@ def locate_folder(spec: DataSpec, cache: Path) -> SourceHandle:
     """
     assert spec.path is not None  # DataSpec sees to it
     root = spec.path
-    check_tree(root)
-    parts = walk_parts(root)
-    classes = _classes(root, parts)
+    tree = walk_tree(root)
+    layout = read_layout(tree)
+    parts = layout.parts
+    classes = _classes(tree, parts)
     signature = hashlib.sha256()
     for split, part in sorted(parts.items()):
+        signature.update(repr(part.directory[len(tree.root) :]).encode("utf-8", "replace"))
         for name in classes:
             signature.update(repr((split, part.files.get(name, ()))).encode("utf-8", "replace"))
 
@@ -78,15 +83,12 @@ def locate_folder(spec: DataSpec, cache: Path) -> SourceHandle:
         # All images have a say, also those that a training limit leaves out.
         everything = [path for paths, _ in listed.values() for path in paths]
         rule, rule_warnings = choose_rule(everything, spec.image_size, progress)
-        warnings = []
+        warnings = list(layout.notes)
         for part in parts.values():
-            if part.ignored_count:
-                warnings.append(
-                    f"{part.directory}: {part.ignored_count} files are not images and are ignored"
-                )
-            absent = [name for name in classes if name not in part.files]
+            warnings += part.notes
+            absent = [shown(name) for name in classes if name not in part.files]
             if absent:
-                warnings.append(f"{part.directory} has no images of {some_of(absent)}")
+                warnings.append(f"{shown(part.directory)} has no images of {some_of(absent)}")
         return FolderSource(
             root,
             tuple(map(shown, classes)),
@@ -121,31 +123,34 @@ def _members(
     return dict(listed) | divided
 
 
-def _classes(root: Path, parts: Mapping[SplitName, Part]) -> tuple[str, ...]:
+def _classes(tree: Tree, parts: Mapping[SplitName, Part]) -> tuple[str, ...]:
     """The classes of the training part, which the other parts must not exceed."""
     train = parts["train"]
+    at = {split: shown(part.directory) for split, part in parts.items()}
     classes = tuple(sorted(train.files))
-    if not any(part.files for part in parts.values()):
-        raise DataError(
-            f"{root} holds no images in class folders; expected PATH/<class>/*.jpg, or "
-            "PATH/train/<class>/*.jpg and PATH/test/<class>/*.jpg (any format that Pillow reads)"
-        )
     if not classes:
-        raise DataError(f"{train.directory} holds no images in class folders")
+        passed = "".join(f"\n  {note}" for note in train.notes[:5])
+        raise DataError(f"{at['train']} holds no images in class folders; {EXPECTED}{passed}")
     if len(classes) < 2:
-        inner = root / classes[0]
-        hint = f"; did you mean folder:{inner}?" if len(class_folders(inner)) > 1 else ""
+        inner = train.directory[len(tree.root) + 1 :]
+        inner = classes[0] if not inner else f"{inner}/{classes[0]}"
+        below = [] if train.is_listed else sorted(tree.folders[inner].folders)
+        hint = ""
+        if len(below) > 1 and len(parts) == 1:
+            hint = f"; did you mean folder:{tree.at(inner)}?"
+        elif len(below) > 1:
+            hint = f"; {tree.at(inner)} holds {some_of(below)}: move them up where they are classes"
         raise DataError(
-            f"{train.directory} has images of one class only ({classes[0]}); "
+            f"{at['train']} has images of one class only ({shown(classes[0])}); "
             f"two class folders or more are needed{hint}"
         )
     for split, part in parts.items():
-        unknown = sorted(set(part.files) - set(classes))
+        unknown = sorted(shown(name) for name in set(part.files) - set(classes))
         if unknown:
             raise DataError(
-                f"{part.directory} has classes that {train.directory} lacks: {some_of(unknown)}; "
+                f"{at[split]} has classes that {at['train']} lacks: {some_of(unknown)}; "
                 f"what is not trained cannot be recognised: add or remove them"
             )
         if not part.files:
-            raise DataError(f"{part.directory} holds no images in class folders ({split})")
+            raise DataError(f"{at[split]} holds no images in class folders ({split})")
     return classes

@@ -1,4 +1,4 @@
-"""Class folders that are only scored: no split, and any share of the classes will do."""
+"""Images with classes that are only scored: no split, and any share of the classes will do."""
 
 from __future__ import annotations
 
@@ -8,31 +8,45 @@ from pathlib import Path
 
 from dse.data.classes import ClassNames
 from dse.data.decode import shown
-from dse.data.tree import check_tree, class_folders, part_folders, walk_class
+from dse.data.layout import find_splits
+from dse.data.lookalike import EXPECTED
+from dse.data.part import Part, is_readable, read_part
+from dse.data.tree import walk_tree
 from dse.errors import DataError
 
 
 @dataclass(frozen=True)
 class LabelledTree:
-    """Images whose folders say their class.
+    """Images whose folders, or a file beside them, say their class.
 
     Attributes:
-        directory: where the class folders lie: the path given, or its test folder.
+        part: the images of the path given, or of its test folder.
         labels: class of each folder that holds images, in the order of the folders.
-        images_count: images, those that may turn out broken included.
-        ignored_count: files that are not images.
     """
 
-    directory: Path
+    part: Part
     labels: dict[str, int]
-    images_count: int
-    ignored_count: int
+
+    @property
+    def directory(self) -> Path:
+        """Where the class folders lie."""
+        return Path(self.part.directory)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was passed over, and why."""
+        return self.part.notes
+
+    @property
+    def images_count(self) -> int:
+        """Images, those that may turn out broken included."""
+        return sum(map(len, self.part.files.values()))
 
     def images(self) -> Iterator[tuple[str, int]]:
-        """(path, label) by folder and name; only one folder's names are held at a time."""
+        """(path, label) by folder and name."""
         for name, label in self.labels.items():
-            for file in walk_class(self.directory, name)[0]:
-                yield f"{self.directory}/{file.path}", label
+            for file in self.part.files[name]:
+                yield f"{self.part.directory}/{file.path}", label
 
 
 def open_labelled(root: Path, classes: ClassNames) -> LabelledTree:
@@ -45,33 +59,22 @@ def open_labelled(root: Path, classes: ClassNames) -> LabelledTree:
     Raises:
         DataError: missing, no images, a tree without test images, or a folder of no class.
     """
-    check_tree(root)
+    tree = walk_tree(root)
     # A class may be called "test" too: it holds images, the part holds class folders.
-    parts = {
-        split: root / name
-        for split, names in part_folders(root).items()
-        for name in names
-        if class_folders(root / name)
+    readable = {
+        split: place
+        for split, places in find_splits(tree).items()
+        for place in places
+        if is_readable(tree, place)
     }
-    if parts and "test" not in parts:
-        there = next(iter(parts.values()))
+    if readable and "test" not in readable:
+        there = next(iter(readable.values()))
         raise DataError(
-            f"{root} holds {there.name} but no test folder; to score the images of {there.name} "
-            f"give folder:{there}"
+            f"{tree.at('')} holds {there} but no test folder; to score the images of {there} "
+            f"give folder:{tree.at(there)}"
         )
-    directory = parts.get("test", root)
-    counts: dict[str, int] = {}
-    ignored_count = 0
-    for name in class_folders(directory):
-        files, others_count = walk_class(directory, name)
-        ignored_count += others_count
-        if files:
-            counts[name] = len(files)
-    if not counts:
-        raise DataError(
-            f"{directory} holds no images in class folders; expected PATH/<class>/*.jpg or "
-            "PATH/test/<class>/*.jpg (any format that Pillow reads)"
-        )
-    labels = classes.labels(map(shown, counts))
-    by_folder = {name: labels[shown(name)] for name in counts}
-    return LabelledTree(directory, by_folder, sum(counts.values()), ignored_count)
+    part = read_part(tree, readable.get("test", ""))
+    if not part.files:
+        raise DataError(f"{shown(part.directory)} holds no images in class folders; {EXPECTED}")
+    labels = classes.labels(map(shown, part.files))
+    return LabelledTree(part, {name: labels[shown(name)] for name in part.files})

@@ -1,139 +1,167 @@
-"""Trees of class folders on disk: which folders and files there are; no image is opened.
+"""A folder and all below it: images, other files, links; no image is opened.
 
-    PATH/train/<class>/*.jpg, PATH/test/<class>/*.jpg   and PATH/val (valid, validation) or not
-    PATH/<class>/*.png                                  on one level
-
-Images may lie deeper below their class. Hidden names are passed over.
+Links are followed unless they lead into a circle. What systems and tools leave behind
+(`.DS_Store`, `Thumbs.db`, `__MACOSX`, `.git`, …) is passed over in silence.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from dse.data.decode import extensions
-from dse.data.splits import SplitName
+from dse.data.decode import extensions, shown
 from dse.errors import DataError
 
-_PART_NAMES: Mapping[SplitName, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
+_LITTER_FOLDERS = re.compile(
+    r"__macosx|__pycache__|@eadir|#recycle|\$recycle\.bin|lost\+found|system volume information|"
+    r"\.(git|svn|hg|bzr|dvc|cache|venv|tox|idea|vscode|ipynb_checkpoints|mypy_cache|pytest_cache|"
+    r"ruff_cache|trash.*|spotlight-v100|fseventsd|appledouble|temporaryitems|snapshot|"
+    r"documentrevisions-v100|thumbnails|thumbs|picasaoriginals)"
+)
+_LITTER_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
+_LINKS_COUNT = 2  # one behind the other; more would let a few links make a tree without end
 
 
-class _File(NamedTuple):  # its text is part of a source's signature
-    path: str  # below the class's part, with "/": cat/0001.jpg
+class File(NamedTuple):
+    """A file and what changes when it does; its text is part of a source's signature."""
+
+    path: str  # below the folder of its part, with "/": cat/0001.jpg
     size: int
     mtime_ns: int
 
 
-@dataclass(frozen=True)
-class Part:
-    """One part of a tree: the whole of it, or train/, val/ or test/.
+@dataclass
+class Folder:
+    """What lies directly in a folder.
 
     Attributes:
-        directory: where its class folders lie.
-        files: of each class that has any, sorted.
-        ignored_count: files that are not images.
+        images: their paths are relative to the tree's root.
+        others: names of files that are not images, without litter.
+        folders: names of the folders that were walked.
+        passed: names of those that were not, with the reason.
     """
 
-    directory: str
-    files: Mapping[str, Sequence[_File]]
-    ignored_count: int
+    images: list[File] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    passed: dict[str, str] = field(default_factory=dict)
 
 
-def check_tree(root: Path) -> None:
-    """Raise DataError where `root` is no folder."""
+@dataclass(frozen=True)
+class Tree:
+    """A folder and all below it, by their paths relative to the root; "" is the root itself."""
+
+    root: str
+    folders: dict[str, Folder]
+
+    def at(self, place: str) -> str:
+        """The path of a folder, as messages show it."""
+        return shown(join(self.root, place))
+
+    def below(self, place: str) -> Iterator[tuple[str, Folder]]:
+        """A folder and all below it, with their paths."""
+        waiting = [place]
+        while waiting:
+            here = waiting.pop()
+            yield here, self.folders[here]
+            waiting += [join(here, name) for name in self.folders[here].folders]
+
+    def images(self, place: str) -> list[File]:
+        """All images at and below a folder, sorted; their paths are relative to the root."""
+        return sorted(file for _, folder in self.below(place) for file in folder.images)
+
+    def has_images(self, place: str) -> bool:
+        """Whether any image lies at or below a folder."""
+        return any(folder.images for _, folder in self.below(place))
+
+    def has_files(self, place: str) -> bool:
+        """Whether any file that is no litter lies at or below a folder."""
+        return any(folder.images or folder.others for _, folder in self.below(place))
+
+    def filled(self, place: str) -> list[str]:
+        """Names of the folders directly in a folder that have images in them, sorted."""
+        names = self.folders[place].folders
+        return sorted(name for name in names if self.has_images(join(place, name)))
+
+
+def join(place: str, name: str) -> str:
+    """The path of `name` below `place`, either of which may be empty."""
+    return f"{place}/{name}" if place and name else place or name
+
+
+def walk_tree(root: Path) -> Tree:
+    """Look through a folder.
+
+    Raises:
+        DataError: it is no folder, or one in it cannot be read.
+    """
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise DataError(f"{root} {what}; folder:PATH needs a folder of class folders")
-
-
-def part_folders(root: Path) -> dict[SplitName, list[str]]:
-    """Names of the folders of `root` that are called like a part, in the order of the splits."""
-    folders = {name.lower(): name for name in class_folders(root)}
-    found = {
-        split: [folders[name] for name in names if name in folders]
-        for split, names in _PART_NAMES.items()
-    }
-    return {split: names for split, names in found.items() if names}
-
-
-def class_folders(directory: Path) -> list[str]:
-    """Names of the folders below `directory` that may be classes, sorted."""
-    try:
-        with os.scandir(directory) as entries:
-            names = [e.name for e in entries if e.is_dir() and not e.name.startswith((".", "__"))]
-    except OSError as error:
-        raise DataError(f"cannot read {directory}: {error.strerror}") from error
-    return sorted(names)
-
-
-def walk_parts(root: Path) -> dict[SplitName, Part]:
-    """All parts of a tree, or all of it as its training part.
-
-    Raises:
-        DataError: two folders are called like one part, or there is no test part.
-    """
-    found = part_folders(root)
-    for names in found.values():
-        if len(names) > 1:
-            raise DataError(f"{root} holds both {' and '.join(names)}; keep one of them")
-    # A class may be called "train": it holds images, the part holds class folders.
-    if "train" not in found or not class_folders(root / found["train"][0]):
-        return {"train": _walk_part(root)}
-    if "test" not in found:
-        others = ", ".join(names[0] for names in found.values())
-        raise DataError(
-            f"{root} holds {others} but no test folder; add test/ (rename one of them), or give "
-            "one level of class folders, which is split by the seed"
-        )
-    return {split: _walk_part(root / names[0]) for split, names in found.items()}
-
-
-def _walk_part(directory: Path) -> Part:
-    files: dict[str, list[_File]] = {}
-    ignored_count = 0
-    for name in class_folders(directory):
-        found, others_count = walk_class(directory, name)
-        ignored_count += others_count
-        if found:
-            files[name] = found
-    return Part(os.fspath(directory), files, ignored_count)
-
-
-def walk_class(directory: Path, name: str) -> tuple[list[_File], int]:
-    """The images of a class below `directory`, sorted, and how many files are none."""
-    found: list[_File] = []
-    ignored_count = _walk(os.fspath(directory / name), name, extensions(), found)
-    return sorted(found), ignored_count
-
-
-def _walk(directory: str, below: str, extensions: frozenset[str], found: list[_File]) -> int:
-    """Add the images under `directory` to `found`; return how many files are not images."""
-    ignored_count = 0
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                name = f"{below}/{entry.name}"
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    ignored_count += _walk(entry.path, name, extensions, found)
-                elif os.path.splitext(entry.name)[1].lower() not in extensions or not (
-                    entry.is_file() or entry.is_symlink()
-                ):
-                    ignored_count += 1
+    kinds = extensions()
+    tree = Tree(os.fspath(root), {})
+    # A folder waits with its true path and those of the folders from which links led to it.
+    waiting: list[tuple[str, str, tuple[str, ...]]] = [("", os.path.realpath(root), ())]
+    while waiting:
+        place, real, came_from = waiting.pop()
+        folder = tree.folders[place] = Folder()
+        path = join(tree.root, place)
+        for entry in _entries(path):
+            name = entry.name
+            if not _is_folder(entry):
+                _take_file(entry, join(place, name), kinds, folder)
+            elif _LITTER_FOLDERS.fullmatch(name.lower()):
+                continue
+            elif name.startswith("."):
+                if _entries(entry.path):
+                    folder.passed[name] = "its name is hidden (begins with a dot)"
+            elif not entry.is_symlink():
+                folder.folders.append(name)
+                waiting.append((join(place, name), f"{real}/{name}", came_from))
+            else:
+                target, before = os.path.realpath(entry.path), (*came_from, real)
+                if any(f"{there}/".startswith(f"{target}/") for there in before):
+                    folder.passed[name] = "a link to a folder that it lies in"
+                elif len(before) > _LINKS_COUNT:
+                    folder.passed[name] = "a link behind other links"
                 else:
-                    try:
-                        status = entry.stat()
-                        found.append(_File(name, status.st_size, status.st_mtime_ns))
-                    except FileNotFoundError:  # a link that leads nowhere: a broken image
-                        found.append(_File(name, -1, 0))
+                    folder.folders.append(name)
+                    waiting.append((join(place, name), target, before))
+    return tree
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _entries(path: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(path) as entries:
+            return list(entries)
     except OSError as error:
-        raise DataError(f"cannot read {error.filename or directory}: {error.strerror}") from error
-    return ignored_count
+        raise DataError(f"cannot read {shown(path)}: {error.strerror}") from error
+
+
+def _take_file(entry: os.DirEntry[str], path: str, kinds: frozenset[str], folder: Folder) -> None:
+    if entry.name.startswith(".") or entry.name.lower() in _LITTER_FILES:
+        return
+    if os.path.splitext(entry.name)[1].lower() not in kinds:
+        folder.others.append(entry.name)
+        return
+    try:
+        status = entry.stat()
+    except OSError:  # a link that leads nowhere: a broken image
+        folder.images.append(File(path, -1, 0))
+        return
+    if stat.S_ISREG(status.st_mode):
+        folder.images.append(File(path, status.st_size, status.st_mtime_ns))
+    else:  # a pipe or a device
+        folder.others.append(entry.name)

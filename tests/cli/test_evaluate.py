@@ -94,7 +94,7 @@ def test_accuracies_worked_out_by_hand(run, weights, tmp_path):
     assert found["directory"] == f"{tmp_path}/p"
     assert found["candidate"] == CANDIDATE.key
     assert found["broken"][0].startswith("dusk/e.png (")
-    assert "1 files are no images and are ignored" in result.stderr
+    assert "1 file is not an image and is ignored: dusk/e.txt" in result.stderr
     assert "note: 1 of 5 images cannot be decoded and are left out: dusk/e.png (" in result.stderr
 
 

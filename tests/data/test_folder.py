@@ -105,7 +105,8 @@ def test_hidden_and_other_files_are_passed_over(root: Path, cache: Path) -> None
     (root / "dog" / "labels.csv").write_text("")
     dataset = prepared(root, cache)
     assert dataset.classes == ("cat", "dog")
-    assert dataset.warnings == (f"{root}: 1 files are not images and are ignored",)
+    warning = f"{root}: 1 file is not an image and is ignored: dog/labels.csv"
+    assert dataset.warnings == (warning,)
 
 
 def test_images_below_their_class(root: Path, cache: Path) -> None:
@@ -190,7 +191,8 @@ def test_a_link_that_leads_nowhere_is_broken_and_a_pipe_is_no_image(
 ) -> None:
     write_classes(root, {"cat": 5, "dog": 5})
     os.mkfifo(root / "cat" / "pipe.png")
-    assert prepared(root, cache).warnings == (f"{root}: 1 files are not images and are ignored",)
+    warning = f"{root}: 1 file is not an image and is ignored: cat/pipe.png"
+    assert prepared(root, cache).warnings == (warning,)
     (root / "dog" / "gone.png").symlink_to(root / "nowhere.png")
     with pytest.raises(DataError, match=r"1 of 11 images .*dog/gone\.png \(.*No such file"):
         prepared(root, cache)

@@ -23,7 +23,11 @@ def test_one_level_of_folders(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()  # a folder without images need not be a class
     assert names(tmp_path) == [("cat/black/0000.png", 0), ("dog/0000.png", 2), ("dog/0001.png", 2)]
     tree = open_labelled(tmp_path, PETS)
-    assert (tree.directory, tree.images_count, tree.ignored_count) == (tmp_path, 3, 1)
+    assert (tree.directory, tree.images_count) == (tmp_path, 3)
+    assert tree.warnings == (
+        f"{tmp_path}: empty is passed over: it holds no images",
+        f"{tmp_path}: 1 file is not an image and is ignored: dog/notes.txt",
+    )
 
 
 def test_one_class_is_enough(tmp_path: Path) -> None:
