@@ -12,7 +12,7 @@ import typer
 from dse.cli.compress_options import check_layers, check_options, make_plan
 from dse.cli.compress_views import show_compressed, show_front
 from dse.cli.options import ImageSize, JsonFlag, PlotsDirectory, TrainImages
-from dse.cli.running import command_text
+from dse.cli.running import check_output, check_plots, command_text
 from dse.cli.tables import note, print_json
 from dse.errors import UsageError, WeightsError
 from dse.text import percent
@@ -166,6 +166,9 @@ def command(
         raise UsageError(f"--out is {out}, but a compressed file's name ends in {SUFFIX}")
     if out.exists() and weights.exists() and out.samefile(weights):
         raise UsageError(f"--out is {out}, the file to be compressed; it would be overwritten")
+    check_output(out)
+    if front:
+        check_plots(plots, out.stem)
     metadata, architecture = read_network(weights)
     params, statistics, _ = load_weights(weights, architecture)
     arrays = flat(params, statistics)
@@ -239,10 +242,10 @@ def _finish_front(
     )
     table_path = out.with_name(out.stem + SUFFIX)
     write_compression_table(table_path, table)
-    figures = [plots / f"{table_path.stem}{suffix}" for suffix in (".png", ".svg")]
-    plot_compression(table, figures)
     if found.chosen is not None:
         write_content(out, found.contents[found.chosen])
+    figures = [plots / f"{table_path.stem}{suffix}" for suffix in (".png", ".svg")]
+    plot_compression(table, figures)
     if as_json:
         print_json(table.to_dict())
     else:

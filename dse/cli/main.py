@@ -14,7 +14,8 @@ import io
 import os
 import sys
 import traceback
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 from typer.core import TyperGroup
@@ -86,11 +87,10 @@ class Commands(TyperGroup):
         except KeyboardInterrupt as interrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(INTERRUPTED_STATUS) from interrupt
-        except BrokenPipeError as error:  # `dse spaces | head`
+        except OSError as error:
             if ctx.params.get("debug"):
                 traceback.print_exc()
-            _silence_stdout()
-            raise typer.Exit(BROKEN_PIPE_STATUS) from error
+            raise typer.Exit(_end_of_stdout(error)) from error
 
 
 app = typer.Typer(
@@ -132,6 +132,35 @@ for _name, _module in COMMANDS.items():
     app.command(_name, short_help=_first_line, epilog=_module.EXAMPLES)(_module.command)
 
 
+class _BestEffort:
+    """Standard error as it is, but for this: nothing ends because it cannot be told.
+
+    Where writing fails (its reader went away, the disk is full) what follows is told to nobody.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._attempt():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._attempt():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _attempt(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            _silence(self._stream)
+
+
 def _prepare_streams() -> None:
     """Have somewhere to print where a stream is closed, and `?` for what it cannot show."""
     for name in ("stdout", "stderr"):
@@ -141,6 +170,7 @@ def _prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    sys.stderr = cast(TextIO, _BestEffort(sys.stderr))
 
 
 def main() -> None:
@@ -164,15 +194,27 @@ def main() -> None:
             raise
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
-        _silence_stdout()
-        sys.exit(BROKEN_PIPE_STATUS)
+    except OSError as error:
+        sys.exit(_end_of_stdout(error))
 
 
-def _silence_stdout() -> None:
+def _end_of_stdout(error: OSError) -> int:
+    """The exit status where standard output cannot be written, said unless its reader went away.
+
+    Files that cannot be written are a `DseError` by now, so what is left is the output.
+    """
+    _silence(sys.stdout)
+    if isinstance(error, BrokenPipeError):  # `dse spaces | head`
+        return BROKEN_PIPE_STATUS
+    what = error.filename or "the output"
+    typer.echo(f"{bold('error:', sys.stderr)} {what} cannot be written: {error.strerror}", err=True)
+    return 1
+
+
+def _silence(stream: TextIO) -> None:
     """Nobody reads on, but the interpreter flushes once more at its end and would complain."""
-    with contextlib.suppress(OSError):  # a stdout without a file descriptor
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(OSError):  # a stream without a file descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

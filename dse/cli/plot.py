@@ -132,7 +132,8 @@ def _draw_studies(
         return _draw_search(
             studies[0], results=results, name=names[0], plots=plots, out=out, size=size
         )
-    paths = _paths(plots / _stem(names, size=size, with_published=with_published), out)
+    stem = _stem([study.name for study in studies], size=size, with_published=with_published)
+    paths = _paths(plots / stem, out)
     plot_accuracy_against_size(
         studies,
         png_path=paths.get(".png"),

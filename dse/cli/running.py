@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import shlex
 import signal
 import sys
@@ -74,12 +75,18 @@ def command_text() -> str:
     return shlex.join(["dse", *sys.argv[1:]])
 
 
-def check_plots_directory(plots: Path) -> None:
-    """Make the folder for plots now: a mistake shows before hours of training.
+def check_plots(plots: Path, stem: str) -> None:
+    """Make the folder for plots, and see that they can be drawn, before hours of training.
+
+    Args:
+        plots: the folder.
+        stem: with which the names of the plots begin.
 
     Raises:
-        StudyError: it cannot be made or written.
+        StudyError: it cannot be made or written, or a folder stands where a plot is to be.
     """
+    from dse.report.style import style
+
     try:
         plots.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=plots):
@@ -88,3 +95,23 @@ def check_plots_directory(plots: Path) -> None:
         raise StudyError(f"--plots {plots} is a file, but must be a folder") from error
     except OSError as error:
         raise StudyError(f"--plots {plots} cannot be written: {error.strerror}") from error
+    for path in plots.glob(f"{glob.escape(stem)}*"):
+        if path.suffix in (".png", ".svg") and path.is_dir():
+            raise StudyError(f"--plots {plots}: {path} is a folder, where a plot is to be written")
+    with style():
+        pass
+
+
+def check_output(path: Path) -> None:
+    """See that the file of --out can be written before the work that it is to hold.
+
+    Raises:
+        StudyError: its folder is missing or cannot be written, or it is a folder itself.
+    """
+    try:
+        if path.is_dir():
+            raise StudyError(f"--out {path} is a folder, but must be a file")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise StudyError(f"--out {path} cannot be written: {error.strerror}") from error

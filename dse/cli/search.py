@@ -21,7 +21,7 @@ from dse.cli.options import (
     WorkersCount,
 )
 from dse.cli.running import (
-    check_plots_directory,
+    check_plots,
     command_text,
     described,
     end_like_ctrl_c,
@@ -216,7 +216,7 @@ def command(
     # Broken images are left out by now, and the recipe follows the number of the others.
     plan = plan_search(space, spec, dataset, options, pool=plan.search.pool)
     # Whatever is refused is refused before hours go into a reference.
-    check_plots_directory(plots)
+    check_plots(plots, plan.search.name)
     _recorded_count(plan.search, dataset, results, reused)
     reusable_trials(reused, plan.search.definition(dataset))
     end_like_ctrl_c()

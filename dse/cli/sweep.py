@@ -20,7 +20,7 @@ from dse.cli.options import (
     WorkersCount,
 )
 from dse.cli.running import (
-    check_plots_directory,
+    check_plots,
     command_text,
     described,
     end_like_ctrl_c,
@@ -131,7 +131,7 @@ def command(
     dataset = prepared(spec, description)
     # Broken images are left out by now, and the recipe follows the number of the others.
     sweep = planned(dataset)
-    check_plots_directory(plots)
+    check_plots(plots, sweep.name)
     end_like_ctrl_c()
     count = len(dataset.train)
     progress = SweepProgress(

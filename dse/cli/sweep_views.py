@@ -133,6 +133,7 @@ def show_result(sweep: Sweep, result: RunResult, plots: Path, as_json: bool) -> 
     study = StudyTable(sweep.name, trials, find_description(result.directory))
     paths = [plots / f"{sweep.name}.{suffix}" for suffix in ("png", "svg")]
     summary = summarise(trials).sort_values("params_count")
+    plot_accuracy_against_size([study], png_path=paths[0], svg_path=paths[1])
     if as_json:
         print_json(
             {
@@ -153,7 +154,6 @@ def show_result(sweep: Sweep, result: RunResult, plots: Path, as_json: bool) -> 
             f"{result.failed_count} failed; the reasons are in {result.trials_path}; "
             "--retry-failed trains them again"
         )
-    plot_accuracy_against_size([study], png_path=paths[0], svg_path=paths[1])
     for path in (result.trials_path, *paths):
         note(f"written: {path}")
 

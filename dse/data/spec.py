@@ -86,7 +86,7 @@ def parse_data(
         raise DataError(f"the training limit is {train_limit}, but must be at least 1 image")
     return DataSpec(
         source=source,
-        path=Path(rest).expanduser().absolute() if rest else None,
+        path=Path(os.path.abspath(os.path.expanduser(rest))) if rest else None,
         image_size=image_size,
         train_limit=train_limit,
         validation_share=VALIDATION_SHARES[source],
@@ -96,11 +96,20 @@ def parse_data(
 
 
 def cache_root(directory: Path | None = None) -> Path:
-    """Where prepared data lies: `directory`, else DSE_CACHE, else the user's cache folder."""
+    """Where prepared data lies: `directory`, else DSE_CACHE, else the user's cache folder.
+
+    Raises:
+        DataError: there is no home folder for it.
+    """
     if directory is not None:
         return Path(directory)
     if set_by_user := os.environ.get(CACHE_VARIABLE):
-        return Path(set_by_user).expanduser()
+        return Path(os.path.expanduser(set_by_user))
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("dse"))
+    try:
+        return Path(platformdirs.user_cache_dir("dse"))
+    except RuntimeError as error:
+        raise DataError(
+            f"there is no home folder to keep prepared images in; name a folder: {CACHE_VARIABLE}=…"
+        ) from error

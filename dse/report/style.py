@@ -7,7 +7,12 @@ it, and the same figure has the same bytes.
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 DPI = 150
@@ -55,9 +60,39 @@ NEAREST_LOOK: dict[str, Any] = {**ANSWER_LOOK, "mfc": "white", "mec": VERMILLION
 @contextlib.contextmanager
 def style() -> Iterator[None]:
     """Matplotlib's defaults with the plates' own settings, as long as the context lasts."""
-    import matplotlib
-
+    matplotlib = _matplotlib()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
+
+
+def _matplotlib() -> Any:
+    """The package, imported with its own settings whatever the user's environment says.
+
+    Its import ends at a `matplotlibrc` in the working folder that is not UTF-8, and at a backend
+    in MPLBACKEND that is not installed, which every shell of a notebook inherits. The folder of
+    its defaults is the one place where it looks no further. What MPLBACKEND asks for is set
+    afterwards where it can be: this figure needs none, another of the same process might.
+    """
+    if (found := sys.modules.get("matplotlib")) is not None:
+        return found
+    spec = find_spec("matplotlib")
+    assert spec is not None
+    assert spec.origin is not None
+    backend = os.environ.pop("MPLBACKEND", None)
+    here = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(Path(spec.origin).parent / "mpl-data")
+        # It warns where there is no home folder to cache its fonts in.
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
+        import matplotlib
+    finally:
+        os.fchdir(here)
+        os.close(here)
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend:
+        with contextlib.suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend
+    return matplotlib
