@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -15,6 +16,45 @@ NOTHING = "–"
 
 PROBLEMS_SHOWN = 20
 """Lines of one message; of more problems only the number is given."""
+
+
+_LIVE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that do something instead of being seen: control characters (escape sequences begin
+with one), line ends, changes of the direction of writing, halves of a character."""
+
+
+def inert(text: str, *, keep_lines: bool = False) -> str:
+    r"""The text with what a terminal, a table or an SVG would act on written out.
+
+    Names come from folders, files and other people: each passes through here on its way to a
+    terminal, into a CSV file or a figure.
+
+    >>> inert("cat\x1b[31m")
+    'cat\\x1b[31m'
+
+    Args:
+        text: any.
+        keep_lines: leave line feeds as they are, where the text is several lines of ours.
+    """
+
+    def written(found: re.Match[str]) -> str:
+        character = found.group()
+        is_kept = keep_lines and character == "\n"
+        return character if is_kept else character.encode("unicode_escape").decode()
+
+    return _LIVE.sub(written, text)
+
+
+def csv_cell(value: object) -> object:
+    """A value as a CSV file holds it: no spreadsheet takes a text for a formula.
+
+    >>> csv_cell("=cmd()"), csv_cell(-1.5), csv_cell("cat")
+    ("'=cmd()", -1.5, 'cat')
+    """
+    if not isinstance(value, str):
+        return value
+    text = inert(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def nearest(name: str, names: Mapping[str, object] | list[str]) -> str:
@@ -69,7 +109,7 @@ def cell(value: object) -> str:
         return f"{value:g}"
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(cell, value))}]"
-    return str(value)
+    return inert(str(value))
 
 
 def values_text(values: Mapping[str, object], names: Iterable[str] | None = None) -> str:

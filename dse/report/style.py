@@ -20,6 +20,7 @@ WIDTH_IN = 7.2
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 9.0,
+    "text.parse_math": False,  # a $ in a name is a $
     "svg.fonttype": "path",
     "svg.hashsalt": "dse",
 }

@@ -233,6 +233,14 @@ def measured_of(reference: Reference, dataset: Dataset, plan: ReferencePlan) -> 
     )
 
 
+def _correct(text: str, count: int, accuracy: float) -> np.ndarray:
+    """Which images are correct, which has to agree with the accuracy."""
+    correct = unpack_bits(text, count)
+    if abs(float(correct.mean()) - accuracy) > 1e-9:
+        raise ValueError(f"an accuracy of {accuracy}, but {correct.mean()} of the images")
+    return correct
+
+
 def _read(path: Path, plan: ReferencePlan, dataset: Dataset) -> Reference | None:
     """The reference in a file, or None where it is of another recipe, seed or other images."""
     measured = read_reference(path)
@@ -251,8 +259,8 @@ def _read(path: Path, plan: ReferencePlan, dataset: Dataset) -> Reference | None
                 r.replicate,
                 r.epochs,
                 r.train_s,
-                unpack_bits(r.validation_correct, len(dataset.validation)),
-                unpack_bits(r.test_correct, len(dataset.test)),
+                _correct(r.validation_correct, len(dataset.validation), r.validation_accuracy),
+                _correct(r.test_correct, len(dataset.test), r.test_accuracy),
             )
             for r in measured.replicates
         )

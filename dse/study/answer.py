@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dse.study.fields import (
+    Bound,
     Confidence,
     Count,
+    InsidePath,
     Name,
     Positive,
     Seconds,
@@ -19,6 +21,7 @@ from dse.study.fields import (
     formerly,
     from_dict,
     read_object,
+    repeated,
 )
 from dse.study.paths import ANSWER_NAME, write_file
 
@@ -46,12 +49,18 @@ class ReferenceSummary:
     params_count: Count | None
     validation_accuracy: Share
     seeds_count: Count
-    low: float | None
-    high: float | None
+    low: Bound | None
+    high: Bound | None
     test_accuracy: Share | None
     seeds: tuple[Share, ...] = ()
     epochs: Count | None = None
     train_s: Seconds = 0.0
+
+    def __post_init__(self) -> None:
+        if self.seeds and len(self.seeds) != self.seeds_count:
+            raise ValueError(
+                f"seeds has {len(self.seeds)} entries, but seeds_count is {self.seeds_count}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +69,7 @@ class FoundSeed:
 
     replicate: Count
     validation_accuracy: Share
-    weights: str | None
+    weights: InsidePath | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,21 +104,25 @@ class Found:
     peak_activation_bytes: Count
     latency_s: Seconds | None = None
     times_fewer: Positive | None
-    difference: float | None
-    difference_low: float | None
+    difference: Bound | None
+    difference_low: Bound | None
     p_value: Share | None = None
     validation_accuracy: Share
-    validation_low: float | None
-    validation_high: float | None
+    validation_low: Bound | None
+    validation_high: Bound | None
     test_accuracy: Share | None
-    test_low: float | None
-    test_high: float | None
-    test_difference: float | None = None
-    test_difference_low: float | None = None
+    test_low: Bound | None
+    test_high: Bound | None
+    test_difference: Bound | None = None
+    test_difference_low: Bound | None = None
     test_p_value: Share | None = None
     seeds_count: Count
     compressed_bytes: Count | None = None
     seeds: tuple[FoundSeed, ...] = ()
+
+    def __post_init__(self) -> None:
+        if problem := repeated([seed.replicate for seed in self.seeds]):
+            raise ValueError(f"seeds: {problem}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +132,8 @@ class Finalist:
     candidate: Name
     params_count: Count
     selection_accuracy: Share | None = field(default=None, metadata=formerly("steering_accuracy"))
-    difference: float | None
-    difference_low: float | None
+    difference: Bound | None
+    difference_low: Bound | None
     seeds_count: Count
     verdict: str
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from dse.errors import StudyError
 from dse.files import replacing
 from dse.study.fields import (
+    Bound,
     Count,
     Positive,
     Rule,
@@ -24,7 +25,14 @@ from dse.study.fields import (
 SUFFIX = "-front.json"
 SCHEMA = 1
 
-FileBytes = Annotated[int, Rule("a whole number above 0", lambda value: value > 0)]
+FileBytes = Annotated[int, Rule("a whole number above 0", lambda value: 0 < value < 2**63)]
+Baselines = Annotated[
+    Mapping[str, Any],
+    Rule(
+        "an object of whole numbers above 0",
+        lambda values: all(type(v) is int and 0 < v < 2**63 for v in values.values()),
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class FrontSetting:
     nonzero_count: Count
     file_bytes: FileBytes
     validation_accuracy: Share
-    difference_low: float
+    difference_low: Bound
     test_accuracy: Share | None
     on_front: bool
     chosen: bool
@@ -104,7 +112,7 @@ class CompressionTable:
     candidate: str
     params_count: Count
     float32_bytes: FileBytes
-    baselines_bytes: Mapping[str, int]
+    baselines_bytes: Baselines
     alexnet_bytes: FileBytes | None
     data: str
     epochs: Count

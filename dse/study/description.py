@@ -12,8 +12,9 @@ from typing import Any
 
 from dse.config import load_yaml_dict, yaml_text
 from dse.errors import StudyError
-from dse.study.fields import Count, formerly, from_dict
+from dse.study.fields import Count, Seed, Side, formerly, from_dict
 from dse.study.paths import DESCRIPTION_NAME, write_file
+from dse.text import inert
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class DescribedData:
 
     name: str | None = None
     fingerprint: str | None = None
-    input_shape: tuple[Count, ...] = ()
+    input_shape: tuple[Side, ...] = ()
     classes: tuple[str, ...] = ()
     images: Mapping[str, Any] = field(default_factory=dict, metadata=formerly("pictures"))
 
@@ -51,7 +52,7 @@ class Description:
     """
 
     study: str = ""
-    study_seed: int = 0
+    study_seed: Seed = 0
     space: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     data: DescribedData = field(default_factory=DescribedData)
@@ -105,7 +106,16 @@ def read_description(path: Path) -> Description:
     document = load_yaml_dict(path)
     if not isinstance(document, dict):
         raise StudyError(f"{path}: must hold a mapping with the study's space and data")
-    return from_dict(Description, document, path)
+    return from_dict(Description, _inert(document), path)
+
+
+def _inert(value: Any) -> Any:
+    """What a description says is shown, and may come from other people."""
+    if isinstance(value, dict):
+        return {inert(name): _inert(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_inert(part) for part in value]
+    return inert(value) if isinstance(value, str) else value
 
 
 def find_description(directory: Path) -> Description:

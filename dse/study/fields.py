@@ -12,10 +12,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -56,8 +57,19 @@ Seed = Annotated[
 ]
 Share = Annotated[float, Rule("a fraction in [0, 1]", lambda value: 0 <= value <= 1)]
 Confidence = Annotated[float, Rule("a fraction in (0, 1)", lambda value: 0 < value < 1)]
-Positive = Annotated[float, Rule("a number above 0", lambda value: value > 0)]
-Seconds = Annotated[float, Rule("seconds from 0", lambda value: value >= 0)]
+Positive = Annotated[float, Rule("a number above 0", lambda value: 0 < value < 1e18)]
+Bound = Annotated[float, Rule("a number in [-1000, 1000]", lambda value: abs(value) <= 1000)]
+"""An end of an interval of accuracies, which may lie outside of [0, 1]."""
+Seconds = Annotated[float, Rule("seconds from 0", lambda value: 0 <= value < 1e12)]
+Side = Annotated[int, Rule("a whole number from 1 to 4,096", lambda value: 1 <= value <= 4096)]
+"""Of an image that a network takes, in pixels, or its channels."""
+InsidePath = Annotated[
+    str,
+    Rule(
+        "a path inside the study's folder",
+        lambda value: bool(value) and not {"/", ".."} & set(PurePosixPath(value).parts),
+    ),
+]
 Numbers = Annotated[
     Mapping[str, Any],
     Rule("an object of numbers", lambda values: all(map(_is_number, values.values()))),
@@ -69,6 +81,12 @@ Words = Annotated[
         lambda values: all(isinstance(v, bool | str) or _is_number(v) for v in values.values()),
     ),
 ]
+
+
+def repeated(replicates: Sequence[int]) -> str:
+    """What to say where one replicate is listed twice: it is one training; else nothing."""
+    twice = next((n for n, count in Counter(replicates).items() if count > 1), None)
+    return "" if twice is None else f"replicate {twice} is listed {replicates.count(twice)} times"
 
 
 def formerly(name: str) -> dict[str, str]:

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from dse.errors import StudyError
-from dse.study.fields import Count, Name, Seconds, Share, check_schema, from_dict, read_object
+from dse.study.fields import (
+    Count,
+    Name,
+    Seconds,
+    Seed,
+    Share,
+    check_schema,
+    from_dict,
+    read_object,
+    repeated,
+)
+from dse.study.measurement import Bits
 from dse.study.paths import REFERENCE_NAME, write_file
 
 SCHEMA = 1
@@ -24,8 +35,8 @@ class MeasuredReplicate:
     train_s: Seconds
     validation_accuracy: Share
     test_accuracy: Share
-    validation_correct: str
-    test_correct: str
+    validation_correct: Bits
+    test_correct: Bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +71,19 @@ class MeasuredReference:
     peak_activation_bytes: Count
     data: ReferenceData
     recipe: Mapping[str, Any]
-    study_seed: int
+    study_seed: Seed
     validation_accuracy: Share
     test_accuracy: Share
     replicates: tuple[MeasuredReplicate, ...]
+
+    def __post_init__(self) -> None:
+        if problem := repeated([one.replicate for one in self.replicates]):
+            raise ValueError(f"replicates: {problem}")
+        for name in ("validation_accuracy", "test_accuracy"):
+            measured = [getattr(one, name) for one in self.replicates]
+            mean = sum(measured) / max(len(measured), 1)
+            if abs(getattr(self, name) - mean) > 1e-9:
+                raise ValueError(f"{name} is {getattr(self, name)}, but its replicates have {mean}")
 
 
 def write_reference(directory: Path, reference: MeasuredReference) -> Path:

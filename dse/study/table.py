@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 
 from dse.architecture import LATENCY, OBJECTIVES
 from dse.errors import StudyError
+from dse.files import read_bounded
 from dse.study.paths import TRIALS_NAME, write_file
+from dse.text import csv_cell, inert, problem_lines, some_of
 
 if TYPE_CHECKING:  # pandas takes a second and more to import: only who reads a table pays
     import pandas as pd
@@ -26,7 +28,8 @@ if TYPE_CHECKING:  # pandas takes a second and more to import: only who reads a 
 STATUSES = ("finished", "stopped", "failed")
 STAGES = ("search", "finals", "reused")
 SEARCH_COLUMNS = ("stage", "curve", "ended_s")
-_PROBLEMS_SHOWN_COUNT = 10
+MOST_BYTES = 2**27
+"""Of a table: some 500,000 trials."""
 
 Cell = int | float | str | bool
 
@@ -43,7 +46,7 @@ def write_table(directory: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     return write_file(path, text.getvalue().encode())
 
 
@@ -74,9 +77,7 @@ def read_trials(path: Path) -> pd.DataFrame:
     if not problems:
         problems += _contradictions(typed, [f"{path}:{n}" for n in lines])
     if problems:
-        hidden_count = len(problems) - _PROBLEMS_SHOWN_COUNT
-        more = [f"… and {hidden_count} more"] if hidden_count > 0 else []
-        raise StudyError("\n".join(problems[:_PROBLEMS_SHOWN_COUNT] + more))
+        raise StudyError("\n".join(problem_lines(problems)))
     return pd.DataFrame(
         {
             name: pd.Series(values, dtype=_ALL_KINDS[name].dtype if name in _ALL_KINDS else None)
@@ -125,6 +126,14 @@ def _real(text: str) -> float:
     return float(text) if text else math.nan
 
 
+def _is_number_or_unknown(value: Cell) -> bool:
+    return math.isnan(float(value)) or abs(float(value)) < 1e300
+
+
+def _is_count_or_unknown(value: Cell) -> bool:
+    return math.isnan(float(value)) or (0 <= float(value) < 2**53 and float(value) == int(value))
+
+
 def _is_share_or_unknown(value: Cell) -> bool:
     return math.isnan(float(value)) or 0 <= float(value) <= 1
 
@@ -138,16 +147,19 @@ def _curve_text(text: str) -> str:
     return text
 
 
-_TEXT = _Kind("text", str, lambda _: True, "str")
+_TEXT = _Kind("text", inert, lambda _: True, "str")
 _KEY = _Kind("a candidate's key", str, bool, "str")
 _STATUS = _Kind("finished, stopped or failed", str, lambda value: value in STATUSES, "str")
 _STAGE = _Kind("search, finals or reused", str, lambda value: value in STAGES, "str")
 _CURVE = _Kind("epochs:accuracy, as in 1:0.4123 3:0.5571", _curve_text, lambda _: True, "str")
 _TIME = _Kind("seconds from 0, or empty", _real, _is_time_or_unknown, "float64")
-_SEED = _Kind("a whole number", int, lambda _: True, "int64")
-_COUNT = _Kind("a whole number from 0", int, lambda value: 0 <= float(value) < 2**63, "int64")
+_SEED = _Kind(
+    "a whole number of at most 64 bits", int, lambda value: -(2**63) <= int(value) < 2**63, "int64"
+)
+_COUNT = _Kind("a whole number from 0", int, lambda value: 0 <= int(value) < 2**63, "int64")
+_EPOCHS = _Kind("a whole number from 0, or empty", _real, _is_count_or_unknown, "float64")
 _SHARE = _Kind("a fraction in [0, 1] or empty", _real, _is_share_or_unknown, "float64")
-_REAL = _Kind("a number or empty", _real, lambda _: True, "float64")
+_REAL = _Kind("a number or empty", _real, _is_number_or_unknown, "float64")
 _KINDS = {
     "candidate": _KEY,
     "seed": _SEED,
@@ -156,7 +168,9 @@ _KINDS = {
     **dict.fromkeys(OBJECTIVES, _COUNT),
     "validation_accuracy": _SHARE,
     "test_accuracy": _SHARE,
-    **dict.fromkeys(("train_loss", "epochs", "train_s", "compile_s", "images_per_s"), _REAL),
+    "train_loss": _REAL,
+    "epochs": _EPOCHS,
+    **dict.fromkeys(("train_s", "compile_s", "images_per_s"), _REAL),
 }
 _SEARCH_KINDS = dict(zip(SEARCH_COLUMNS, (_STAGE, _CURVE, _TIME), strict=True))
 _ALL_KINDS = _KINDS | _SEARCH_KINDS | {LATENCY: _TIME}
@@ -166,12 +180,12 @@ def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and rows, each row with its line; every row as long as the header."""
     rows = []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = next(reader, [])
-            for cells in reader:
-                if cells:
-                    rows.append((reader.line_num, cells))
+        text = read_bounded(path, MOST_BYTES).decode("utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header = [inert(name) for name in next(reader, [])]
+        for cells in reader:
+            if cells:
+                rows.append((reader.line_num, cells))
     except FileNotFoundError as error:
         raise StudyError(f"{path}: no such file; `dse sweep` and `dse search` write it") from error
     except OSError as error:
@@ -180,12 +194,12 @@ def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise StudyError(f"{path}: not a CSV file in UTF-8: {error}") from error
     missing = [name for name in _KINDS if name not in header]
     if missing:
-        found = ", ".join(header) or "an empty file"
+        found = some_of(header, 20) or "an empty file"
         raise StudyError(f"{path}:1: columns are missing: {', '.join(missing)}; found: {found}")
     if len(set(header)) < len(header) or header.index("seed") < header.index("candidate"):
         raise StudyError(
             f"{path}:1: each column must stand there once, and `candidate` before `seed`; "
-            f"found: {', '.join(header)}"
+            f"found: {some_of(header, 20)}"
         )
     for line, cells in rows:
         if len(cells) != len(header):
@@ -205,22 +219,25 @@ def _checked_column(
         try:
             value = kind.convert(text)
             is_good = kind.accepts(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             is_good = False
         if is_good:
             values.append(value)
         else:
-            problems.append(f"{place}: {name} is {text!r}, but must be {kind.rule}")
+            found = text if len(text) <= 60 else text[:60] + "…"
+            problems.append(f"{place}: {name} is {found!r}, but must be {kind.rule}")
     return values
 
 
 def _inferred_column(texts: Sequence[str]) -> list[int] | list[float] | list[str]:
     for convert in (int, float):
         try:
-            return [convert(text) for text in texts]
+            values = [convert(text) for text in texts]
         except ValueError:
             continue
-    return list(texts)
+        if all(abs(value) < 2**63 for value in values):  # else words: no column holds them
+            return values
+    return [inert(text) for text in texts]
 
 
 def _contradictions(columns: Mapping[str, Sequence[Cell]], places: Sequence[str]) -> list[str]:

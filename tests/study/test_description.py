@@ -78,7 +78,7 @@ def test_what_is_wrong_is_named(tmp_path):
         read_description(path)
     assert str(caught.value).splitlines() == [
         f"{path}: study is 3, but must be text",
-        f"{path}: data.input_shape[1] is -8, but must be a whole number from 0",
+        f"{path}: data.input_shape[1] is -8, but must be a whole number from 1 to 4,096",
     ]
     path.write_text("- a list\n")
     with pytest.raises(StudyError, match="must hold a mapping"):

@@ -65,12 +65,12 @@ def test_a_wrong_cell_is_named_with_its_place(write_trials, column, value, rule)
         read_trials(path)
 
 
-def test_all_wrong_cells_are_named_at_once_up_to_ten(write_trials):
-    rows = [row(f"{index:012x}", 0, 7.5) for index in range(6)]  # validation and test, 12 cells
+def test_all_wrong_cells_are_named_at_once_up_to_twenty(write_trials):
+    rows = [row(f"{index:012x}", 0, 7.5) for index in range(11)]  # validation and test, 22 cells
     with pytest.raises(StudyError) as caught:
         read_trials(write_trials(rows))
     lines = str(caught.value).splitlines()
-    assert len(lines) == 11
+    assert len(lines) == 21
     assert lines[-1] == "… and 2 more"
 
 

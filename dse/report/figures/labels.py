@@ -183,7 +183,6 @@ def _draw_text(axes: Axes, label: _Label) -> Text:
         verticalalignment="bottom",
         fontsize=_FONT_PT,
         color=label.colour,
-        parse_math=False,
         path_effects=[withStroke(linewidth=2, foreground="white")],
         zorder=5,
     )

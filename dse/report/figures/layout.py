@@ -46,7 +46,6 @@ def draw_paragraph(
         color=colour,
         verticalalignment="top",
         linespacing=1.35,
-        parse_math=False,
     )
     wrap(text, renderer, _TEXT_WIDTH_IN * DPI)
     return text
@@ -60,7 +59,7 @@ def draw_legend(figure: Figure, renderer: RendererAgg, keys: Sequence[Key]) -> L
     handles: list[Any] = [key for _, key in keys]
     names = []
     for name, _ in keys:
-        measured = figure.text(0, 0, name, fontsize=8, parse_math=False)
+        measured = figure.text(0, 0, name, fontsize=8)
         wrap(measured, renderer, (_TEXT_WIDTH_IN - _LEGEND_KEY_IN) * DPI)
         measured.remove()
         names.append(measured.get_text())
@@ -79,8 +78,6 @@ def draw_legend(figure: Figure, renderer: RendererAgg, keys: Sequence[Key]) -> L
             handletextpad=0.5,
             columnspacing=1.6,
         )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
         width_px = legend.get_window_extent(renderer).width
         if width_px <= _TEXT_WIDTH_IN * DPI or columns_count == 1:
             break

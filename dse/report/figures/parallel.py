@@ -191,7 +191,6 @@ def _draw_axes(axes: Axes, axes_of: Sequence[_Axis]) -> None:
                 fontsize=7.5,
                 color=INK,
                 verticalalignment="center",
-                parse_math=False,
                 zorder=6,
                 path_effects=[withStroke(linewidth=2.5, foreground="white")],
             )

@@ -95,6 +95,9 @@ def _entry(folder: Path) -> StudyEntry:
         best = _best(study, folder)
     except DseError as error:
         return StudyEntry(folder.name, changed, problem=str(error).splitlines()[0])
+    except Exception as error:  # one study must not hide the others, whatever is wrong with it
+        problem = f"it cannot be read: {type(error).__name__}: {error}"
+        return StudyEntry(folder.name, changed, problem=problem)
     trials, description = study.trials, study.description
     space_size = description.space_size
     if space_size is None and description.space:

@@ -15,7 +15,7 @@ from dse.report.tables.summary import StudyTable, metaparameters
 from dse.study.description import find_description
 from dse.study.paths import DATABASE_NAME, DESCRIPTION_NAME, TRIALS_NAME
 from dse.study.table import read_trials
-from dse.text import some_of
+from dse.text import inert, some_of
 
 
 def study_names(results: Path) -> list[str]:
@@ -37,7 +37,7 @@ def open_study(results: Path, name: str) -> StudyTable:
     """
     directory = study_directory(results, name)
     trials = read_trials(directory / TRIALS_NAME)
-    return StudyTable(directory.resolve().name, trials, find_description(directory))
+    return StudyTable(inert(directory.resolve().name), trials, find_description(directory))
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,12 @@ def studied_candidate(study: StudyTable, key: str) -> StudiedCandidate:
     if rows.empty:
         raise StudyError(f"study {study.name} has no candidate {key!r}; {_there_are(keys, key)}")
     family, data = study.description.space.get("family"), study.description.data
-    if family not in FAMILIES or len(data.input_shape) != 3 or not data.classes:
+    if (
+        not isinstance(family, str)
+        or family not in FAMILIES
+        or len(data.input_shape) != 3
+        or not data.classes
+    ):
         raise StudyError(
             f"study {study.name}: {DESCRIPTION_NAME} must name space.family, data.input_shape "
             "[height, width, channels] and data.classes"
