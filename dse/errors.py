@@ -14,7 +14,8 @@
     │   └── DivergenceError     the loss is no longer a number
     ├── LadderError             epochs that make no ladder of rungs
     └── StudyError              a study that cannot be opened, read or written
-        └── StudyMismatchError  a study of that name holds something else
+        ├── StudyMismatchError  a study of that name holds something else
+        └── MachineError        memory, disk, backend or a worker failed, and no candidate did
 
 A message says what is wrong, where, what was found and how to fix it. The command
 line prints the message alone and exits with 1 (2 for usage); `--debug` shows the trace.
@@ -80,6 +81,10 @@ class TrainingError(DseError):
     """A training run cannot continue."""
 
 
+DIVERGED = "the loss became "
+"""How the reason of a training that diverged begins: records tell by it whose fault it was."""
+
+
 class DivergenceError(TrainingError):
     """The loss is no longer a number.
 
@@ -106,7 +111,7 @@ class DivergenceError(TrainingError):
         self.epochs = epochs
         self.train_s = train_s
         super().__init__(
-            f"the loss became {loss} at step {step} (learning rate {learning_rate:.3g}); "
+            f"{DIVERGED}{loss} at step {step} (learning rate {learning_rate:.3g}); "
             "try a lower one: --recipe learning_rate=…"
         )
 
@@ -121,3 +126,7 @@ class StudyError(DseError):
 
 class StudyMismatchError(StudyError):
     """A study of that name holds a different space, recipe or data."""
+
+
+class MachineError(StudyError):
+    """Memory, disk, backend or a worker failed: no candidate's fault, and none is recorded."""

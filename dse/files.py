@@ -6,29 +6,55 @@ import contextlib
 import errno
 import fcntl
 import os
+import secrets
 import stat
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 
+def open_itself(path: Path, flags: int) -> IO[bytes]:
+    """Open a file for writing, made where it is missing with the rights that the umask leaves.
+
+    A link is not followed: somebody else might have laid it there to have his file's place taken
+    by another's. What is there already stays as it is.
+
+    Args:
+        path: the file.
+        flags: of `os.open`: how to write, and whether the file has to be new.
+
+    Raises:
+        OSError: it is a link, or the folder is missing or not to be written.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        said = "is a symbolic link, which is not written through; remove it"
+        raise OSError(errno.ELOOP, said, str(path)) from error
+    return os.fdopen(descriptor, "ab" if flags & os.O_APPEND else "wb")
+
+
 @contextlib.contextmanager
-def locked(path: Path, held: Exception) -> Iterator[None]:
+def locked(path: Path, held: Exception | Callable[[], None]) -> Iterator[None]:
     """Hold a lock file; whatever ends the process gives it back.
 
     Args:
-        path: the file; made if need be.
-        held: raised where another process holds it.
+        path: the file; made if need be, and never written.
+        held: raised where another process holds it; or called before that is waited for.
 
     Raises:
-        OSError: the folder is missing or not to be written.
+        OSError: the path is a link, or the folder is missing or not to be written.
     """
-    with path.open("w") as file:
+    with open_itself(path, os.O_WRONLY) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise held from error
+            if isinstance(held, Exception):
+                raise held from error
+            held()
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -55,20 +81,18 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that takes the place of `path` when all of it is on the disk.
 
     A reader sees the old file or the whole new one. Whatever goes wrong, the old file is as
-    it was and nothing is left beside it.
+    it was and nothing is left beside it. A link in its place is replaced, not followed.
 
     Raises:
         OSError: the folder is missing, full or not to be written.
     """
-    descriptor, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
-    )
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    file = open_itself(temporary, os.O_WRONLY | os.O_EXCL)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o644)  # a temporary file is readable by its owner only
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dse.cli.display import Display
 from dse.cli.time_left import TimeLeft
-from dse.execution.job import Ended, EpochDone, Job, Started, WorkerLost
+from dse.execution.job import Ended, EpochDone, GivenUp, Job, Started, WorkerLost
 from dse.search.engine import RunEvent, SweepStarted
 from dse.text import duration, percent, values_text
 
@@ -60,6 +60,9 @@ class SweepProgress:
         elif isinstance(event, WorkerLost):
             job = f"; {self._name(event.job)} starts again" if event.job else ""
             self.display.say(f"worker {event.worker} died ({event.status}){job}")
+        elif isinstance(event, GivenUp):
+            self.display.say(f"{self._name(event.job)} is given up for now: {event.reason}")
+            self.display.end(event.worker)
 
     def interrupted(self, directory: Path) -> None:
         """Say what an interrupted sweep keeps."""

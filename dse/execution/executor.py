@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -37,19 +37,28 @@ class Session(Protocol):
     def store(self) -> ArtifactStore:
         """What the jobs read and write."""
 
-    def serve(self, source: JobSource, *, most_workers: int | None = None) -> Iterator[Event]:
+    def serve(
+        self,
+        source: JobSource,
+        *,
+        most_workers: int | None = None,
+        forecast_s: Callable[[Job], float] = lambda job: 0.0,
+    ) -> Iterator[Event]:
         """Ask the source for a job whenever a worker is idle; give every event as it comes.
 
         Ends when no worker has a job and the source has none, or when the source is over:
-        then what workers are doing is given up.
+        then what workers are doing is given up. A job whose worker dies or falls silent is handed
+        out again; after some deaths it is `GivenUp` and has no result.
 
         Args:
             source: of jobs; it may decide by the events that were given so far.
             most_workers: workers that can ever be of use, where that is known.
+            forecast_s: seconds that a job is likely to take; a worker that says nothing for many
+                times as long has fallen silent.
 
         Raises:
-            StudyError: workers die before they can take a job, or one meets what would hit
-                every job (a full disk, say).
+            MachineError: workers cannot be started, die before they can take a job, or one meets
+                what would hit every job (a full disk, say).
         """
 
 

@@ -150,4 +150,13 @@ class WorkerLost:
     status: str
 
 
-Event = Started | EpochDone | Ended | WorkerLost
+@dataclass(frozen=True)
+class GivenUp:
+    """Worker after worker died over the job: a fault of the machine, which is no result."""
+
+    job: Job
+    worker: int
+    reason: str
+
+
+Event = Started | EpochDone | Ended | WorkerLost | GivenUp

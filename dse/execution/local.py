@@ -13,25 +13,33 @@ import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from dse.errors import StudyError
+from dse.errors import MachineError
 from dse.execution.artifacts import FolderStore
 from dse.execution.executor import JobSource
 from dse.execution.gpus import gpu_count
-from dse.execution.job import Ended, EpochDone, Event, Job, Setup, Started, WorkerLost
+from dse.execution.job import Ended, EpochDone, Event, GivenUp, Job, Setup, Started, WorkerLost
+from dse.files import open_itself
 from dse.study.measurement import Measurement
-from dse.training.xla import cores_count, one_thread
+from dse.training.xla import check_backend, cores_count, one_thread
 
 WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "dse.execution.worker")
 """What starts a worker; the tests put a program here that trains nothing."""
 
 ATTEMPTS = 3
-"""How often a job is handed out before a dying worker counts as the job's fault."""
+"""How often a job is handed out before it is given up; another run tries it again."""
+
+LEAST_SILENCE_S, SILENCE_FORECASTS = 60.0, 10.0
+"""A worker is silent for at most so many seconds, or so many times what its job is likely to take.
+
+Twice as long at each further attempt: a machine may be slower than any forecast.
+"""
 
 STARTS_WITHOUT_READY = 3
 """How often a worker may die before it ever answers."""
@@ -78,6 +86,9 @@ class _Worker:
     job: Job | None = None
     candidate_key: str = ""
     pending_bytes: bytes = b""
+    silent_s: float = 0.0
+    most_silent_s: float = 0.0
+    status: str = ""  # why it was ended, where it did not die by itself
 
 
 @dataclass(frozen=True)
@@ -131,11 +142,19 @@ class LocalSession:
         self._workers.clear()
         self._selector.close()
 
-    def serve(self, source: JobSource, *, most_workers: int | None = None) -> Iterator[Event]:
+    def serve(
+        self,
+        source: JobSource,
+        *,
+        most_workers: int | None = None,
+        forecast_s: Callable[[Job], float] = lambda job: 0.0,
+    ) -> Iterator[Event]:
         """See `Session.serve`."""
         first = None if source.is_over() else source.next_job("", frozenset())
         if first is None:  # no worker is started for nothing
             return
+        if not self._workers:
+            check_backend(worker_environment(0))
         waiting = deque([first])  # for the first that is idle, as are jobs of those that died
         attempts: Counter[Job] = Counter()
         count = (
@@ -158,20 +177,45 @@ class LocalSession:
                 )
                 if job is not None:
                     worker.job, worker.candidate_key = job, job.candidate.key
+                    likely_s = SILENCE_FORECASTS * forecast_s(job)
+                    worker.most_silent_s = max(LEAST_SILENCE_S, likely_s) * 2 ** attempts[job]
+                    worker.silent_s = 0.0
                     self._write(worker, job.to_dict())
                     yield Started(job, worker.number)
             is_busy = any(worker.job for worker in self._workers.values())
             if idle and not is_busy:
                 return
-            for key, _ in self._selector.select(timeout=TICK_S):
+            for key, _ in self._heard():
                 for event in self._read(key.data):
-                    yield event
-                    if isinstance(event, WorkerLost) and event.job:
-                        attempts[event.job] += 1
-                        if (tries := attempts[event.job]) >= ATTEMPTS:
-                            yield Ended(event.job, event.worker, _lost(event, tries))
-                        else:
-                            waiting.append(event.job)
+                    if not isinstance(event, WorkerLost) or event.job is None:
+                        yield event
+                        continue
+                    attempts[event.job] += 1
+                    if attempts[event.job] < ATTEMPTS:
+                        waiting.append(event.job)
+                        yield event
+                    else:
+                        yield GivenUp(event.job, event.worker, _given_up(event))
+
+    def _heard(self) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for workers; those that are silent for too long are killed, as their end is heard.
+
+        Only what this process spent waiting counts: while it was stopped itself, or busy, nobody
+        was silent. A system that sleeps stops the clock.
+        """
+        started = time.monotonic()
+        heard = self._selector.select(timeout=TICK_S)
+        waited_s = min(time.monotonic() - started, 2 * TICK_S)
+        talking = [key.data.number for key, _ in heard]
+        for worker in self._workers.values():
+            is_busy = worker.job is not None or not worker.ready
+            worker.silent_s = (
+                worker.silent_s + waited_s if is_busy and worker.number not in talking else 0.0
+            )
+            if worker.silent_s > worker.most_silent_s and not worker.status:
+                worker.status = f"silent for {worker.silent_s:.0f} s"
+                worker.process.kill()
+        return heard
 
     def _give_up(self) -> None:
         """End the workers that are training; `serve` starts others when it is called again."""
@@ -184,8 +228,8 @@ class LocalSession:
     def _start(self, number: int) -> None:
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
-            log = (self.logs / f"worker-{number}.log").open("ab")
-            log_start_bytes = log.tell()
+            log = open_itself(self._log(number), os.O_WRONLY | os.O_APPEND)
+            log_start_bytes = os.fstat(log.fileno()).st_size
             process = subprocess.Popen(
                 WORKER_COMMAND,
                 stdin=subprocess.PIPE,
@@ -195,8 +239,12 @@ class LocalSession:
                 start_new_session=True,  # Ctrl-C is the driver's to handle
             )
         except OSError as error:
-            raise StudyError(f"worker {number} cannot be started: {error}") from error
+            raise MachineError(
+                f"worker {number} cannot be started: {error}; once this is fixed, the same "
+                "command resumes"
+            ) from error
         worker = _Worker(number, process, log, log_start_bytes)
+        worker.most_silent_s = LEAST_SILENCE_S * 2**self._failed_starts
         self._workers[number] = worker
         assert process.stdout is not None
         self._selector.register(process.stdout, selectors.EVENT_READ, worker)
@@ -225,7 +273,10 @@ class LocalSession:
                 worker.ready, self._failed_starts = True, 0
                 continue
             if message["type"] == "fatal":
-                raise StudyError(f"worker {worker.number}: {message['message']}")
+                raise MachineError(
+                    f"worker {worker.number}: {message['message']}; what was recorded is kept: "
+                    "once this is fixed, the same command resumes"
+                )
             assert worker.job is not None
             if message["type"] == "epoch":
                 yield EpochDone(worker.job, worker.number, message["epochs"], message["loss"])
@@ -237,18 +288,34 @@ class LocalSession:
         """Start another in place of a worker that died."""
         self._selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
         self._close(worker)
-        status = _status(worker.process.returncode)
+        status = worker.status or _status(worker.process.returncode)
+        words = self._last_words(worker)
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= STARTS_WITHOUT_READY:
-                log = self.logs / f"worker-{worker.number}.log"
-                said = log.read_bytes()[worker.log_start_bytes :].decode(errors="replace")
-                raise StudyError(
-                    f"workers die at their start ({status}); the last lines of {log}:\n"
-                    + "\n".join(said.splitlines()[-5:])
+                raise MachineError(
+                    f"workers die at their start ({status}); once this is fixed (enough memory?), "
+                    f"the same command resumes; the last lines of {self._log(worker.number)}:\n"
+                    + "\n".join(words[-5:])
                 )
+        if words and worker.process.returncode > 0:  # the end of a trace says more
+            status += f": {words[-1]}"
         self._start(worker.number)
         return WorkerLost(worker.job, worker.number, status)
+
+    def _log(self, number: int) -> Path:
+        return self.logs / f"worker-{number}.log"
+
+    def _last_words(self, worker: _Worker) -> list[str]:
+        """The last lines that a worker wrote to its log."""
+        try:
+            with self._log(worker.number).open("rb") as log:
+                size = os.fstat(log.fileno()).st_size
+                log.seek(max(worker.log_start_bytes, size - 4096))
+                text = log.read().decode(errors="replace")
+        except OSError:
+            return []
+        return [line[:300] for line in text.splitlines() if line.strip()]
 
     @staticmethod
     def _close(worker: _Worker) -> None:
@@ -268,10 +335,14 @@ def _status(returncode: int) -> str:
     return f"exit status {returncode}"
 
 
-def _lost(event: WorkerLost, tries: int) -> Measurement:
-    hint = "; it may need more memory than there is" if "SIGKILL" in event.status else ""
-    return Measurement(
-        status="failed",
-        reason=f"the worker died {tries} times ({event.status}){hint}; see logs/worker-"
-        f"{event.worker}.log",
+def _given_up(event: WorkerLost) -> str:
+    words = event.status.lower()
+    # How the kernel, XLA, numpy and glibc say it.
+    signs = ("sigkill", "resource_exhausted", "memoryerror", "bad_alloc", "allocate memory")
+    hint = ""
+    if any(sign in words for sign in signs):
+        hint = "; there may be too little memory: fewer --workers need less"
+    return (
+        f"the worker died {ATTEMPTS} times ({event.status}){hint}; see logs/worker-"
+        f"{event.worker}.log"
     )

@@ -59,23 +59,30 @@ class Evaluator:
     def evaluate(self, job: Job, on_epoch: Callable[[int, float], None]) -> Measurement:
         """Train the job's candidate as far as it says and tell what was measured.
 
-        A candidate that cannot be built or diverges gives a failed measurement.
+        A candidate that diverges, and does so again from its initial weights, gives a failed
+        measurement; whatever else is raised is no fault of the candidate.
+
+        Raises:
+            DseError: images or weights are not what they should be, or a file cannot be written.
+            OSError: likewise.
         """
+        trainer, compile_s = self._trainer_of(job)
+        if job.task == "test":
+            return self._test(job, trainer, on_epoch)
         try:
-            trainer, compile_s = self._trainer_of(job)
-            if job.task == "test":
-                return self._test(job, trainer)
             measurement = self._train(job, trainer, on_epoch)
-            if job.measure_latency:
-                shape, classes = self.dataset.input_shape, self.dataset.classes
-                latency = measure_latency(job.candidate, shape, len(classes))
-                measurement = replace(measurement, latency_s=latency.median_s)
-        except DivergenceError as error:
-            return Measurement(
-                status="failed", reason=str(error), epochs=error.epochs, train_s=error.train_s
-            )
-        except DseError as error:
-            return Measurement(status="failed", reason=str(error))
+        except DivergenceError:  # the candidate's, or of a damaged checkpoint or a flipped bit?
+            self.store.drop(job.artifact("checkpoints", self.setup))
+            try:
+                measurement = self._train(job, trainer, on_epoch)
+            except DivergenceError as error:
+                return Measurement(
+                    status="failed", reason=str(error), epochs=error.epochs, train_s=error.train_s
+                )
+        if job.measure_latency:
+            shape, classes = self.dataset.input_shape, self.dataset.classes
+            latency = measure_latency(job.candidate, shape, len(classes))
+            measurement = replace(measurement, latency_s=latency.median_s)
         return measurement.with_compile_s(compile_s)
 
     def _trainer_of(self, job: Job) -> tuple[Any, float]:
@@ -123,13 +130,20 @@ class Evaluator:
         measurement: Measurement = trainer.measure(run, scores_test=self.setup.scores_test)
         return measurement
 
-    def _test(self, job: Job, trainer: Any) -> Measurement:
+    def _test(self, job: Job, trainer: Any, on_epoch: Callable[[int, float], None]) -> Measurement:
         from dse.weights.safetensors import load_weights
 
-        path = self.store.fetch(job.artifact("weights", self.setup))
-        if path is None:
-            raise WeightsError(f"the weights {job.weights_name} are gone")
-        params, statistics, _ = load_weights(path, trainer.architecture)
+        key = job.artifact("weights", self.setup)
+        path = self.store.fetch(key)
+        try:
+            if path is None:
+                raise WeightsError(f"the weights {job.weights_name} are gone")
+            params, statistics, _ = load_weights(path, trainer.architecture)
+        except WeightsError:  # removed or damaged since: the same training makes them again
+            self._train(job, trainer, on_epoch)
+            path = self.store.fetch(key)
+            assert path is not None
+            params, statistics, _ = load_weights(path, trainer.architecture)
         correct = trainer.correct(params, statistics, self.dataset.test)
         return Measurement(
             status="finished", test_accuracy=float(correct.mean()), test_correct=pack_bits(correct)
@@ -184,7 +198,10 @@ def serve(
             measurement = evaluator.evaluate(jobs.get(), on_epoch)
             send({"type": "ended", "measurement": measurement.to_dict()})
     except (OSError, DseError) as error:  # a full disk, images that are gone: no job's fault
-        send({"type": "fatal", "message": str(error)})
+        said = str(error)
+        if isinstance(error, OSError) and error.filename:
+            said = f"{error.strerror}: {error.filename}"
+        send({"type": "fatal", "message": said})
 
 
 def _read_jobs(jobs: queue.Queue[Job]) -> None:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from dse.architecture import Candidate
+from dse.architecture import Candidate, build, cost
 from dse.data import DataDescription, Dataset
-from dse.errors import StudyError
+from dse.errors import MachineError, StudyError
 from dse.execution.executor import Executor, Session
-from dse.execution.job import Ended, Event, Job, Setup
+from dse.execution.job import Ended, Event, GivenUp, Job, Setup
 from dse.search.answer import make_answer
-from dse.search.estimate import COMPILE_S, train_s
+from dse.search.estimate import COMPILE_S, job_s, train_s
 from dse.search.plan import Search, Sweep
 from dse.search.reference import Reference
 from dse.search.reuse import ReuseResult, import_trials
@@ -31,6 +31,7 @@ from dse.study.description import write_description
 from dse.study.record import Key, Record, open_record, peek_trials
 from dse.study.storage import storage_errors
 from dse.study.trial import Trial
+from dse.text import counted
 from dse.training import check_fits
 
 TABLE_EVERY_S = 2.0
@@ -161,6 +162,8 @@ def run(
         StudyMismatchError: a study of that name, or one to reuse, holds something else.
         StudyError: the record is in use, or cannot be read or written; every training of a
             search failed, or its budget reaches to no training at full fidelity.
+        MachineError: memory, disk or a worker failed; what was recorded is kept, nothing is
+            recorded of what could not be done, and the same call tries it again.
     """
     started = time.monotonic()
     check_fits(
@@ -195,6 +198,7 @@ class _Study:
     clock: Clock
     on_event: OnEvent
     trained_count: int = 0
+    given_up: list[GivenUp] = field(default_factory=list)
 
     def sweep(self, plan: Sweep, *, retry_failed: bool, command: str) -> RunResult:
         record = self.record
@@ -215,6 +219,8 @@ class _Study:
         jobs = _in_order(plan, pending, train_count, workers_count)
         stages = iter([SweepStage(plan, jobs, record, self.clock)] if pending else [])
         trials_path = self._serve(stages, keys)
+        if self.given_up:
+            raise self._machine_error()
         trials = {job.key: record.trials[job.key] for job in plan.jobs}
         return self._result(trials_path, trials)
 
@@ -283,7 +289,13 @@ class _Study:
     def _serve_stage(self, session: Session, stage: Stage, keys: Sequence[Key] | None) -> None:
         """Each event is passed on when what it says is in the record."""
         written = time.monotonic()
-        for event in session.serve(stage, most_workers=stage.most_workers):
+        for event in session.serve(
+            stage, most_workers=stage.most_workers, forecast_s=self._forecast_s
+        ):
+            if isinstance(event, GivenUp):
+                self.given_up.append(event)
+                if stage.name != "sweep":  # what a search does next would follow from the fault
+                    raise self._machine_error()
             if isinstance(event, Ended):
                 stage.ended(event)
                 self.trained_count += 1
@@ -293,6 +305,22 @@ class _Study:
                     self.record.write_table(keys)
                     written = time.monotonic()
             self.on_event(event)
+
+    def _forecast_s(self, job: Job) -> float:
+        data = self.dataset
+        macs = cost(build(job.candidate, data.input_shape, len(data.classes))).macs
+        scored_count = len(data.validation) + len(data.test)
+        recipe = self.setup.recipe
+        return job_s(macs, recipe, train_count=len(data.train), scored_count=scored_count)
+
+    def _machine_error(self) -> MachineError:
+        first = self.given_up[0]
+        count = counted(len({event.job.candidate for event in self.given_up}), "candidate")
+        return MachineError(
+            f"{count} of {self.record.directory} could not be trained, which is the machine's "
+            f"fault and not recorded as theirs; {first.job.candidate.key}: {first.reason}; what "
+            "was recorded is kept, and the same command tries again"
+        )
 
     def _result(
         self, trials_path: Path, trials: Mapping[Key, Trial], answer: Answer | None = None
@@ -307,7 +335,9 @@ def _pending(sweep: Sweep, trials: Mapping[Key, Trial], retry_failed: bool) -> t
     return tuple(
         job
         for job in sweep.jobs
-        if (trial := trials.get(job.key)) is None or (retry_failed and trial.is_failed)
+        if (trial := trials.get(job.key)) is None
+        or not trial.rungs  # an older version of dse recorded a fault of the machine
+        or (retry_failed and trial.is_failed)
     )
 
 

@@ -34,6 +34,12 @@ def train_s(macs: float, recipe: Recipe, train_count: int) -> float:
     return images * (TRAIN_S_PER_IMAGE + TRAIN_S_PER_MAC * macs)
 
 
+def job_s(macs: float, recipe: Recipe, *, train_count: int, scored_count: int) -> float:
+    """Seconds until a worker has trained and scored one candidate once, if nothing disturbs it."""
+    images = recipe.epochs * train_count + scored_count
+    return COMPILE_S + images * (TRAIN_S_PER_IMAGE + TRAIN_S_PER_MAC * macs)
+
+
 def sweep_s(
     jobs: Sequence[Job],
     costs: Mapping[Candidate, Cost],

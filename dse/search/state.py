@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,11 +11,11 @@ from dse.architecture import LATENCY
 from dse.data import Dataset
 from dse.errors import StudyError
 from dse.execution.job import Job
-from dse.search.analyses import Analysis, Terms, analysis_from_dict, claimed_keys
+from dse.search.analyses import Analysis, Outcome, Terms, analysis_from_dict, claimed_keys
 from dse.search.budget import Budget
 from dse.search.columns import Columns, Floats, sizes_of
 from dse.search.confirmation import Mask, confirmation_split
-from dse.search.finals import Finalist
+from dse.search.finals import Finalist, Verdict
 from dse.search.plan import Search
 from dse.search.reference import Reference
 from dse.search.rungs import Standings
@@ -203,7 +204,17 @@ class SearchState:
     @property
     def analyses(self) -> list[Analysis]:
         """Of the confirmation split, by all runs of this study."""
-        return [analysis_from_dict(plain) for plain in self.record.note("analyses") or []]
+        analyses = (analysis_from_dict(plain) for plain in self.record.note("analyses") or [])
+        return [replace(a, outcomes=tuple(map(self._as_known, a.outcomes))) for a in analyses]
+
+    def _as_known(self, outcome: Outcome) -> Outcome:
+        """Not left out any more, where what failed was the machine (see `read_trial`)."""
+        trials = self.record.trials.values()
+        if outcome.verdict is not Verdict.BROKEN or any(
+            t.is_failed and t.candidate.key == outcome.candidate_key for t in trials
+        ):
+            return outcome
+        return replace(outcome, verdict=Verdict.UNTESTED)
 
     def note_analyses(self, analyses: Sequence[Analysis]) -> None:
         """Keep these in place of those that are kept.

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from dse.errors import DIVERGED
 from dse.study.fields import Count, Rule, Seconds, Share
 
 
@@ -53,6 +54,11 @@ class Measurement:
     latency_s: Seconds | None = None
     validation_correct: Bits = ""
     test_correct: Bits = ""
+
+    @property
+    def is_machine_fault(self) -> bool:
+        """Whether it says of a fault of the machine that the candidate failed, as dse once did."""
+        return self.status == "failed" and not self.reason.startswith(DIVERGED)
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON."""

@@ -143,6 +143,9 @@ class _Rung:
 def read_trial(trial: Any, family: str) -> Trial | None:
     """A trial of Optuna's, or None where it is none of ours.
 
+    Older versions of dse recorded faults of the machine as failures of the candidate: they are
+    passed over, so that what they hit is trained again.
+
     Args:
         trial: Optuna's.
         family: of the study's space; trials of version 0.1's sweeps do not say it.
@@ -154,7 +157,8 @@ def read_trial(trial: Any, family: str) -> Trial | None:
     place = f"trial {trial.number}"
     try:
         if (row := attributes.get(ROW)) is not None:
-            return _read_row(row, attributes.get(CORRECT, {}), family, trial._trial_id)
+            correct = attributes.get(CORRECT, {})
+            return _without_machine_fault(_read_row(row, correct, family, trial._trial_id))
         if not any(name.startswith("dse:") for name in attributes):
             return None
         place = f"trial {trial.number}, {SAMPLED}"
@@ -177,10 +181,22 @@ def read_trial(trial: Any, family: str) -> Trial | None:
         found.stopped = str(unsealed(attributes.get(STOPPED, ""), *found.place_of(STOPPED)))
         place = f"trial {trial.number}"
         _check_end(trial, found)
-        return found
+        return _without_machine_fault(found)
     except (DseError, LookupError, TypeError, ValueError, OverflowError) as error:
         text = str(error) if isinstance(error, DseError | ValueError) else repr(error)
         raise StudyError(f"{place}: {text}") from error
+
+
+def _without_machine_fault(trial: Trial) -> Trial | None:
+    """The trial as it was before the machine failed; None where nothing of it is left to keep."""
+    latest = trial.latest
+    if latest is None or not latest.is_machine_fault:
+        return trial
+    trial.rungs.popitem()
+    trial.ended_s.pop()
+    trial.stopped = f"the machine failed: {latest.reason}"
+    # A search keeps the order in which it sampled; other trials are made anew.
+    return None if trial.stage == FINALS and not trial.rungs else trial
 
 
 def _check_end(trial: Any, found: Trial) -> None:

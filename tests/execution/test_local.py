@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dse.errors import StudyError
+from dse.errors import MachineError
 from dse.execution import gpus
 from dse.execution import local as executor_module
 from dse.execution.artifacts import FolderStore
@@ -18,6 +19,7 @@ from dse.execution.gpus import gpu_count
 from dse.execution.job import (
     Ended,
     EpochDone,
+    GivenUp,
     Job,
     Setup,
     Started,
@@ -92,7 +94,7 @@ def test_the_job_of_a_worker_that_dies_is_repeated(sweep, tmp_path, fake_worker,
     }
 
 
-def test_a_job_that_kills_three_workers_is_recorded_as_failed(
+def test_a_job_that_kills_three_workers_is_given_up_and_has_no_result(
     sweep, tmp_path, fake_worker, monkeypatch
 ):
     deaths = tmp_path / "deaths"
@@ -100,14 +102,52 @@ def test_a_job_that_kills_three_workers_is_recorded_as_failed(
     for name in "abcd":
         (deaths / f"0.5-0-{name}").touch()
     monkeypatch.setenv("DSE_FAKE_DEATHS", str(deaths))
-    by_key = ended(run(sweep, tmp_path))
-    assert len(by_key) == 6
-    reasons = [e.measurement.reason for e in by_key.values() if "worker" in e.measurement.reason]
-    assert len(reasons) == 1
-    assert reasons[0].startswith(
-        "the worker died 3 times (signal SIGKILL); it may need more memory"
+    events = run(sweep, tmp_path)
+    (given_up,) = [event for event in events if isinstance(event, GivenUp)]
+    assert given_up.job not in [event.job for event in ended(events).values()]
+    assert len(ended(events)) == 5
+    assert given_up.reason == (
+        "the worker died 3 times (signal SIGKILL); there may be too little memory: fewer "
+        f"--workers need less; see logs/worker-{given_up.worker}.log"
     )
     assert len(list(deaths.iterdir())) == 1
+
+
+def test_a_stopped_worker_is_killed_and_its_job_repeated(sweep, tmp_path, fake_worker, monkeypatch):
+    monkeypatch.setattr(executor_module, "LEAST_SILENCE_S", 1.0)
+    monkeypatch.setenv("DSE_FAKE_DEATHS", str(tmp_path))
+    (tmp_path / "0.5-1-stop").touch()
+    events = run(sweep, tmp_path)
+    (lost,) = [event for event in events if isinstance(event, WorkerLost)]
+    assert lost.job.replicate == 1
+    assert re.fullmatch(r"silent for [12] s", lost.status)
+    assert len(ended(events)) == 6
+
+
+def test_time_in_which_the_driver_itself_stood_still_is_no_silence(
+    sweep, tmp_path, fake_worker, monkeypatch
+):
+    # The clock jumps by an hour in every wait, as when the driver was stopped or the system slept.
+    monkeypatch.setattr(executor_module, "LEAST_SILENCE_S", 20.0)
+    hours = iter(range(10**6))
+    monkeypatch.setattr(executor_module.time, "monotonic", lambda: 3600.0 * next(hours))
+    monkeypatch.setenv("DSE_FAKE_WAIT_S", "0.6")
+    events = run(dataclasses.replace(sweep, seeds=1), tmp_path)
+    assert Counter(map(type, events))[WorkerLost] == 0
+    assert len(ended(events)) == 3
+
+
+def test_a_job_that_is_likely_to_take_long_may_be_silent_for_long(
+    sweep, tmp_path, fake_worker, monkeypatch
+):
+    monkeypatch.setattr(executor_module, "LEAST_SILENCE_S", 1.0)
+    monkeypatch.setenv("DSE_FAKE_WAIT_S", "2.5")
+    executor = LocalExecutor(3)
+    with executor.session(Setup("f" * 32, sweep.recipe), {}, tmp_path / "logs") as session:
+        jobs = JobList(sweep.jobs[:3])
+        events = list(session.serve(jobs, forecast_s=lambda job: 0.5))
+    assert Counter(map(type, events))[WorkerLost] == 0
+    assert len(ended(events)) == 3
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -145,20 +185,20 @@ def test_workers_that_cannot_start_end_the_run_with_their_last_words(
     monkeypatch.setenv("DSE_FAKE_SILENT", "1")
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "worker-0.log").write_text("from last week\n")
-    with pytest.raises(StudyError, match=r"die at their start \(exit status 3\)") as error:
+    with pytest.raises(MachineError, match=r"die at their start \(exit status 3\)") as error:
         run(sweep, tmp_path, workers=1)
     assert str(error.value).splitlines()[1:] == ["no such device"]
 
 
 def test_a_log_folder_that_cannot_be_made_is_named(sweep, tmp_path, fake_worker):
     (tmp_path / "logs").write_text("a file, not a folder")
-    with pytest.raises(StudyError, match=r"worker 0 cannot be started: .*logs"):
+    with pytest.raises(MachineError, match=r"worker 0 cannot be started: .*logs"):
         run(sweep, tmp_path)
 
 
 def test_what_would_hit_every_job_ends_the_run(sweep, tmp_path, fake_worker, monkeypatch):
     monkeypatch.setenv("DSE_FAKE_FATAL", "1")
-    with pytest.raises(StudyError, match="worker 0: the disk is full"):
+    with pytest.raises(MachineError, match="worker 0: the disk is full; what was recorded is kept"):
         run(sweep, tmp_path, workers=1)
 
 

@@ -1,8 +1,9 @@
 """A worker that trains nothing: it answers as its environment says, at once.
 
 DSE_FAKE_DEATHS: a folder; a job dies once for each file `<squeeze_ratio>-<replicate>-*` in it
-(and takes the file with it). DSE_FAKE_LAST: `<squeeze_ratio>-<replicate>`; die behind the answer
-to that job. DSE_FAKE_SILENT: die before being ready. DSE_FAKE_WAIT_S: how long every job takes.
+(and takes the file with it), or stops, as by SIGSTOP, where the name ends with `-stop`.
+DSE_FAKE_LAST: `<squeeze_ratio>-<replicate>`; die behind the answer to that job. DSE_FAKE_SILENT:
+die before being ready. DSE_FAKE_WAIT_S: how long every job takes.
 
 Jobs of a search, of a reference and, where DSE_FAKE_CLOSED_FORM is set, of any sweep are
 answered by `closed_form.py`, whose knobs stand there.
@@ -34,7 +35,8 @@ def main() -> None:
         if deaths := os.environ.get("DSE_FAKE_DEATHS"):
             for path in sorted(Path(deaths).glob(f"{name}-{replicate}-*"))[:1]:
                 path.unlink()
-                os.kill(os.getpid(), signal.SIGKILL)
+                is_stop = path.name.endswith("-stop")
+                os.kill(os.getpid(), signal.SIGSTOP if is_stop else signal.SIGKILL)
         if job["task"] == "train":
             say({"type": "epoch", "epochs": 1, "loss": 0.5})
         if os.environ.get("DSE_FAKE_FATAL"):

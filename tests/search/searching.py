@@ -103,7 +103,7 @@ class InProcess:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def serve(self, source: Any, *, most_workers: int | None = None) -> Iterator[Any]:
+    def serve(self, source: Any, **_: Any) -> Iterator[Any]:
         while not source.is_over():
             job = source.next_job("", frozenset())
             if job is None:

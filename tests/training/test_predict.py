@@ -204,6 +204,16 @@ def test_weights_of_a_study_reach_the_test_accuracy_that_was_measured(tmp_path: 
     assert 1 / 3 <= measured.test_accuracy < 1
     assert json.loads(loaded.metadata.extra["recipe"])["epochs"] == 2
 
+    # Weights that were removed or damaged since are made again by the same training.
+    weights = tmp_path / "weights" / job.weights_name
+    for content in (None, b"damaged"):
+        weights.unlink()
+        if content:
+            weights.write_bytes(content)
+        tested = evaluator.evaluate(replace(job, task="test"), lambda epochs, loss: None)
+        assert tested.test_correct == measured.test_correct
+        assert load_network(weights).metadata == loaded.metadata
+
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> LoadedNetwork:

@@ -1,12 +1,14 @@
 """What is particular to XLA, by one door; the rest of `training` knows nothing of it.
 
+    backend         whether JAX can start as the environment asks
     compile_cache   compiled programs that outlive their process, found by key
     compiler        options that halve the time of compiling for a CPU
     microbatching   a batch's gradient as the mean over microbatches that a CPU's cache holds
     packing         many small arrays end to end in few long ones
     threads         how many threads XLA uses, and how a process is held to one
 
-JAX is imported with the first name that needs it: `threads` is for processes that have none.
+JAX is imported with the first name that needs it: `backend` and `threads` are for processes that
+have none.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dse.training.xla.backend import check_backend
 from dse.training.xla.threads import cores_count, one_thread, threads_count
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ _NEED_JAX = {
 
 __all__ = [
     "Packing",
+    "check_backend",
     "compiler_options",
     "cores_count",
     "in_microbatches",
