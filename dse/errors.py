@@ -8,7 +8,8 @@
     ├── ArchitectureError       a candidate that cannot be built; names the layer and the reason
     ├── ObjectiveError          values that cannot be compared
     ├── DataError               images that are missing, broken or too few
-    │   └── ChecksumError       a file that is not the published one
+    │   ├── ChecksumError       a file that is not the published one
+    │   └── ImageError          one image that cannot be decoded
     ├── WeightsError            a weights file that does not hold what it should
     ├── TrainingError           a training run that cannot continue
     │   └── DivergenceError     the loss is no longer a number
@@ -23,6 +24,7 @@ line prints the message alone and exits with 1 (2 for usage); `--debug` shows th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 
@@ -71,6 +73,18 @@ class DataError(DseError):
 
 class ChecksumError(DataError):
     """A file is not the published one."""
+
+
+class ImageError(DataError):
+    """One image cannot be decoded.
+
+    Attributes:
+        reason: why, without the file's name.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{os.fsencode(path).decode('utf-8', 'replace')}: {reason}")
 
 
 class WeightsError(DseError):

@@ -9,7 +9,7 @@ import typer
 
 from dse.cli.evaluate import load
 from dse.cli.options import ClassesFile, JsonFlag, PreprocessingName, WeightsFile
-from dse.cli.tables import print_json, print_table
+from dse.cli.tables import note, print_json, print_table
 from dse.errors import DataError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def command(
     mean of conv10's map after its ReLU. A broken image is an error, told after the others.
     """
     from dse.data import weights_classes
+    from dse.data.source import doubtful_text
     from dse.training.predict import predict
 
     loaded = load(weights, preprocessing)
@@ -54,7 +55,18 @@ def command(
         loaded = loaded.applying_exif_orientation()
     classes = weights_classes(weights, loaded.metadata, classes_file)
     paths = [str(path) for path in images]
-    results = list(predict(loaded, paths, source=str(weights), batch_count=BATCH_COUNT))
+    doubtful: list[str] = []
+    results = list(
+        predict(
+            loaded,
+            paths,
+            source=str(weights),
+            batch_count=BATCH_COUNT,
+            on_warning=doubtful.append,
+        )
+    )
+    if doubtful:
+        note(f"note: {doubtful_text(doubtful, len(paths))}")
     found = [result for result in results if not isinstance(result, str)]
     broken = [result for result in results if isinstance(result, str)]
     if as_json:

@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile
 
+from dse.data.opening import load_pixels, open_image, upright_size
 from dse.weights.preprocessing import Preprocessing
 
 GRAY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"})
 _16_BIT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
-_ALPHA_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
-_ORIENTATION_TAG = 0x0112
-# Pillow hands these to other programs, or only names them.
-_LEFT_TO_OTHERS = frozenset({"EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR"})
-# What Pillow raises on files that are not what they claim to be.
-BROKEN = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    ZeroDivisionError,
-    OverflowError,
-    struct.error,
-    Image.DecompressionBombError,
-)
+_STRIP_PIXELS = 2**18  # flattened at a time
+_THIN = 8  # times as long as wide: such images, once resized, are cropped while resizing
 
 
 @dataclass(frozen=True)
@@ -48,15 +32,6 @@ class Rule:
     resized: bool
 
 
-def extensions() -> frozenset[str]:
-    """Extensions, with the dot and in lower case, of what Pillow reads by itself."""
-    return frozenset(
-        extension
-        for extension, kind in Image.registered_extensions().items()
-        if kind in Image.OPEN and kind not in _LEFT_TO_OTHERS
-    )
-
-
 def decode(path: str | Path, rule: Rule) -> np.ndarray:
     """One image as uint8 (height, width, channels).
 
@@ -64,16 +39,17 @@ def decode(path: str | Path, rule: Rule) -> np.ndarray:
     divided by 257; then it is resized (bilinear, with antialiasing) and cropped as `rule` says.
 
     Raises:
-        OSError, ValueError and others: the file is broken or its pixels have no 8-bit meaning.
+        ImageError: the file is broken or too large, or its pixels have no 8-bit meaning.
     """
     height, width, channels = rule.shape
     size = (height, width)
-    image, full_size = _open(path, channels, draft_px=size if rule.resized else None)
-    if rule.resized:
-        image = _crop(_cover(image, full_size, size), size)
-    if image.size != (width, height):
-        raise ValueError(f"{image.width}x{image.height} instead of {width}x{height} pixels")
-    return np.asarray(image, np.uint8).reshape(rule.shape)
+    with open_image(path) as opened:
+        image, full_size = _load(opened, channels, draft_px=size if rule.resized else None)
+        if rule.resized:
+            image = _cover_and_crop(image, full_size, size, size)
+        if image.size != (width, height):
+            raise ValueError(f"{image.width}x{image.height} instead of {width}x{height} pixels")
+        return np.asarray(image, np.uint8).reshape(rule.shape)
 
 
 def decode_preprocessed(path: str | Path, rule: Preprocessing) -> np.ndarray:
@@ -86,16 +62,20 @@ def decode_preprocessed(path: str | Path, rule: Preprocessing) -> np.ndarray:
         uint8 (height, width, channels), RGB or gray.
 
     Raises:
-        OSError, ValueError and others: the file is broken or its pixels have no 8-bit meaning.
+        ImageError: the file is broken or too large, or its pixels have no 8-bit meaning.
     """
     height, width = rule.resize_px
     draft_px = rule.resize_px if rule.draft else None
-    image, full_size = _open(path, rule.channels_count, draft_px=draft_px, upright=rule.upright)
-    if rule.resize == "exact":
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    else:
-        image = _cover(image, full_size, rule.resize_px)
-    return np.asarray(_crop(image, rule.crop_px), np.uint8).reshape(rule.input_shape)
+    with open_image(path) as opened:
+        image, full_size = _load(
+            opened, rule.channels_count, draft_px=draft_px, upright=rule.upright
+        )
+        if rule.resize == "exact":
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+            image = image.crop(_middle(image.size, rule.crop_px))
+        else:
+            image = _cover_and_crop(image, full_size, rule.resize_px, rule.crop_px)
+        return np.asarray(image, np.uint8).reshape(rule.input_shape)
 
 
 def shown(path: str) -> str:
@@ -103,59 +83,92 @@ def shown(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "replace")
 
 
-def swaps_sides(image: Image.Image) -> bool:
-    """Whether the EXIF orientation swaps width and height."""
-    return image.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8)
-
-
-def _to_channels(image: Image.Image, channels: int) -> Image.Image:
+def _load(
+    opened: ImageFile.ImageFile,
+    channels: int,
+    *,
+    draft_px: tuple[int, int] | None,
+    upright: bool = True,
+) -> tuple[Image.Image, tuple[int, int]]:
+    """The pixels in gray or RGB, and the full (width, height), of which a draft is a part."""
     mode = "L" if channels == 1 else "RGB"
+    _scale_transparent_value(opened)
+    full_size = upright_size(opened) if upright else opened.size
+    if draft_px is not None:
+        # JPEG can decode at 1/2, 1/4, 1/8; twice the target leaves the resizing its work.
+        opened.draft(opened.mode, (2 * draft_px[1], 2 * draft_px[0]))
+    is_ready = opened.mode == mode and not opened.has_transparency_data
+    copy_bytes = 0 if is_ready else 1 if mode == "L" else 4
+    image = load_pixels(opened, upright=upright, copy_bytes=copy_bytes)
+    if is_ready:
+        return image, full_size
+    if image.mode in ("I", "F"):
+        raise ValueError(f"32-bit pixels (mode {image.mode}) have no stated range")
+    result = Image.new(mode, image.size)
+    rows_count = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows_count):
+        box = (0, top, image.width, min(top + rows_count, image.height))
+        result.paste(_flattened(image.crop(box), mode), box)
+    return result, full_size
+
+
+def _scale_transparent_value(image: ImageFile.ImageFile) -> None:
+    """Make the one transparent value of a PNG comparable with its pixels.
+
+    It has the depth of the file, but Pillow gives 2 and 4 bits of gray and 16 of RGB as 8.
+    """
+    value = image.info.get("transparency")
+    if image.format == "PNG" and value is not None and image.tile:
+        raw_mode = image.tile[0][3]
+        if raw_mode in ("L;2", "L;4"):
+            image.info["transparency"] = min(value * {"L;2": 85, "L;4": 17}[raw_mode], 255)
+        elif raw_mode == "RGB;16B":
+            image.info["transparency"] = tuple(part >> 8 for part in value)
+
+
+def _flattened(image: Image.Image, mode: str) -> Image.Image:
+    """In another mode, transparent parts laid on white."""
     if image.mode in _16_BIT_MODES:
         values = np.asarray(image).astype(np.uint32)
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        raise ValueError(f"32-bit pixels (mode {image.mode}) have no stated range")
-    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+        gray = ((values + 128) // 257).astype(np.uint8)
+        gray[values == image.info.get("transparency", -1)] = 255
+        image = Image.fromarray(gray)
+    if image.has_transparency_data:
         on_top = image.convert("RGBA")
         white = Image.new("RGBA", on_top.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, on_top)
     return image if image.mode == mode else image.convert(mode)
 
 
-def _open(
-    path: str | Path, channels: int, *, draft_px: tuple[int, int] | None, upright: bool = True
-) -> tuple[Image.Image, tuple[int, int]]:
-    """The image, and its full (width, height), of which a draft is a part."""
-    with Image.open(path) as image:
-        full_size = image.size
-        if draft_px is not None:
-            # JPEG can decode at 1/2, 1/4, 1/8; twice the target leaves the resizing its work.
-            image.draft(image.mode, (2 * draft_px[1], 2 * draft_px[0]))
-        if not upright:
-            image.load()
-            return _to_channels(image, channels), full_size
-        turned = swaps_sides(image)
-        return _to_channels(ImageOps.exif_transpose(image), channels), full_size[
-            ::-1
-        ] if turned else full_size
+def _cover_and_crop(
+    image: Image.Image,
+    full_size: tuple[int, int],
+    cover_px: tuple[int, int],
+    crop_px: tuple[int, int],
+) -> Image.Image:
+    """The middle of the image when it is as small as covers `cover_px` at its aspect.
 
-
-def _cover(image: Image.Image, full_size: tuple[int, int], size: tuple[int, int]) -> Image.Image:
-    """As small as covers `size` (height, width) at its aspect: a square's shorter side.
-
-    By the full size, not that of a draft.
+    The aspect is that of the full size, not that of a draft. Sizes in pixels are (height,
+    width) but for `full_size`.
     """
-    height, width = size
+    height, width = cover_px
     wide, tall = full_size
     if width * tall >= height * wide:
         height = max(height, round(tall * width / wide))
     else:
         width = max(width, round(wide * height / tall))
-    return image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top, right, bottom = box = _middle((width, height), crop_px)
+    if width * height <= _THIN * cover_px[0] * cover_px[1]:
+        return image.resize((width, height), Image.Resampling.BILINEAR).crop(box)
+    # All of a thin image would be huge. Only its middle is resized; that rounds a few pixels
+    # differently, as Pillow takes the corners in single precision.
+    x, y = image.width / width, image.height / height
+    kept = (left * x, top * y, min(right * x, image.width), min(bottom * y, image.height))
+    return image.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=kept)
 
 
-def _crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The middle of `size` (height, width)."""
-    height, width = size
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))
+def _middle(size: tuple[int, int], crop_px: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the middle `crop_px` (height, width) of (width, height)."""
+    height, width = crop_px
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return left, top, left + width, top + height

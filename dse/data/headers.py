@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PIL import Image
-
-from dse.data.decode import BROKEN, GRAY_MODES, Rule, shown, swaps_sides
+from dse.data.decode import GRAY_MODES, Rule, shown
+from dse.data.library_warnings import library_warnings
+from dse.data.opening import open_image, upright_size
 from dse.data.source import BLOCK_COUNT, Progress
 from dse.data.stream import in_order
-from dse.errors import DataError
+from dse.errors import DataError, ImageError
 
 DEFAULT_SIZE = 64  # pixels, where images differ in size
 LARGEST_KEPT = 256  # pixels; larger images are resized even when all have one size
@@ -66,10 +66,9 @@ def choose_rule(
 
 def _size_and_gray(path: str) -> tuple[tuple[int, int], bool] | None:
     """(width, height) as shown, and whether it is gray; None for a broken image."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = width != height and swaps_sides(image)
-            return (height, width) if turned else (width, height), image.mode in GRAY_MODES
-    except BROKEN:
-        return None
+    with library_warnings():  # they are told when it is decoded
+        try:
+            with open_image(path) as image:
+                return upright_size(image), image.mode in GRAY_MODES
+        except ImageError:
+            return None

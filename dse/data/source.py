@@ -5,13 +5,14 @@ A new source: a file with its `locate` function, a row in `prepare.LOCATE`, a na
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from dse.data.splits import SplitName
+from dse.text import some_of
 
 Progress = Callable[[str, int, int], None]  # stage, done, total (0: unknown)
 BLOCK_COUNT = 128  # images handed on at a time
@@ -29,11 +30,20 @@ class Block:
         images: uint8 (n, height, width, channels).
         labels: int32 (n,).
         broken: `path (reason)` of each image that could not be decoded and is left out.
+        doubtful: `path (warning)` of each that was decoded, but with warnings of a library.
     """
 
     images: np.ndarray
     labels: np.ndarray
     broken: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
+
+
+def doubtful_text(doubtful: Sequence[str], images_count: int) -> str:
+    """Words for images that a library decoded with warnings, each `path (warning)`."""
+    return (
+        f"{len(doubtful)} of {images_count} images are decoded with warnings: {some_of(doubtful)}"
+    )
 
 
 @dataclass(frozen=True)

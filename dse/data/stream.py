@@ -18,8 +18,10 @@ from typing import TypeVar
 import numpy as np
 
 from dse.data import source
-from dse.data.decode import BROKEN, decode_preprocessed, shown
+from dse.data.decode import decode_preprocessed, shown
+from dse.data.library_warnings import library_warnings
 from dse.data.source import Block
+from dse.errors import ImageError
 from dse.weights.preprocessing import Preprocessing
 
 BLOCK_COUNT = 8  # images that a thread decodes at a time for `stream_batches`
@@ -55,15 +57,21 @@ def decode_blocks(
         arrays = np.empty((len(block), *shape), np.uint8)
         labels: list[int] = []
         broken: list[str] = []
+        doubtful: list[str] = []
         for path, label in block:
-            try:
-                arrays[len(labels)] = decode(path)
-                labels.append(label)
-            except BROKEN as error:
-                said = getattr(error, "strerror", None) or str(error).replace(f" {path!r}", "")
-                name = path if root is None else os.path.relpath(path, root)
-                broken.append(f"{shown(name)} ({said or type(error).__name__})")
-        return Block(arrays[: len(labels)], np.array(labels, np.int32), tuple(broken))
+            name = shown(path if root is None else os.path.relpath(path, root))
+            with library_warnings() as said:
+                try:
+                    arrays[len(labels)] = decode(path)
+                except ImageError as error:
+                    broken.append(f"{name} ({error.reason})")
+                    continue
+            labels.append(label)
+            if said:
+                doubtful.append(f"{name} ({'; '.join(said)})")
+        return Block(
+            arrays[: len(labels)], np.array(labels, np.int32), tuple(broken), tuple(doubtful)
+        )
 
     iterator = iter(images)
     return in_order(decode_block, iter(lambda: list(itertools.islice(iterator, size)), []))
@@ -88,10 +96,11 @@ def stream_batches(
     arrays: list[np.ndarray] = []
     labels: list[int] = []
     broken: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
 
     def batch(count: int) -> Block:
         together = np.stack(arrays[:count]) if count else np.empty((0, *shape), np.uint8)
-        return Block(together, np.array(labels[:count], np.int32), broken)
+        return Block(together, np.array(labels[:count], np.int32), broken, doubtful)
 
     blocks = decode_blocks(
         images,
@@ -104,12 +113,13 @@ def stream_batches(
         arrays.extend(block.images)
         labels += block.labels.tolist()
         broken += block.broken
+        doubtful += block.doubtful
         while len(labels) >= batch_count:
             yield batch(batch_count)
-            arrays, labels, broken = arrays[batch_count:], labels[batch_count:], ()
+            arrays, labels, broken, doubtful = arrays[batch_count:], labels[batch_count:], (), ()
         if len(broken) >= batch_count:  # a hopeless folder must not pile up names either
             yield batch(0)
-            broken = ()
+            broken = doubtful = ()
     if labels or broken:
         yield batch(len(labels))
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from dse.data.decode import extensions, shown
+from dse.data.decode import shown
+from dse.data.opening import EXTENSIONS
 from dse.errors import DataError
 
 _LITTER_FOLDERS = re.compile(
@@ -103,7 +104,6 @@ def walk_tree(root: Path) -> Tree:
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise DataError(f"{root} {what}; folder:PATH needs a folder of class folders")
-    kinds = extensions()
     tree = Tree(os.fspath(root), {})
     # A folder waits with its true path and those of the folders from which links led to it.
     waiting: list[tuple[str, str, tuple[str, ...]]] = [("", os.path.realpath(root), ())]
@@ -114,7 +114,7 @@ def walk_tree(root: Path) -> Tree:
         for entry in _entries(path):
             name = entry.name
             if not _is_folder(entry):
-                _take_file(entry, join(place, name), kinds, folder)
+                _take_file(entry, join(place, name), folder)
             elif _LITTER_FOLDERS.fullmatch(name.lower()):
                 continue
             elif name.startswith("."):
@@ -150,10 +150,10 @@ def _entries(path: str) -> list[os.DirEntry[str]]:
         raise DataError(f"cannot read {shown(path)}: {error.strerror}") from error
 
 
-def _take_file(entry: os.DirEntry[str], path: str, kinds: frozenset[str], folder: Folder) -> None:
+def _take_file(entry: os.DirEntry[str], path: str, folder: Folder) -> None:
     if entry.name.startswith(".") or entry.name.lower() in _LITTER_FILES:
         return
-    if os.path.splitext(entry.name)[1].lower() not in kinds:
+    if os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
         folder.others.append(entry.name)
         return
     try:

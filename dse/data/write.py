@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dse.data.dataset import FORMAT_VERSION, digest, fingerprint, images_name, labels_name
-from dse.data.source import Progress, Source
+from dse.data.source import Progress, Source, doubtful_text
 from dse.data.spec import CACHE_VARIABLE, DataSpec
 from dse.data.splits import SplitName
 from dse.errors import DataError
@@ -63,6 +63,7 @@ class Writer:
         self._total_count = sum(source.counts.values())
         self._splits: dict[str, dict[str, Any]] = {}
         self._broken: list[str] = []
+        self._doubtful: list[str] = []
         self._seen_count = 0
         self._moments = PixelMoments(source.input_shape[2])
 
@@ -82,6 +83,7 @@ class Writer:
                     self._seen_count += len(block.images) + len(block.broken)
                     self._report("decoding", self._seen_count, self._total_count)
                     self._broken += block.broken
+                    self._doubtful += block.doubtful
                     if block.broken and len(self._broken) > _PATIENCE_COUNT:
                         self._check_broken()
                     if split == "train":
@@ -112,6 +114,8 @@ class Writer:
         warnings = list(source.warnings)
         if self._broken:
             warnings.append(f"{self._broken_text()}; left out")
+        if self._doubtful:
+            warnings.append(doubtful_text(self._doubtful, self._total_count))
         return {
             "format_version": FORMAT_VERSION,
             "name": name,

@@ -8,6 +8,7 @@ scores the class of the lower index is the better one.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -34,6 +35,11 @@ NAMED_COUNT = 100  # broken images that are named; the others are counted
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (stage, images done, images in all)."""
+
+
+def warn_of_image(text: str) -> None:
+    """Warn of an image that a library decoded, but not without a warning: `path (warning)`."""
+    warnings.warn(text, stacklevel=2)
 
 
 class Scored(NamedTuple):
@@ -176,6 +182,7 @@ def evaluate(
     source: str,
     batch_count: int,
     on_progress: OnProgress = lambda stage, done, total: None,
+    on_warning: Callable[[str], None] = warn_of_image,
 ) -> Evaluation:
     """Score all images of class folders, decoded on the way, or of a prepared split.
 
@@ -185,6 +192,7 @@ def evaluate(
         source: what messages call the weights.
         batch_count: images that are scored at once; more of them need more memory.
         on_progress: told how many images are done.
+        on_warning: told `path (warning)` of images that a library decoded with warnings.
 
     Raises:
         DataError: not one image can be decoded.
@@ -211,6 +219,8 @@ def evaluate(
         top5_count += int(correct.any(1).sum())
         broken_count += len(batch.broken)
         broken += batch.broken[: NAMED_COUNT - len(broken)]
+        for text in batch.doubtful:
+            on_warning(text)
         on_progress("scoring images", scored_count + broken_count, images_count)
     wall_s = time.perf_counter() - started
     if not scored_count and isinstance(images, LabelledTree):
@@ -230,11 +240,16 @@ def evaluate(
 
 
 def predict(
-    loaded: LoadedNetwork, paths: list[str], *, source: str, batch_count: int = BATCH_COUNT
+    loaded: LoadedNetwork,
+    paths: list[str],
+    *,
+    source: str,
+    batch_count: int = BATCH_COUNT,
+    on_warning: Callable[[str], None] = warn_of_image,
 ) -> Iterator[Best | str]:
     """The best classes of each image in turn, or `path (reason)` where one is broken.
 
-    Broken images come before those of their batch.
+    Broken images come before those of their batch; `on_warning` is as for `evaluate`.
 
     Raises:
         WeightsError: a score is not finite.
@@ -246,6 +261,8 @@ def predict(
         batch_count=predictor.batch_count,
     )
     for batch, found in _score(loaded, predictor, batches, source):
+        for text in batch.doubtful:
+            on_warning(text)
         yield from batch.broken
         for index, scores, classes in zip(batch.labels, found.scores, found.classes, strict=True):
             yield Best(paths[index], tuple(map(int, classes)), tuple(map(float, scores)))

@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 from PIL.Image import Exif
 
-from dse.data.decode import Rule, decode, decode_preprocessed, extensions
+from dse.data.decode import Rule, decode, decode_preprocessed
 from dse.data.headers import choose_rule
+from dse.data.opening import EXTENSIONS
 from dse.data.source import silent
-from dse.errors import DataError
+from dse.errors import DataError, ImageError
 from dse.weights.preprocessing import Preprocessing, trained_preprocessing
 from tests.data.trees import random_image, write_image
 
@@ -70,7 +71,7 @@ def test_lossless_formats_come_back_exactly(extension: str, tmp_path: Path) -> N
     Image.fromarray(image).save(tmp_path / f"a.{extension}", lossless=True)
     found = decode(tmp_path / f"a.{extension}", Rule((6, 4, 3), resized=False))
     np.testing.assert_array_equal(found, image)
-    assert f".{extension}" in extensions()
+    assert f".{extension}" in EXTENSIONS
 
 
 def test_the_exif_orientation_turns_the_image(tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_one_bit_and_gray_in_a_colour_folder(tmp_path: Path) -> None:
 
 def test_float_pixels_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((2, 2), np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(ValueError, match=r"32-bit pixels \(mode F\) have no stated range"):
+    with pytest.raises(ImageError, match=r"a\.tif: 32-bit pixels \(mode F\) have no stated range"):
         decode(tmp_path / "a.tif", Rule((2, 2, 1), resized=False))
 
 
@@ -175,8 +176,8 @@ def test_nothing_that_opens(tmp_path: Path) -> None:
 
 
 def test_files_that_other_programs_would_read_are_not_images() -> None:
-    assert {".eps", ".ps", ".pdf", ".mpg", ".wmf", ".h5"} & extensions() == set()
-    assert {".jpg", ".jpeg", ".png", ".gif", ".webp", ".tiff", ".bmp"} <= extensions()
+    assert {".eps", ".ps", ".pdf", ".mpg", ".wmf", ".h5"} & EXTENSIONS == set()
+    assert {".jpg", ".jpeg", ".png", ".gif", ".webp", ".tiff", ".bmp"} <= EXTENSIONS
 
 
 CAFFE_LIKE = Preprocessing(

@@ -1,0 +1,291 @@
+"""The one door of images: nothing else in the package opens an image file.
+
+Behind it are decoders in C and files from anywhere. So only the formats listed here are tried,
+whatever a file is called (never EPS, whose decoder starts another program); what an image
+will take is computed from its header before a pixel is decoded; and whatever a decoder raises
+is an `ImageError` of that file. Of metadata the orientation is read, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+import struct
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from dse.errors import DataError, ImageError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "PPM")
+"""As Pillow calls them; MPO is read by the decoder of JPEG."""
+FORMATS_TEXT = "JPEG, PNG, WebP, GIF, BMP, TIFF, JPEG 2000, AVIF or PPM"
+EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp"}
+    | {".tif", ".tiff", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".avif", ".avifs"}
+    | {".ppm", ".pgm", ".pbm", ".pnm"}
+)
+"""With the dot and in lower case: files that are taken for images."""
+
+FILE_BYTES = 128_000_000
+DECODING_BYTES = 256_000_000
+"""Of memory that one image may take while it is decoded."""
+_READ_WHOLE_BYTES = 32_000_000  # of a WebP or AVIF file, which is in memory twice
+_SCANNED_PIXELS = 2_000_000_000  # every scan of a JPEG goes over the whole image
+_PYTHON_PIXELS = 1_000_000  # of PPM files that Pillow decodes in Python, in microseconds each
+_STRIPS = 100_000  # of a TIFF: Pillow makes Python objects of each
+_TILES = 4096  # of a JPEG 2000: OpenJPEG keeps 10 kB of each
+# Bytes of each pixel beside those of Pillow's image, measured with images of 20 megapixels.
+_DECODER_BYTES = {"WEBP": 12, "AVIF": 14}
+
+_ORIENTATION = 0x0112
+_SWAPPED = (5, 6, 7, 8)  # orientations that exchange width and height
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_MACHINE_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
+
+with contextlib.suppress(OSError, AttributeError):
+    # libtiff would print what Pillow raises anyway, past Python and into our own output.
+    _libraries = ctypes.CDLL(Image.core.__file__)
+    _libraries.TIFFSetErrorHandler(None)
+    _libraries.TIFFSetWarningHandler(None)
+
+
+@contextlib.contextmanager
+def open_image(path: str | Path) -> Iterator[ImageFile.ImageFile]:
+    """The image of a file, before any of its pixels is decoded.
+
+    What goes wrong in the body is the image's own fault too.
+
+    Raises:
+        ImageError: no regular file, none of the formats, broken or too large.
+        DataError: the machine is at fault and not the image.
+    """
+    try:
+        with _regular_file(path) as file:
+            _check_file(path, file)
+            with Image.open(file, formats=FORMATS) as image:
+                if isinstance(image, JpegImageFile):
+                    _check_jpeg(image, file)
+                elif image.format == "JPEG2000":
+                    _check_jpeg2000(image, file)
+                yield image
+    except DataError:
+        raise
+    except Exception as error:
+        if _is_out_of_memory(error):
+            raise DataError(
+                f"out of memory while decoding {path}: an image may take "
+                f"{DECODING_BYTES / 1e6:.0f} MB; free some and try again"
+            ) from error
+        reason = str(error) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            reason = "cannot identify image file"
+        elif isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+            if error.errno in _MACHINE_ERRORS:
+                raise DataError(f"{path} cannot be read: {reason}; try again") from error
+        raise ImageError(path, reason) from error
+
+
+def upright_size(image: ImageFile.ImageFile) -> tuple[int, int]:
+    """(width, height) of an opened image when it is turned as its orientation says.
+
+    Raises:
+        ImageError: a PNG, whose orientation may come after its pixels, is too large.
+    """
+    size = image.size
+    if size[0] == size[1]:
+        return size
+    if image.format == "PNG":
+        _check_memory(image, 0)
+    elif isinstance(image, TiffImageFile) and image.tag_v2.get(_ORIENTATION) in _SWAPPED:
+        return size  # turned by Pillow
+    return size[::-1] if _orientation(image) in _SWAPPED else size
+
+
+def load_pixels(image: ImageFile.ImageFile, *, upright: bool, copy_bytes: int) -> Image.Image:
+    """Decode an opened image, its first frame, and turn it as its orientation says.
+
+    Args:
+        image: from `open_image`; a draft may be set.
+        upright: turn it; else the pixels come as they are stored.
+        copy_bytes: of each pixel of a copy that will be made.
+
+    Raises:
+        ImageError: it would take more than `DECODING_BYTES`.
+    """
+    _check_memory(image, copy_bytes)
+    orientation = _orientation(image)
+    if orientation in _TURNS:
+        _check_memory(image, max(copy_bytes, _pixel_bytes(image)))
+    image.load()
+    if isinstance(image, TiffImageFile):  # was turned by Pillow
+        if upright:
+            return image
+        orientation = {6: 8, 8: 6}.get(orientation, orientation)
+    elif not upright:
+        return image
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def _regular_file(path: str | Path) -> BinaryIO:
+    # A pipe would be waited for, and opening some devices does something.
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise ImageError(path, f"{what} and no image file")
+    # Not waiting: it may have been exchanged since.
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+
+
+def _check_file(path: str | Path, file: BinaryIO) -> None:
+    """What must be known before Pillow reads headers."""
+    size_bytes = os.fstat(file.fileno()).st_size
+    head = file.read(16)
+    limit = _READ_WHOLE_BYTES if b"WEBP" in head or b"ftyp" in head else FILE_BYTES
+    if size_bytes > limit:
+        raise ImageError(
+            path, f"{size_bytes / 1e6:.0f} MB; up to {limit / 1e6:.0f} MB are read of such a file"
+        )
+    if head[:4] in TiffImagePlugin.PREFIXES and (count := _strips_count(file, head)) > _STRIPS:
+        raise ImageError(path, f"{count} strips or tiles; up to {_STRIPS} are read")
+
+
+def _strips_count(file: BinaryIO, head: bytes) -> int:
+    """Strips or tiles of the first image of a TIFF file."""
+    order = "<" if head[:2] == b"II" else ">"
+    is_big = 43 in head[2:4]
+    (offset,) = struct.unpack_from(order + "Q" if is_big else order + "L", head, 8 if is_big else 4)
+    count = struct.Struct(order + "Q" if is_big else order + "H")
+    entry = struct.Struct(order + "HHQQ" if is_big else order + "HHLL")
+    file.seek(offset)
+    (entries_count,) = count.unpack(file.read(count.size))
+    entries = file.read(min(entries_count, 2**16) * entry.size)
+    entries = entries[: len(entries) // entry.size * entry.size]
+    offsets = (TiffImagePlugin.STRIPOFFSETS, TiffImagePlugin.TILEOFFSETS)
+    return max((n for tag, _, n, _ in entry.iter_unpack(entries) if tag in offsets), default=0)
+
+
+def _check_jpeg(image: JpegImageFile, file: BinaryIO) -> None:
+    """Bound the scans of a JPEG, each of which goes over the whole image.
+
+    The header was read up to the first of them.
+    """
+    components_count = file.read(3)[2:]
+    if components_count and components_count[0] < image.layers:
+        image.info["progressive"] = 1  # its colours come one by one: decoded like progressive ones
+    if "progressive" not in image.info:
+        return
+    scans_count, last = 1, b""
+    while block := file.read(2**20):
+        scans_count += (last + block).count(b"\xff\xda")
+        last = block[-1:]
+    if scans_count * image.width * image.height > _SCANNED_PIXELS:
+        raise ValueError(f"{image.width}x{image.height} pixels in {scans_count} scans are too many")
+
+
+def _check_jpeg2000(image: ImageFile.ImageFile, file: BinaryIO) -> None:
+    """Hold what the codestream says of itself, and OpenJPEG believes, against the file's header."""
+    file.seek(0)
+    while (head := file.read(4)) != b"\xff\x4f\xff\x51":
+        kind, length_bytes, read_bytes = file.read(4), int.from_bytes(head), 8
+        if length_bytes == 1:
+            length_bytes, read_bytes = int.from_bytes(file.read(8)), 16
+        if kind != b"jp2c":
+            if len(kind) < 4 or length_bytes < read_bytes:
+                raise ValueError("it has no codestream")
+            file.seek(length_bytes - read_bytes, os.SEEK_CUR)
+    _, _, right, bottom, left, top, tile_width, tile_height = struct.unpack(">2H6L", file.read(28))
+    if (right - left, bottom - top) != image.size:
+        raise ValueError("header and codestream differ in size")
+    tiles_count = -(-right // max(tile_width, 1)) * -(-bottom // max(tile_height, 1))
+    if tiles_count > _TILES:
+        raise ValueError(f"{tiles_count} tiles; up to {_TILES} are read")
+
+
+def _orientation(image: ImageFile.ImageFile) -> int:
+    if image.format == "PNG":
+        image.load()  # its metadata may come after its pixels
+    try:
+        found = image.getexif().get(_ORIENTATION)
+    except Exception as error:
+        warnings.warn(f"its EXIF data cannot be read: {error}", stacklevel=2)
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+def _pixel_bytes(image: ImageFile.ImageFile) -> int:
+    """Bytes of a pixel as Pillow keeps it."""
+    return {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
+
+
+def _check_memory(image: ImageFile.ImageFile, copy_bytes: int) -> None:
+    """Refuse what would take too much memory, or too long, to decode.
+
+    Args:
+        image: not decoded; a draft may be set.
+        copy_bytes: of each pixel of a copy that will be made.
+    """
+    pixels_count = image.width * image.height
+    needed_bytes = pixels_count * (_pixel_bytes(image) + copy_bytes + _decoder_bytes(image))
+    if isinstance(image, TiffImageFile) and image.info.get("compression") != "raw":
+        tags = image.tag_v2
+        width = tags.get(TiffImagePlugin.TILEWIDTH, image.width)
+        rows = tags.get(TiffImagePlugin.TILELENGTH) or min(
+            tags.get(TiffImagePlugin.ROWSPERSTRIP, image.height), image.height
+        )
+        needed_bytes += 2 * width * rows * sum(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) // 8
+    if needed_bytes > DECODING_BYTES:
+        raise ValueError(
+            f"its {pixels_count * _draft_scale(image) ** 2 / 1e6:.3g} megapixels ({image.format}) "
+            f"take {needed_bytes / 1e6:,.0f} MB to decode, but at most "
+            f"{DECODING_BYTES / 1e6:.0f} MB are used; make it smaller"
+        )
+    if pixels_count > _PYTHON_PIXELS and any(
+        tile[0] in ("ppm", "ppm_plain") for tile in image.tile
+    ):
+        raise ValueError(f"{image.width}x{image.height} pixels of this kind of PPM take too long")
+
+
+def _decoder_bytes(image: ImageFile.ImageFile) -> float:
+    """Bytes of a pixel that the decoder keeps besides."""
+    if image.format == "JPEG2000":
+        return 6 * len(image.getbands())
+    if isinstance(image, JpegImageFile) and "progressive" in image.info and image.layer:
+        # All coefficients of the full image, two bytes each; colours may be coarser than gray.
+        samples = [across * down for _, across, down, _ in image.layer]
+        return 2 * _draft_scale(image) ** 2 * sum(samples) / max(samples)
+    return _DECODER_BYTES.get(image.format or "", 0)
+
+
+def _draft_scale(image: ImageFile.ImageFile) -> int:
+    """How many pixels of the file, across and down, are one of the draft."""
+    return image.decoderconfig[0] if isinstance(image, JpegImageFile) and image.decoderconfig else 1
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether the machine lacks what an image may take; decoders say it in many ways."""
+    if not isinstance(error, MemoryError | OSError) or getattr(error, "errno", None):
+        return False
+    try:
+        np.empty(DECODING_BYTES, np.uint8)
+    except MemoryError:
+        return True
+    return False
