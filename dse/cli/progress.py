@@ -9,7 +9,7 @@ from pathlib import Path
 from dse.cli.display import Display
 from dse.cli.time_left import TimeLeft
 from dse.execution.job import Ended, EpochDone, GivenUp, Job, Started, WorkerLost
-from dse.search.engine import RunEvent, SweepStarted
+from dse.search.engine import ReferenceAwaited, RunEvent, SweepStarted
 from dse.text import duration, percent, values_text
 
 SAID_COMPILE_S = 0.5
@@ -60,6 +60,8 @@ class SweepProgress:
         elif isinstance(event, WorkerLost):
             job = f"; {self._name(event.job)} starts again" if event.job else ""
             self.display.say(f"worker {event.worker} died ({event.status}){job}")
+        elif isinstance(event, ReferenceAwaited):
+            self.display.say(f"waiting for another search, which trains it in {event.directory}")
         elif isinstance(event, GivenUp):
             self.display.say(f"{self._name(event.job)} is given up for now: {event.reason}")
             self.display.end(event.worker)

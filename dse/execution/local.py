@@ -25,9 +25,10 @@ from dse.execution.artifacts import FolderStore
 from dse.execution.executor import JobSource
 from dse.execution.gpus import gpu_count
 from dse.execution.job import Ended, EpochDone, Event, GivenUp, Job, Setup, Started, WorkerLost
+from dse.execution.limits import cores_and_memory
 from dse.files import open_itself
 from dse.study.measurement import Measurement
-from dse.training.xla import check_backend, cores_count, one_thread
+from dse.training.xla import check_backend, one_thread
 
 WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "dse.execution.worker")
 """What starts a worker; the tests put a program here that trains nothing."""
@@ -60,10 +61,8 @@ _MALLOC = (
 
 
 def default_workers() -> int:
-    """One worker for each GPU, or for each core that this process may run on."""
-    if gpus := gpu_count():
-        return gpus
-    return cores_count()
+    """One worker for each GPU, or for each core that this process may use and has memory for."""
+    return gpu_count() or cores_and_memory()
 
 
 def worker_environment(worker: int) -> dict[str, str]:

@@ -62,7 +62,14 @@ class StageStarted:
     name: str
 
 
-RunEvent = SweepStarted | SearchStarted | StageStarted | Event
+@dataclass(frozen=True)
+class ReferenceAwaited:
+    """Another search trains the reference in this folder; this one waits for it."""
+
+    directory: Path
+
+
+RunEvent = SweepStarted | SearchStarted | StageStarted | ReferenceAwaited | Event
 OnEvent = Callable[[RunEvent], None]
 
 

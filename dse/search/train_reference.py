@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from dse.architecture import build
 from dse.data import Dataset
 from dse.errors import ArchitectureError, ConfigError, StudyError
 from dse.execution.executor import Executor
-from dse.search.engine import OnEvent, run
+from dse.files import locked
+from dse.search.engine import OnEvent, ReferenceAwaited, run
 from dse.search.plan import Sweep
 from dse.search.reference import (
     Reference,
@@ -26,6 +28,7 @@ from dse.stats.intervals import wilson_interval
 from dse.study.measurement import unpack_bits
 from dse.study.paths import REFERENCE_NAME
 from dse.study.reference import write_reference
+from dse.study.storage import storage_errors
 from dse.study.trial import Trial
 
 
@@ -40,15 +43,26 @@ def find_reference(
 ) -> Reference:
     """The number, the network as it was measured before, or the network trained now.
 
+    Where another search trains it, that is waited for.
+
     Raises:
         StudyError: its file is damaged, or it does not train.
         ConfigError: it cannot be built for these images.
     """
     if isinstance(plan, Reference):
         return plan
-    return held_reference(plan, dataset, results) or train_reference(
-        plan, dataset, executor, results=results, command=command, on_event=on_event
-    )
+    if held := held_reference(plan, dataset, results):
+        return held
+    directory = plan.directory(results, dataset.name, dataset.fingerprint)
+    with contextlib.ExitStack() as stack:
+        with storage_errors(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            lock = directory / ".training.lock"
+            stack.enter_context(locked(lock, lambda: on_event(ReferenceAwaited(directory))))
+        # Another search may have trained it while this one waited.
+        return held_reference(plan, dataset, results) or train_reference(
+            plan, dataset, executor, results=results, command=command, on_event=on_event
+        )
 
 
 def train_reference(

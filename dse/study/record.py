@@ -15,7 +15,7 @@ record holds each result once or not at all, and what is decided next follows fr
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from dse.study.storage import (
     read_definition,
     reading,
     storage_errors,
+    watched,
 )
 from dse.study.table import write_table
 from dse.study.trial import FINALS, SEARCH, STOPPED, Trial, read_trial
@@ -57,6 +58,7 @@ class Record:
         storage: Optuna's storage that holds it.
         space: what is studied.
         definition: of the study.
+        check: raises where the database is not the file of its name any more.
 
     Attributes:
         trials: all of them, by (candidate key, replicate).
@@ -69,9 +71,16 @@ class Record:
     """
 
     def __init__(
-        self, directory: Path, study: Any, storage: Any, space: SearchSpace, definition: Definition
+        self,
+        directory: Path,
+        study: Any,
+        storage: Any,
+        space: SearchSpace,
+        definition: Definition,
+        check: Callable[[], None],
     ) -> None:
         self.directory, self._study, self._storage = directory, study, storage
+        self._check = check
         self._distributions = _distributions_of(space)
         self._objectives, self._is_sweep = definition.objectives, definition.search is None
         self.full = Fidelity(definition.recipe["epochs"])
@@ -104,6 +113,13 @@ class Record:
         if (row := self._rows.get(trial.key)) is not None:
             self.changes.append(row)
 
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Around every change of the record: what the system says of it becomes a `StudyError`."""
+        with storage_errors(self.directory):
+            yield
+            self._check()  # behind it, so that nothing measured is lost
+
     def begin(self, candidate: Candidate, costs: Mapping[str, Any]) -> Trial:
         """Note that a candidate was sampled and is to be trained, in one transaction.
 
@@ -124,7 +140,7 @@ class Record:
         if measurement.status == "failed":
             epochs = max(epochs, trial.epochs + 1)  # a failure is the last word on a candidate
         fidelity, since = Fidelity(epochs), trial.spent_epochs
-        with storage_errors(self.directory):
+        with self._writing():
             if measurement.validation_accuracy is not None:
                 self._storage.set_trial_intermediate_value(
                     trial.trial_id, epochs, measurement.validation_accuracy
@@ -156,7 +172,7 @@ class Record:
         Raises:
             StudyError: the record cannot be written.
         """
-        with storage_errors(self.directory):
+        with self._writing():
             value = sealed(reason, *trial.place_of(STOPPED))
             self._storage.set_trial_user_attr(trial.trial_id, STOPPED, value)
         trial.stopped = reason
@@ -189,7 +205,7 @@ class Record:
             distributions=self._distributions,
             user_attrs=trial.attributes(),
         )
-        with storage_errors(self.directory):
+        with self._writing():
             trial.trial_id = self._storage.create_new_trial(
                 self._study._study_id, template_trial=template
             )
@@ -210,7 +226,7 @@ class Record:
             assert latest.validation_accuracy is not None
             state = TrialState.COMPLETE
             values = [latest.validation_accuracy, *(trial.costs[n] for n in self._objectives)]
-        with storage_errors(self.directory):
+        with self._writing():
             self._storage.set_trial_state_values(trial.trial_id, state, values)
 
     def note(self, name: str) -> Any:
@@ -224,7 +240,7 @@ class Record:
             StudyError: the record cannot be written.
         """
         if value != self._notes[name]:
-            with storage_errors(self.directory):
+            with self._writing():
                 self._study.set_user_attr(NOTES[name], sealed(value, NOTES[name]))
             self._notes[name] = value
 
@@ -298,9 +314,10 @@ def open_record(results: Path, definition: Definition, space: SearchSpace) -> It
             )
             held.enter_context(locked(directory / ".lock", busy))
             storage = held.enter_context(opened_storage(directory / "study.db"))
+            check = held.enter_context(watched(directory / "study.db", storage))
             with reading(directory):
                 study = open_study(directory, storage, definition)
-                record = Record(directory, study, storage, space, definition)
+                record = Record(directory, study, storage, space, definition, check)
         yield record
 
 

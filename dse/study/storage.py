@@ -6,10 +6,13 @@ Every error of the file system or of SQLite becomes a `StudyError` that says wha
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import os
+import secrets
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +121,69 @@ def opened_storage(path: Path) -> Iterator[Any]:
     finally:
         storage.remove_session()
         storage.engine.dispose()
+
+
+@contextlib.contextmanager
+def watched(path: Path, storage: Any) -> Iterator[Callable[[], None]]:
+    """A check that the open database is still the file of this name; raises where it is not.
+
+    SQLite writes on into a file that was removed or renamed. What it holds is then saved at the
+    end: under its own name where that is free, so that the same command resumes, else beside it.
+
+    Args:
+        path: of the database.
+        storage: that has it open.
+
+    Raises:
+        StudyError: the file is another one, or none; says where the record was saved.
+    """
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opens the file
+        opened = path.stat()
+
+        def is_there() -> bool:
+            try:
+                return os.path.samestat(opened, path.stat())
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+
+        def check() -> None:
+            if not is_there():
+                raise StudyError(f"{path} was removed, renamed or replaced")
+
+        try:
+            yield check
+        finally:
+            if not is_there():
+                with storage_errors(path.parent):
+                    saved = _save(database, storage, path)
+                resumes = (
+                    "the same command resumes"
+                    if saved == path
+                    else f"once {path} is gone and that has its name, the same command resumes"
+                )
+                raise StudyError(
+                    f"{path} is not the file any more that this run opened: it was removed, "
+                    f"renamed or replaced meanwhile, so the run stops; all that was recorded is "
+                    f"saved in {saved}: {resumes}"
+                )
+
+
+def _save(database: sqlite3.Connection, storage: Any, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    with contextlib.closing(sqlite3.connect(temporary)) as copy:
+        database.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")
+    database.close()
+    storage.remove_session()
+    storage.engine.dispose()
+    for suffix in ("-wal", "-shm"):  # of the file that was there; SQLite would read them into ours
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    names = (path.with_name(f"study-saved-{number}.db") for number in itertools.count(1))
+    saved = next(place for place in itertools.chain([path], names) if not os.path.lexists(place))
+    temporary.rename(saved)
+    return saved
 
 
 def check_has_record(directory: Path) -> None:

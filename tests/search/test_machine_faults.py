@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dse.data import Dataset
-from dse.errors import MachineError
+from dse.errors import MachineError, StudyError
+from dse.execution.job import Ended, Started
 from dse.execution.local import ATTEMPTS, LocalExecutor
+from dse.search.engine import ReferenceAwaited
 from dse.search.engine import run as run_study
 from dse.search.plan import Search
 from dse.search.reference import ReferencePlan
@@ -144,3 +148,91 @@ def test_a_search_retries_what_an_older_version_recorded(tmp_path, fake_worker):
     both = [document(found), document(undisturbed)]
     assert both[0].pop("cost")["failed"] == both[1].pop("cost")["failed"]
     assert both[0] == both[1]
+
+
+def rename(folder: Path) -> None:
+    (folder / "study.db").rename(folder / "away.db")
+
+
+def remove(folder: Path) -> None:
+    for path in folder.glob("study.db*"):
+        path.unlink()
+
+
+def replace_by_another(folder: Path) -> None:
+    rename(folder)
+    (folder / "study.db").write_bytes(b"somebody else's")
+
+
+def rename_all(folder: Path) -> None:
+    folder.rename(folder.with_name("renamed"))
+
+
+@pytest.mark.parametrize("disturb", [rename, remove, replace_by_another, rename_all])
+def test_a_record_that_is_not_the_file_of_its_name_any_more_is_saved(
+    sweep, tmp_path, fake_worker, disturb
+):
+    undisturbed = sweep_it(sweep, tmp_path, "undisturbed")
+    folder = tmp_path / "results" / sweep.name
+    ended: list[Ended] = []
+
+    def on_event(event: object) -> None:
+        if isinstance(event, Ended):
+            ended.append(event)
+            if len(ended) == 2:
+                disturb(folder)
+
+    data = blank(tmp_path)
+    with pytest.raises(StudyError) as error:
+        run_study(sweep, data, LocalExecutor(1), results=folder.parent, on_event=on_event)
+    saved = folder / ("study-saved-1.db" if disturb is replace_by_another else "study.db")
+    assert str(error.value).startswith(f"{folder / 'study.db'} is not the file any more that this")
+    assert f"all that was recorded is saved in {saved}: " in str(error.value)
+    assert {path.name for path in folder.glob("*.db*")} - {"away.db"} == {"study.db", saved.name}
+    if disturb is replace_by_another:
+        assert (folder / "study.db").read_bytes() == b"somebody else's"
+        saved.replace(folder / "study.db")
+    again = sweep_it(sweep, tmp_path, "results")
+    assert again.trained_count == len(sweep.jobs) - 3, "what ended as the file went is kept too"
+    assert measured(again.trials_path) == measured(undisturbed.trials_path)
+
+
+def test_a_search_whose_record_is_renamed_ends_as_if_it_had_not_been(tmp_path, in_process):
+    undisturbed, _ = run(search(), tmp_path / "undisturbed")
+    ended: list[Ended] = []
+
+    def on_event(event: object) -> None:
+        if isinstance(event, Ended):
+            ended.append(event)
+            if len(ended) == 5:
+                rename(tmp_path / "results" / "ratios")
+
+    with pytest.raises(StudyError, match=r"saved in .*study\.db: the same command resumes"):
+        run(search(), tmp_path, on_event=on_event)
+    found, _ = run(search(), tmp_path)
+    assert without_times(document(found)) == without_times(document(undisturbed))
+
+
+def test_a_second_search_waits_for_the_reference(tmp_path, fake_worker, monkeypatch):
+    from tests.search.test_reference import plan
+
+    monkeypatch.setenv("DSE_FAKE_WAIT_S", "0.3")
+    data, begun = blank(tmp_path, input_shape=(32, 32, 3)), threading.Event()
+    options = {"results": tmp_path / "results"}
+
+    def first():
+        def on_event(event: object) -> None:
+            if isinstance(event, Started):
+                begun.set()
+
+        return find_reference(plan(seeds=2), data, LocalExecutor(1), on_event=on_event, **options)
+
+    events: list[object] = []
+    with ThreadPoolExecutor() as threads:
+        one = threads.submit(first)
+        assert begun.wait(30)
+        two = find_reference(
+            plan(seeds=2), data, LocalExecutor(1), on_event=events.append, **options
+        )
+        assert events == [ReferenceAwaited(two.path.parent)], "it trained nothing itself"
+        assert two.validation_accuracy == one.result().validation_accuracy
