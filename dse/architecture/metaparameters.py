@@ -10,6 +10,11 @@ Value = int | float | str | tuple[str, ...]
 
 AUTO = "auto"
 
+_NAME_MOST = 40
+"""Characters of a layer's name; there are none as long."""
+_SHOWN_MOST = 200
+"""Characters of a bad value that a message repeats."""
+
 
 @dataclass(frozen=True)
 class Metaparameter:
@@ -59,6 +64,7 @@ class Metaparameter:
         if self._fits(value):
             return None
         found = repr(list(value)) if isinstance(value, tuple) else repr(value)
+        found = found if len(found) <= _SHOWN_MOST else f"{found[:_SHOWN_MOST]}…"
         hint = f"; {self.example}" if self.example else ""
         if isinstance(value, str) and self._fits_unquoted(value):
             hint = f"; write it without quotes{hint}"
@@ -78,11 +84,13 @@ class Metaparameter:
             return value in self.choices
         if self.kind == "layers":
             return isinstance(value, tuple | list) and all(
-                isinstance(name, str) and name for name in value
+                isinstance(name, str) and 0 < len(name) <= _NAME_MOST for name in value
             )
         if self.kind == "choice" or isinstance(value, bool):
             return False
         if not isinstance(value, int if self.kind == "int" else int | float):
+            return False
+        if not abs(value) < 2**63:  # neither NaN nor more than 64 bits
             return False
         above = self.low is None or (value > self.low if self.open_low else value >= self.low)
         below = self.high is None or (value < self.high if self.open_high else value <= self.high)

@@ -58,6 +58,8 @@ def command(
     if rows:
         _print_front(rows, size, found.candidate if found else "")
     _print_counts(study, rows)
+    if mixed := study.description.mixed_versions:
+        note(f"note: trained with {mixed}: accuracies of different versions may differ")
     if found:
         is_here = any(row["candidate"] == found.candidate for row in rows)
         note(

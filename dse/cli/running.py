@@ -54,7 +54,19 @@ class Progress(Protocol):
 
 @contextlib.contextmanager
 def following(progress: Progress, directory: Path) -> Iterator[None]:
-    """Show the progress of a run; where it is interrupted, say what is kept in its folder."""
+    """Show the progress of a run; where it is interrupted, say what is kept in its folder.
+
+    Results of another version of dse or jax that the folder holds are told before.
+    """
+    from dse.study.description import current_versions, find_description, versions_text
+
+    now = versions_text(current_versions())
+    held = find_description(directory).versions if directory.is_dir() else {}
+    if held and versions_text(held) != now:
+        note(
+            f"note: {directory} holds results of {versions_text(held)}, and this is {now}: their "
+            "numbers may differ; choose another --study name to keep them apart"
+        )
     with progress.display:
         try:
             yield

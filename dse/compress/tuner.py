@@ -274,5 +274,5 @@ def recipe_of_weights(
         )
     try:
         return recipe_from_dict(json.loads(extra["recipe"]))
-    except (KeyError, ValueError, ConfigError):  # weights of somewhere else
+    except (LookupError, ValueError, TypeError, AttributeError, ConfigError):  # of somewhere else
         return default_recipe(source, dataset.input_shape, len(dataset.train))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from dse.config import load_yaml_dict, yaml_text
-from dse.errors import StudyError
-from dse.study.fields import Count, Seed, Side, formerly, from_dict
+from dse.errors import ConfigError, StudyError
+from dse.study.fields import Count, Rule, Seed, Side, formerly, from_dict
 from dse.study.paths import DESCRIPTION_NAME, write_file
 from dse.text import inert
 
@@ -29,6 +30,12 @@ class DescribedData:
     input_shape: tuple[Side, ...] = ()
     classes: tuple[str, ...] = ()
     images: Mapping[str, Any] = field(default_factory=dict, metadata=formerly("pictures"))
+
+
+Versions = Annotated[
+    Mapping[str, Any],
+    Rule("an object of words", lambda vs: all(isinstance(v, str) for v in vs.values())),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +55,7 @@ class Description:
         feasible_count: those within the limits; None where they are too many to be known.
         command: that made it.
         versions: of Python and the packages that results depend on.
+        earlier_versions: those of earlier runs with another dse or jax.
         machine: architecture and number of cores.
     """
 
@@ -66,7 +74,25 @@ class Description:
     feasible_count: Count | None = None
     command: str = ""
     versions: Mapping[str, Any] = field(default_factory=dict)
+    earlier_versions: tuple[Versions, ...] = ()
     machine: str = ""
+
+    @property
+    def mixed_versions(self) -> str:
+        """`dse 0.1.0 with jax 0.6.0 and dse 0.1.0 with jax 0.7.1`; empty where it is one."""
+        texts = list(map(versions_text, (*self.earlier_versions, self.versions)))
+        return " and ".join(texts) if len(texts) > 1 else ""
+
+
+def versions_text(versions: Mapping[str, str]) -> str:
+    """Those that decide what a training gives."""
+    return f"dse {versions.get('dse', '?')} with jax {versions.get('jax', '?')}"
+
+
+def current_versions() -> dict[str, str]:
+    """Of Python and the packages that results depend on."""
+    names = ("dse", "jax", "flax", "optax", "optuna", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def write_description(directory: Path, facts: Mapping[str, Any], *, command: str) -> Path:
@@ -80,13 +106,20 @@ def write_description(directory: Path, facts: Mapping[str, Any], *, command: str
     Raises:
         StudyError: the folder cannot be written.
     """
-    names = ("dse", "jax", "flax", "optax", "optuna", "numpy")
     path = directory / DESCRIPTION_NAME
-    ours = {
+    versions = current_versions()
+    ours: dict[str, Any] = {
         "command": command,
-        "versions": {"python": platform.python_version(), **{n: version(n) for n in names}},
+        "versions": versions,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
+    earlier = Description()
+    with contextlib.suppress(StudyError, ConfigError):  # a damaged one is replaced
+        earlier = find_description(directory)
+    of_others = {versions_text(v): v for v in (*earlier.earlier_versions, earlier.versions) if v}
+    of_others.pop(versions_text(versions), None)
+    if of_others:
+        ours["earlier_versions"] = list(of_others.values())
     description = asdict(from_dict(Description, {**facts, **ours}, path))
     told = {
         f.name: description[f.name]

@@ -13,6 +13,23 @@ from dse.architecture import Architecture, Candidate, Shape, Value, build, make_
 from dse.errors import ArchitectureError, ConfigError, WeightsError
 from dse.weights.preprocessing import Preprocessing, preprocessing_from_dict
 
+HEAD_MOST_BYTES = 2**22
+"""Of what a file says before its arrays; JSON takes about 25 times that in memory at worst."""
+FILE_MOST_BYTES = 2**30 + HEAD_MOST_BYTES
+CLASSES_MOST = 2**17
+
+_DAMAGES = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    struct.error,
+)
+"""What the code raises that takes damaged metadata for sound."""
+_SHOWN_MOST = 200
+
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsMetadata:
@@ -88,6 +105,8 @@ def metadata_from_dict(values: Mapping[str, Any]) -> WeightsMetadata:
     classes = values["classes"]
     if not isinstance(classes, list | tuple | range) or not classes:
         raise ValueError("classes must be a list of names")
+    if len(classes) > CLASSES_MOST:
+        raise ValueError(f"{len(classes):,} classes; at most {CLASSES_MOST:,}")
     return WeightsMetadata(
         family=str(values["family"]),
         metaparameters=metaparameters,
@@ -108,9 +127,11 @@ def refusing_damage(source: object, part: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
+    except _DAMAGES as error:
+        text = str(error)
+        shown = text if len(text) <= _SHOWN_MOST else f"{text[:_SHOWN_MOST]}…"
         raise WeightsError(
-            f"{source}: the {part} is damaged ({type(error).__name__}: {error})"
+            f"{source}: the {part} is damaged ({type(error).__name__}: {shown})"
         ) from error
 
 

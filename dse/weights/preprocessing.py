@@ -7,7 +7,6 @@ were fed in training. `dse.data.decode` applies the part on pixels (resize, crop
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -20,8 +19,12 @@ Size = tuple[int, int]
 """(height, width) in pixels."""
 
 
+SIDE_MOST_PX = 4096
+"""Of an image that a network takes: a file must not ask for all memory."""
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +79,12 @@ class Preprocessing:
         if min(self.std) <= 0:
             raise ValueError(f"std is {self.std}, but must be above 0")
         for name, size in (("resize_px", self.resize_px), ("crop_px", self.crop_px)):
-            if len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
-                raise ValueError(f"{name} is {size}, but must be two whole numbers above 0")
+            if len(size) != 2 or not all(
+                type(side) is int and 0 < side <= SIDE_MOST_PX for side in size
+            ):
+                raise ValueError(
+                    f"{name} is {size}, but must be two whole numbers from 1 to {SIDE_MOST_PX:,}"
+                )
         if self.crop_px[0] > self.resize_px[0] or self.crop_px[1] > self.resize_px[1]:
             raise ValueError(f"crop_px {self.crop_px} is larger than resize_px {self.resize_px}")
 

@@ -25,6 +25,8 @@ from dse.errors import WeightsError
 from dse.weights.dsz import SUFFIX as DSZ_SUFFIX
 from dse.weights.dsz import read_dsz, read_dsz_metadata, write_content
 from dse.weights.metadata import (
+    FILE_MOST_BYTES,
+    HEAD_MOST_BYTES,
     WeightsMetadata,
     described_architecture,
     metadata_from_dict,
@@ -108,6 +110,9 @@ def load_weights(
         metadata, tensors = read_dsz(path)
     else:
         metadata, tensors = _read(path)
+    for name, array in tensors.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise WeightsError(f"{path}: {name} holds values that are not finite")
     if architecture is not None:
         _check_shapes(path, {name: array.shape for name, array in tensors.items()}, architecture)
         for name, array in tensors.items():
@@ -153,12 +158,15 @@ def _digest(tensors: Mapping[str, np.ndarray]) -> str:
 
 def _read(path: Path) -> tuple[WeightsMetadata, dict[str, np.ndarray]]:
     with _opened(path) as file:
-        metadata, digest = _metadata(path, file), file.metadata().get("digest", "null")
+        metadata = _metadata(path, file)
+        with refusing_damage(path, "header"):
+            digest = json.loads(file.metadata().get("digest", "null"))
         try:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (TypeError, AttributeError) as error:  # types that numpy has not, such as bfloat16
+        # A type that numpy has not, such as bfloat16.
+        except (TypeError, AttributeError, LookupError, ValueError) as error:
             raise WeightsError(f"{path}: arrays of a type that is not float32 ({error})") from error
-    if json.loads(digest) != _digest(tensors):
+    if digest != _digest(tensors):
         raise WeightsError(
             f"{path}: the arrays are not those that were written (digest differs): the file is "
             "corrupt; train again or take another copy"
@@ -171,12 +179,25 @@ def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     try:
+        _check_header(path)
         with safe_open(path, framework="numpy") as file:
             yield file
     except SafetensorError as error:
         raise _refused(path, error) from error
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _check_header(path: Path) -> None:
+    """Refuse what would take much memory to parse, before it is parsed."""
+    with path.open("rb") as file:
+        header_bytes = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+    content_bytes = path.stat().st_size
+    if HEAD_MOST_BYTES < header_bytes < content_bytes or content_bytes > FILE_MOST_BYTES:
+        raise WeightsError(
+            f"{path}: {content_bytes:,} bytes with a header of {header_bytes:,}; at most "
+            f"{FILE_MOST_BYTES:,} and {HEAD_MOST_BYTES:,} are read"
+        )
 
 
 def _refused(path: Path, error: SafetensorError) -> WeightsError:

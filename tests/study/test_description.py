@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,17 @@ def test_what_is_wrong_is_named(tmp_path):
     path.write_text("a: [")
     with pytest.raises(ConfigError):
         read_description(path)
+
+
+def test_results_of_several_versions_are_told(tmp_path):
+    write_description(tmp_path, FACTS, command="dse sweep small.yaml")
+    assert find_description(tmp_path).mixed_versions == ""
+    path = tmp_path / "study.yaml"
+    path.write_text(path.read_text().replace(version("jax"), "0.1.2"))
+    theirs, ours = (f"dse {version('dse')} with jax {jax}" for jax in ("0.1.2", version("jax")))
+    for _ in range(2):
+        write_description(tmp_path, FACTS, command="dse sweep small.yaml")
+        assert find_description(tmp_path).mixed_versions == f"{theirs} and {ours}"
+    path.write_text("{")
+    write_description(tmp_path, FACTS, command="dse sweep small.yaml")
+    assert find_description(tmp_path).study == "small"

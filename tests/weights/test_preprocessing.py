@@ -54,7 +54,7 @@ def test_a_rule_of_ones_own_takes_the_images_as_they_were_trained_on() -> None:
         ({"mean": (float("nan"),)}, "mean is"),
         ({"std": (0.0,)}, r"std is \(0.0,\), but must be above 0"),
         ({"std": ("1",)}, "std is"),
-        ({"resize_px": (8,)}, r"resize_px is \(8,\), but must be two whole numbers above 0"),
+        ({"resize_px": (8,)}, r"resize_px is \(8,\), but must be two whole numbers from 1 to"),
         ({"crop_px": (8, 6.5)}, "crop_px is"),
         ({"crop_px": (9, 6)}, r"crop_px \(9, 6\) is larger than resize_px \(8, 6\)"),
         ({"upright": 1}, "upright is 1, but must be true or false"),

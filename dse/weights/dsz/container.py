@@ -25,7 +25,7 @@ import numpy as np
 from dse.architecture import Architecture
 from dse.architecture.primitives import Parameter
 from dse.errors import WeightsError
-from dse.files import replacing
+from dse.files import read_bounded, replacing
 from dse.weights.dsz.floats import FloatBits, put_codebooks, put_floats, take_codebooks, take_floats
 from dse.weights.dsz.kernels import (
     choose_form,
@@ -37,6 +37,9 @@ from dse.weights.dsz.kernels import (
 from dse.weights.dsz.shared import SharedWeights
 from dse.weights.dsz.streams import CODERS, CoderName, StreamReader, StreamWriter
 from dse.weights.metadata import (
+    CLASSES_MOST,
+    FILE_MOST_BYTES,
+    HEAD_MOST_BYTES,
     WeightsMetadata,
     described_architecture,
     metadata_from_dict,
@@ -48,9 +51,10 @@ MAGIC = b"\x93DSZ"
 FORMAT_VERSION = 1
 
 _HEADER = struct.Struct("<4sBBBBII8s")
-_HEAD_MAX_BYTES = 2**26
-_WEIGHTS_MAX = 2**28  # a damaged file must not ask for all memory: weights may cost no bits
-_CLASSES_MAX = 2**20
+_WEIGHTS_MAX = 2**28
+# Weights may cost no bits, and a small file must not ask for all memory: so many are free, and so
+# many more for each byte. AlexNet with 1 weight in 100 left takes 1 byte for 100.
+_WEIGHTS_FREE, _WEIGHTS_PER_BYTE = 2**22, 128
 _FLOAT16_OVERFLOW = 65520.0  # from here on, the nearest float16 is infinity
 _LZMA = {"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "lp": 0, "pb": 0, "dict_size": 2**20}
 _LZMA_LEAST_BYTES = 2**12  # of a dictionary
@@ -101,7 +105,11 @@ def pack(packed: Packed) -> bytes:
     plain += b"".join(write_form(form) for form in forms) + streams
     head = lzma.compress(plain, format=lzma.FORMAT_RAW, filters=[_LZMA])
     digest = _digest(packed.coder, packed.float_bits, len(plain), head, body)
-    return _header(packed.coder, packed.float_bits, len(head), len(plain), digest) + head + body
+    header = _header(packed.coder, packed.float_bits, len(head), len(plain), digest)
+    if len(plain) > HEAD_MOST_BYTES:
+        raise WeightsError(f"a head of {len(plain):,} bytes; at most {HEAD_MOST_BYTES:,}")
+    _check_count(architecture, len(header) + len(head) + len(body))
+    return header + head + body
 
 
 def unpack(content: bytes, *, source: str = "content") -> tuple[WeightsMetadata, dict[str, Any]]:
@@ -118,6 +126,7 @@ def unpack(content: bytes, *, source: str = "content") -> tuple[WeightsMetadata,
     try:
         metadata, side = _metadata(plain, source)
         architecture = described_architecture(Path(source), metadata)
+        _check_count(architecture, len(content))
         kernels, others = _parameters(architecture)
         forms, rest = [], side
         for parameter in kernels:
@@ -178,7 +187,7 @@ def _content(path: Path) -> bytes:
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     try:
-        return path.read_bytes()
+        return read_bounded(path, FILE_MOST_BYTES)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -216,9 +225,9 @@ def _open(content: bytes, source: str) -> tuple[CoderName, FloatBits, bytes, byt
             f"{source}: the bytes are not those that were written (digest differs): it is cut off "
             "or changed; take another copy"
         )
-    if plain_bytes > _HEAD_MAX_BYTES:
+    if plain_bytes > HEAD_MOST_BYTES:
         raise WeightsError(
-            f"{source}: a head of {plain_bytes:,} bytes; at most {_HEAD_MAX_BYTES:,}"
+            f"{source}: a head of {plain_bytes:,} bytes; at most {HEAD_MOST_BYTES:,}"
         )
     try:
         # Nothing looks back further than to the start: a small head needs little memory.
@@ -240,17 +249,28 @@ def _metadata(plain: bytes, source: str) -> tuple[WeightsMetadata, bytes]:
         values = json.loads(plain[4 : 4 + length])
         count = values["classes"]
         if isinstance(count, int):
-            if count > _CLASSES_MAX:
-                raise ValueError(f"{count} classes; at most {_CLASSES_MAX:,}")
+            if count > CLASSES_MOST:
+                raise ValueError(f"{count} classes; at most {CLASSES_MOST:,}")
             values["classes"] = range(count)
         return metadata_from_dict(values), plain[4 + length :]
 
 
+def _check_count(architecture: Architecture, file_bytes: int) -> None:
+    """Refuse a network that is too large for its file.
+
+    Raises:
+        WeightsError: with both numbers.
+    """
+    count = sum(p.size for p in architecture.parameters)
+    most = min(_WEIGHTS_MAX, _WEIGHTS_FREE + _WEIGHTS_PER_BYTE * file_bytes)
+    if count > most:
+        raise WeightsError(
+            f"a network of {count:,} weights in {file_bytes:,} bytes; at most {most:,}"
+        )
+
+
 def _parameters(architecture: Architecture) -> tuple[list[Parameter], list[list[Parameter]]]:
     """Kernels in the order in which they run; the other arrays, grouped by kind."""
-    count = sum(p.size for p in architecture.parameters)
-    if count > _WEIGHTS_MAX:
-        raise WeightsError(f"a network of {count:,} weights; at most {_WEIGHTS_MAX:,}")
     kernels = [p for p in architecture.parameters if p.kind == "kernel"]
     others = sorted(
         (p for p in architecture.parameters if p.kind != "kernel"), key=lambda p: p.kind
