@@ -85,7 +85,7 @@ def _digest(text: str, leaves: Mapping[str, np.ndarray]) -> str:
     for name, leaf in sorted(leaves.items()):
         digest.update(f"\n{name} {leaf.dtype.str} {leaf.shape}\n".encode())
         digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()
+    return json.dumps(digest.hexdigest())  # JSON, as everything in the header
 
 
 def _named_leaves(tree: object) -> list[tuple[str, jax.Array]]:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("fast_records")
 KINDS = (*spaces.KINDS, *studies.KINDS, *weights.KINDS, *kinds())
 
 
-WAITING = ("study.db", "flipped-checkpoint", "train_images.npy", "train_labels.npy")
+WAITING = ("train_images.npy", "train_labels.npy")
 """Whose readers are being rewritten; remove the name with the fault."""
 
 
