@@ -12,8 +12,8 @@ from PIL import Image, ImageFile
 from dse.data.opening import load_pixels, open_image, upright_size
 from dse.weights.preprocessing import Preprocessing
 
-GRAY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"})
-_16_BIT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_16_BIT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})  # "I" of PGM files alone
+GRAY_MODES = _16_BIT_MODES | {"1", "L", "LA", "La"}
 _STRIP_PIXELS = 2**18  # flattened at a time
 _THIN = 8  # times as long as wide: such images, once resized, are cropped while resizing
 
@@ -102,7 +102,7 @@ def _load(
     image = load_pixels(opened, upright=upright, copy_bytes=copy_bytes)
     if is_ready:
         return image, full_size
-    if image.mode in ("I", "F"):
+    if image.mode == "F" or (image.mode == "I" and opened.format != "PPM"):
         raise ValueError(f"32-bit pixels (mode {image.mode}) have no stated range")
     result = Image.new(mode, image.size)
     rows_count = max(1, _STRIP_PIXELS // image.width)

@@ -13,7 +13,6 @@ import ctypes
 import errno
 import os
 import stat
-import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from dse.data.containers import STRIPS, check_jpeg, check_jpeg2000, strips_count
 from dse.errors import DataError, ImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "PPM")
@@ -40,10 +40,7 @@ FILE_BYTES = 128_000_000
 DECODING_BYTES = 256_000_000
 """Of memory that one image may take while it is decoded."""
 _READ_WHOLE_BYTES = 32_000_000  # of a WebP or AVIF file, which is in memory twice
-_SCANNED_PIXELS = 2_000_000_000  # every scan of a JPEG goes over the whole image
 _PYTHON_PIXELS = 1_000_000  # of PPM files that Pillow decodes in Python, in microseconds each
-_STRIPS = 100_000  # of a TIFF: Pillow makes Python objects of each
-_TILES = 4096  # of a JPEG 2000: OpenJPEG keeps 10 kB of each
 # Bytes of each pixel beside those of Pillow's image, measured with images of 20 megapixels.
 _DECODER_BYTES = {"WEBP": 12, "AVIF": 14}
 
@@ -82,9 +79,9 @@ def open_image(path: str | Path) -> Iterator[ImageFile.ImageFile]:
             _check_file(path, file)
             with Image.open(file, formats=FORMATS) as image:
                 if isinstance(image, JpegImageFile):
-                    _check_jpeg(image, file)
+                    check_jpeg(image, file)
                 elif image.format == "JPEG2000":
-                    _check_jpeg2000(image, file)
+                    check_jpeg2000(image, file)
                 yield image
     except DataError:
         raise
@@ -164,60 +161,8 @@ def _check_file(path: str | Path, file: BinaryIO) -> None:
         raise ImageError(
             path, f"{size_bytes / 1e6:.0f} MB; up to {limit / 1e6:.0f} MB are read of such a file"
         )
-    if head[:4] in TiffImagePlugin.PREFIXES and (count := _strips_count(file, head)) > _STRIPS:
-        raise ImageError(path, f"{count} strips or tiles; up to {_STRIPS} are read")
-
-
-def _strips_count(file: BinaryIO, head: bytes) -> int:
-    """Strips or tiles of the first image of a TIFF file."""
-    order = "<" if head[:2] == b"II" else ">"
-    is_big = 43 in head[2:4]
-    (offset,) = struct.unpack_from(order + "Q" if is_big else order + "L", head, 8 if is_big else 4)
-    count = struct.Struct(order + "Q" if is_big else order + "H")
-    entry = struct.Struct(order + "HHQQ" if is_big else order + "HHLL")
-    file.seek(offset)
-    (entries_count,) = count.unpack(file.read(count.size))
-    entries = file.read(min(entries_count, 2**16) * entry.size)
-    entries = entries[: len(entries) // entry.size * entry.size]
-    offsets = (TiffImagePlugin.STRIPOFFSETS, TiffImagePlugin.TILEOFFSETS)
-    return max((n for tag, _, n, _ in entry.iter_unpack(entries) if tag in offsets), default=0)
-
-
-def _check_jpeg(image: JpegImageFile, file: BinaryIO) -> None:
-    """Bound the scans of a JPEG, each of which goes over the whole image.
-
-    The header was read up to the first of them.
-    """
-    components_count = file.read(3)[2:]
-    if components_count and components_count[0] < image.layers:
-        image.info["progressive"] = 1  # its colours come one by one: decoded like progressive ones
-    if "progressive" not in image.info:
-        return
-    scans_count, last = 1, b""
-    while block := file.read(2**20):
-        scans_count += (last + block).count(b"\xff\xda")
-        last = block[-1:]
-    if scans_count * image.width * image.height > _SCANNED_PIXELS:
-        raise ValueError(f"{image.width}x{image.height} pixels in {scans_count} scans are too many")
-
-
-def _check_jpeg2000(image: ImageFile.ImageFile, file: BinaryIO) -> None:
-    """Hold what the codestream says of itself, and OpenJPEG believes, against the file's header."""
-    file.seek(0)
-    while (head := file.read(4)) != b"\xff\x4f\xff\x51":
-        kind, length_bytes, read_bytes = file.read(4), int.from_bytes(head), 8
-        if length_bytes == 1:
-            length_bytes, read_bytes = int.from_bytes(file.read(8)), 16
-        if kind != b"jp2c":
-            if len(kind) < 4 or length_bytes < read_bytes:
-                raise ValueError("it has no codestream")
-            file.seek(length_bytes - read_bytes, os.SEEK_CUR)
-    _, _, right, bottom, left, top, tile_width, tile_height = struct.unpack(">2H6L", file.read(28))
-    if (right - left, bottom - top) != image.size:
-        raise ValueError("header and codestream differ in size")
-    tiles_count = -(-right // max(tile_width, 1)) * -(-bottom // max(tile_height, 1))
-    if tiles_count > _TILES:
-        raise ValueError(f"{tiles_count} tiles; up to {_TILES} are read")
+    if head[:4] in TiffImagePlugin.PREFIXES and (count := strips_count(file, head)) > STRIPS:
+        raise ImageError(path, f"{count} strips or tiles; up to {STRIPS} are read")
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:

@@ -210,6 +210,14 @@ def test_gray_with_alpha(depth: int, tmp_path: Path) -> None:
     assert found[0].tolist() == [[255], [204]]  # 51/255 of black on white
 
 
+@pytest.mark.parametrize("most", [65_535, 999])
+def test_gray_of_sixteen_bits_in_pgm(most: int, tmp_path: Path) -> None:
+    (tmp_path / "a.pgm").write_bytes(b"P5 3 1 %d\n" % most + struct.pack(">3H", 0, most // 3, most))
+    rule, _ = choose_rule([str(tmp_path / "a.pgm")], None, silent)
+    assert rule == Rule((1, 3, 1), resized=False)
+    assert decode(tmp_path / "a.pgm", rule)[0, :, 0].tolist() == [0, 85, 255]
+
+
 def test_transparency_is_flattened_the_same_in_parts(tmp_path: Path) -> None:
     image = random_image(RNG, (700, 600, 4))
     (tmp_path / "a.png").write_bytes(saved(Image.fromarray(image), "PNG"))
@@ -352,6 +360,12 @@ def hostile() -> dict[str, tuple[bytes, str]]:
     siz = jp2.index(b"\xff\x4f\xff\x51") + 4
     larger = bytearray(jp2)
     struct.pack_into(">LL", larger, siz + 4, 30_000, 30_000)
+    empty = bytearray(saved(Image.new("L", (9, 9)), "JPEG2000", no_jp2=True))
+    struct.pack_into(">LL", empty, 8, 3000, 3000)
+    struct.pack_into(">LL", empty, 24, 3000, 3000)
+    layered = bytearray(jp2)
+    struct.pack_into(">H", layered, layered.index(b"\xff\x52") + 6, 65_535)
+    struct.pack_into(">LL", layered, siz + 20, 90, 70)
     tiled = bytearray(jp2)
     struct.pack_into(">LL", tiled, siz + 20, 1, 1)
     strip = [(256, 3, 1, 1), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1)]
@@ -370,6 +384,8 @@ def hostile() -> dict[str, tuple[bytes, str]]:
         "webp.webp": (bytes(webp), "its 108 megapixels (WEBP)"),
         "text.png": (png((9, 9), 8, 2, extra=text), "Decompressed data too large for PngImage"),
         "scans.jpg": (progressive[:at] + scan * 4000 + progressive[at:], "900x700 pixels in 40"),
+        "empty.j2k": (bytes(empty), "3000x3000 pixels in only "),
+        "layers.jp2": (bytes(layered), "153 code blocks, 39321000 packets are too many"),
         "size.jp2": (bytes(larger), "header and codestream differ in size"),
         "tiles.jp2": (bytes(tiled), "630000 tiles; up to 4096 are read"),
         "strips.tif": (tiff(strips, bytes(800_000)), "200000 strips or tiles; up to 100000 are"),
