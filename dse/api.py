@@ -205,6 +205,7 @@ def sweep(
     recipe: Mapping[str, object] | None = None,
     image_size: int | None = None,
     train_images: int | None = None,
+    duplicates: str = "warn",
     study: str | None = None,
     study_seed: int = 0,
     results: str | Path = "results",
@@ -222,6 +223,8 @@ def sweep(
         recipe: changes of the recipe, by name (`learning_rate`, `batch_size`, …).
         image_size: side in pixels that a folder's images get.
         train_images: size of a fixed, stratified subset to train on.
+        duplicates: of a folder's images that are in two splits or in two classes: `warn`, `drop`
+            (copies are left out, the training one first) or `error`.
         study: name of the study; None makes one from space and data.
         study_seed: source of all random draws.
         results: folder of all studies.
@@ -233,8 +236,9 @@ def sweep(
         DseError: see `dse.errors`; nothing that was recorded is lost.
     """
     from dse.search import plan_sweep, run
+    from dse.search.engine import under_former_name
 
-    spec, dataset = _images(data, image_size, train_images)
+    spec, dataset = _images(data, image_size, train_images, duplicates)
     plan = plan_sweep(
         space if isinstance(space, SearchSpace) else load_space(space),
         spec,
@@ -245,6 +249,8 @@ def sweep(
         study=study,
         study_seed=study_seed,
     )
+    if study is None:
+        plan = under_former_name(plan, dataset, Path(results))
     result = run(
         plan,
         dataset,
@@ -277,6 +283,7 @@ def search(
     reuse: Sequence[str | Path] = (),
     image_size: int | None = None,
     train_images: int | None = None,
+    duplicates: str = "warn",
     study: str | None = None,
     study_seed: int = 0,
     results: str | Path = "results",
@@ -304,6 +311,8 @@ def search(
         reuse: folders of studies whose finished trials are imported.
         image_size: side in pixels that a folder's images get.
         train_images: size of a fixed, stratified subset to train on.
+        duplicates: of a folder's images that are in two splits or in two classes: `warn`, `drop`
+            (copies are left out, the training one first) or `error`.
         study: name of the study; None makes one from space and data.
         study_seed: source of all random draws.
         results: folder of all studies.
@@ -317,8 +326,9 @@ def search(
         DseError: see `dse.errors`; nothing that was recorded is lost.
     """
     from dse.search import SearchOptions, find_reference, plan_search, run
+    from dse.search.engine import under_former_name
 
-    spec, dataset = _images(data, image_size, train_images)
+    spec, dataset = _images(data, image_size, train_images, duplicates)
     options = SearchOptions(
         reference=str(reference),
         budget=budget,
@@ -342,8 +352,9 @@ def search(
     known = find_reference(
         plan.reference, dataset, executor, results=results, command="dse.search", on_event=on_event
     )
+    wanted = plan.search if study else under_former_name(plan.search, dataset, results)
     result = run(
-        plan.search,
+        wanted,
         dataset,
         executor,
         results=results,
@@ -435,6 +446,7 @@ def compress(
     epochs: int = 10,
     image_size: int | None = None,
     train_images: int | None = None,
+    duplicates: str = "warn",
     seed: int = 0,
 ) -> Compression:
     """Store a network in one small file, as `dse compress`.
@@ -451,6 +463,7 @@ def compress(
         epochs: of training in each stage.
         image_size: as in that study.
         train_images: as in that study.
+        duplicates: as in that study.
         seed: of training's random draws.
 
     Raises:
@@ -482,7 +495,7 @@ def compress(
     with contextlib.ExitStack() as stack:
         tuner: Any = NoImages()
         if data is not None:
-            spec, dataset = _images(data, image_size, train_images)
+            spec, dataset = _images(data, image_size, train_images, duplicates)
             recipe = recipe_of_weights(data, spec.source, dataset, metadata, arrays)
             tuner = stack.enter_context(
                 image_tuner(architecture, dataset, recipe, out, epochs=epochs, seed=seed)
@@ -537,9 +550,9 @@ def _network(network: str | Path | Candidate) -> Preset:
 
 
 def _images(
-    data: str, image_size: int | None, train_images: int | None
+    data: str, image_size: int | None, train_images: int | None, duplicates: str
 ) -> tuple[DataSpec, Dataset]:
-    spec = parse_data(data, image_size=image_size, train_limit=train_images)
+    spec = parse_data(data, image_size=image_size, train_limit=train_images, duplicates=duplicates)
     return spec, prepare_data(spec)
 
 

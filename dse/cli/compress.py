@@ -11,7 +11,7 @@ import typer
 
 from dse.cli.compress_options import check_layers, check_options, make_plan
 from dse.cli.compress_views import show_compressed, show_front
-from dse.cli.options import ImageSize, JsonFlag, PlotsDirectory, TrainImages
+from dse.cli.options import Duplicates, ImageSize, JsonFlag, PlotsDirectory, TrainImages
 from dse.cli.running import check_output, check_plots, command_text
 from dse.cli.tables import note, print_json
 from dse.errors import UsageError, WeightsError
@@ -114,6 +114,7 @@ def command(
     ] = None,
     image_size: ImageSize = None,
     train_images: TrainImages = None,
+    duplicates: Duplicates = "warn",
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -160,6 +161,7 @@ def command(
         "--seed": seed,
         "--image-size": image_size,
         "--train-images": train_images,
+        "--duplicates": None if duplicates == "warn" else duplicates,
     }
     check_options(plan, data, training, front=front, trainings=trainings)
     if out.suffix.lower() != SUFFIX:
@@ -185,7 +187,9 @@ def command(
     with contextlib.ExitStack() as stack:
         tuner: Tuner = NoImages()
         if data is not None:
-            spec = parse_data(data, image_size=image_size, train_limit=train_images)
+            spec = parse_data(
+                data, image_size=image_size, train_limit=train_images, duplicates=duplicates
+            )
             dataset = prepared(spec, described(spec))
             recipe = recipe_of_weights(data, spec.source, dataset, metadata, arrays)
             effort = {"epochs": epochs or EPOCHS, "seed": seed or 0}

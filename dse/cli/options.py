@@ -61,6 +61,15 @@ TrainImages = Annotated[
     ),
 ]
 
+Duplicates = Annotated[
+    Literal["warn", "drop", "error"],
+    typer.Option(
+        "--duplicates",
+        help="Images of a folder that are in two splits or in two classes: tell, leave out copies "
+        "(the training one first), or stop.",
+    ),
+]
+
 StudySeed = Annotated[
     int,
     typer.Option(

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 from dse.cli.display import DataProgress, Display
 from dse.cli.tables import note
 from dse.errors import StudyError
+from dse.text import some_of
+
+SHOWN_CLASSES_COUNT = 10
 
 if TYPE_CHECKING:
     from dse.data import DataDescription, Dataset, DataSpec
@@ -41,6 +44,25 @@ def prepared(spec: DataSpec, description: DataDescription) -> Dataset:
         if warning not in description.warnings:  # broken images show when they are decoded
             note(f"note: {warning}")
     return dataset
+
+
+def classes_text(data: DataDescription | Dataset) -> str:
+    """The first classes, and how many images of each class are in each split where that is known.
+
+    >>> from dse.data import DataDescription
+    >>> counts = {"train": (70, 7), "validation": (10, 1), "test": (20, 2)}
+    >>> classes_text(DataDescription("pets", (8, 8, 1), ("cat", "dog"), 77, (), counts))
+    'cat 70/10/20, dog 7/1/2 (training/validation/test images)'
+    """
+    counts = data.class_counts
+    if not counts:
+        return some_of(data.classes, SHOWN_CLASSES_COUNT)
+    per_class = zip(*(counts[split] for split in ("train", "validation", "test")), strict=True)
+    told = [
+        f"{name} {'/'.join(f'{count:,}' for count in of_class)}"
+        for name, of_class in zip(data.classes, per_class, strict=True)
+    ]
+    return f"{some_of(told, SHOWN_CLASSES_COUNT)} (training/validation/test images)"
 
 
 class Progress(Protocol):

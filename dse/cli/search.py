@@ -10,6 +10,7 @@ import typer
 
 from dse.cli.options import (
     DataText,
+    Duplicates,
     ImageSize,
     JsonFlag,
     PlotsDirectory,
@@ -22,6 +23,7 @@ from dse.cli.options import (
 )
 from dse.cli.running import (
     check_plots,
+    classes_text,
     command_text,
     described,
     end_like_ctrl_c,
@@ -154,6 +156,7 @@ def command(
     settings: SettingTexts = None,
     image_size: ImageSize = None,
     train_images: TrainImages = None,
+    duplicates: Duplicates = "warn",
     study: Annotated[
         str | None,
         typer.Option(
@@ -176,11 +179,12 @@ def command(
     from dse.data.spec import cache_root
     from dse.execution.local import LocalExecutor, default_workers
     from dse.search import SearchOptions, plan_search, run
+    from dse.search.engine import under_former_name
     from dse.search.reuse import reusable_trials
     from dse.training import check_fits
 
     space = apply_settings(load_space(find_space(space_name)), settings or ())
-    spec = parse_data(data, image_size=image_size, train_limit=train_images)
+    spec = parse_data(data, image_size=image_size, train_limit=train_images, duplicates=duplicates)
     description = described(spec)
     options = SearchOptions(
         reference=reference,
@@ -215,16 +219,18 @@ def command(
     dataset = prepared(spec, description)
     # Broken images are left out by now, and the recipe follows the number of the others.
     plan = plan_search(space, spec, dataset, options, pool=plan.search.pool)
+    search = plan.search if study else under_former_name(plan.search, dataset, results)
     # Whatever is refused is refused before hours go into a reference.
-    check_plots(plots, plan.search.name)
-    _recorded_count(plan.search, dataset, results, reused)
-    reusable_trials(reused, plan.search.definition(dataset))
+    check_plots(plots, search.name)
+    _recorded_count(search, dataset, results, reused)
+    reusable_trials(reused, search.definition(dataset))
     end_like_ctrl_c()
     executor = LocalExecutor(workers_count, cache_root() / "compiled")
     found = _reference(plan.reference, dataset, results, executor)
-    search, pool = plan.search, plan.search.pool
+    pool = search.pool
     of = f" of {pool.space_count:,}" if pool.space_count else ""
     drawn = "" if pool.is_whole else " (drawn from the space)"
+    note(f"classes {classes_text(dataset)}")
     note(
         f"study {search.name}: {counted(len(pool), 'feasible candidate')}{of}{drawn}, budget "
         f"{search.budget}, rungs of {', '.join(map(str, search.ladder.fidelities))} epochs of "

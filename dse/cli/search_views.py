@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dse.cli.running import classes_text
 from dse.cli.tables import note, print_facts, print_json, print_table
 from dse.text import cell, counted, duration, percent, points, shape_text
 
@@ -38,6 +39,8 @@ def show_search_plan(
         "study": search.name,
         "data": description.name,
         "train_count": count,
+        "classes": description.classes,
+        "class_counts": description.class_counts,
         "space_size": pool.space_count,
         "feasible_count": len(pool),
         "is_whole": pool.is_whole,
@@ -64,6 +67,7 @@ def show_search_plan(
         "study": search.name,
         "data": f"{description.name}, {count:,} training images of "
         f"{shape_text(description.input_shape)}, {len(description.classes)} classes",
+        "classes": classes_text(description),
         "space": f"{len(pool):,} feasible candidates"
         + (f" of {pool.space_count:,}" if pool.space_count else " (drawn)"),
         **{name: f"{int(v.min()):,} to {int(v.max()):,}" for name, v in sizes.items()},

@@ -9,6 +9,7 @@ import typer
 
 from dse.cli.options import (
     DataText,
+    Duplicates,
     ImageSize,
     JsonFlag,
     PlotsDirectory,
@@ -21,6 +22,7 @@ from dse.cli.options import (
 )
 from dse.cli.running import (
     check_plots,
+    classes_text,
     command_text,
     described,
     end_like_ctrl_c,
@@ -68,6 +70,7 @@ def command(
     settings: SettingTexts = None,
     image_size: ImageSize = None,
     train_images: TrainImages = None,
+    duplicates: Duplicates = "warn",
     study: Annotated[
         str | None,
         typer.Option("--study", metavar="NAME", help="Name of the study; default: SPACE-DATA."),
@@ -96,12 +99,12 @@ def command(
     from dse.data.spec import cache_root
     from dse.execution.local import LocalExecutor, default_workers
     from dse.search import plan_sweep
-    from dse.search.engine import pending_jobs, run
+    from dse.search.engine import pending_jobs, run, under_former_name
     from dse.search.estimate import COMPILE_S, train_s
     from dse.training import check_fits
 
     space = apply_settings(load_space(find_space(space_name)), settings or ())
-    spec = parse_data(data, image_size=image_size, train_limit=train_images)
+    spec = parse_data(data, image_size=image_size, train_limit=train_images, duplicates=duplicates)
     description = described(spec)
 
     def planned(data: Dataset | DataDescription) -> Sweep:
@@ -131,6 +134,8 @@ def command(
     dataset = prepared(spec, description)
     # Broken images are left out by now, and the recipe follows the number of the others.
     sweep = planned(dataset)
+    if study is None:
+        sweep = under_former_name(sweep, dataset, results)
     check_plots(plots, sweep.name)
     end_like_ctrl_c()
     count = len(dataset.train)
@@ -145,6 +150,7 @@ def command(
         ),
     )
     note_refused(sweep)
+    note(f"classes {classes_text(dataset)}")
     note(
         f"study {sweep.name}: {counted(len(sweep.survey.feasible), 'candidate')} x "
         f"{counted(seeds, 'seed')}, {counted(sweep.recipe.epochs, 'epoch')} of {count:,} "

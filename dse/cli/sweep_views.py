@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dse.cli.running import classes_text
 from dse.cli.tables import note, print_facts, print_json, print_table
 from dse.text import counted, percent, shape_text, values_text
 
@@ -72,6 +73,7 @@ def show_plan(
             "study": sweep.name,
             "data": f"{description.name}, {count:,} training images of "
             f"{shape_text(description.input_shape)}, {len(description.classes)} classes",
+            "classes": classes_text(description),
             "recipe": ", ".join(f"{k} {v}" for k, v in asdict(sweep.recipe).items()),
             "runs": _runs_text(sweep, pending),
             "time": f"about {duration(seconds)} on {counted(workers_count, 'worker')} (a rough "
@@ -98,6 +100,8 @@ def _plan_document(
         "data": description.name,
         "input_shape": description.input_shape,
         "classes_count": len(description.classes),
+        "classes": description.classes,
+        "class_counts": description.class_counts,
         "train_count": description.train_count,
         "recipe": sweep.recipe.to_dict(),
         "seeds": sweep.seeds,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tarfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 from dse.data.download import download, file_md5
 from dse.data.source import ArraySource, DataDescription, Progress, SourceHandle
 from dse.data.spec import DataSpec
-from dse.data.splits import divide
+from dse.data.splits import SplitName, divide
 from dse.errors import ChecksumError, DataError
 
 INPUT_SHAPE = (32, 32, 3)
@@ -87,7 +88,10 @@ def locate_cifar10(spec: DataSpec, cache: Path) -> SourceHandle:
 
     signature = hashlib.sha256(facts.encode()).hexdigest()
     train_count = min(TRAIN_COUNT, spec.train_limit or TRAIN_COUNT)
-    known = DataDescription("cifar10", INPUT_SHAPE, CLASSES, train_count)
+    counts: Mapping[SplitName, tuple[int, ...]] = {}
+    if train_count == TRAIN_COUNT:
+        counts = {"train": (4500,) * 10, "validation": (500,) * 10, "test": (1000,) * 10}
+    known = DataDescription("cifar10", INPUT_SHAPE, CLASSES, train_count, class_counts=counts)
     return SourceHandle("cifar10", signature, open_source, known)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class Dataset:
         std: of each channel over `train`, likewise; never below 1/255, so that it may divide.
         fingerprint: hex, from pixels, labels, class names and split; the same on any machine.
         warnings: what the user should know.
+        duplicates: images that are the same, by where they are; empty where nobody looked.
     """
 
     name: str
@@ -74,6 +75,15 @@ class Dataset:
     std: tuple[float, ...]
     fingerprint: str
     warnings: tuple[str, ...]
+    duplicates: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def class_counts(self) -> dict[SplitName, tuple[int, ...]]:
+        """Images of each class in each split."""
+        return {
+            split: tuple(np.bincount(labels, minlength=len(self.classes)).tolist())
+            for split, labels in ((split, getattr(self, split).labels) for split in SPLITS)
+        }
 
     def __repr__(self) -> str:
         counts = "/".join(str(len(split)) for split in (self.train, self.validation, self.test))
@@ -113,8 +123,9 @@ def open_dataset(directory: Path) -> Dataset:
             std=tuple(float(value) for value in record["std"]),
             fingerprint=str(record["fingerprint"]),
             warnings=tuple(str(warning) for warning in record["warnings"]),
+            duplicates={str(k): int(n) for k, n in record.get("duplicates", {}).items()},
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(directory / RECORD_NAME, f"it lacks or misstates {error}") from error
 
 

@@ -3,35 +3,58 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from dse.data.decode import Rule, decode, shown
+from dse.data.duplicates import Image, Seen, count_copies, to_drop
 from dse.data.headers import choose_rule
 from dse.data.layout import read_layout
 from dse.data.lookalike import EXPECTED
 from dse.data.part import Part
-from dse.data.source import Block, Progress, SourceHandle
+from dse.data.source import Block, Progress, SourceHandle, per_class
 from dse.data.spec import DataSpec
 from dse.data.splits import SplitName, divide
 from dse.data.stream import decode_blocks
 from dse.data.tree import Tree, walk_tree
 from dse.errors import DataError
-from dse.text import some_of
+from dse.text import counted, some_of
+
+_Listed = tuple[Sequence[str], np.ndarray]  # paths and labels
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Images of a tree, split and ready to be decoded."""
+    """Images of a tree, split and ready to be decoded.
+
+    Attributes:
+        root: of the tree.
+        directory: of its training part.
+        classes: their names.
+        listed: paths and labels of each part of the tree.
+        spec: how its training part is divided, and what becomes of copies.
+        rule: how every image becomes an array.
+        notes: what the user should know before anything is decoded.
+        dropped: places in each part of images that are left out.
+        leads: of copies in a training part that is divided: whose split they follow, by place.
+        seen: what was decoded so far.
+    """
 
     root: Path
+    directory: str
     classes: tuple[str, ...]
-    members: Mapping[SplitName, tuple[Sequence[str], np.ndarray]]  # paths, labels
+    listed: Mapping[SplitName, _Listed]
+    spec: DataSpec
     rule: Rule
-    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    dropped: Mapping[SplitName, Sequence[int]] = field(default_factory=dict)
+    leads: Mapping[int, int] = field(default_factory=dict)
+    seen: Seen = field(default_factory=Seen)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -41,17 +64,120 @@ class FolderSource:
     @property
     def counts(self) -> Mapping[SplitName, int]:
         """Images of each split, broken ones included."""
-        return {split: len(paths) for split, (paths, _) in self.members.items()}
+        return {split: len(indices) for split, (_, indices) in self.members.items()}
+
+    @property
+    def class_counts(self) -> Mapping[SplitName, tuple[int, ...]]:
+        """The same for each class."""
+        return {
+            split: per_class(self.listed[part][1][indices], len(self.classes))
+            for split, (part, indices) in self.members.items()
+        }
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know: of copies when all is decoded."""
+        found = count_copies(self.seen.copies(), self._split_of, self._name, self.counts)[1]
+        if count := self.duplicates["dropped"]:
+            images = counted(count, "image")
+            found = (*found, f"{images} left out, with the same pixels as another")
+        return (*self.notes, *found)
+
+    @property
+    def duplicates(self) -> Mapping[str, int]:
+        """Images that are the same, of those decoded so far, and those that were left out."""
+        counts, _ = count_copies(self.seen.copies(), self._split_of, self._name, self.counts)
+        return {**counts, "dropped": sum(map(len, self.dropped.values()))}
+
+    @cached_property
+    def members(self) -> Mapping[SplitName, tuple[SplitName, np.ndarray]]:
+        """Part and places of the images of each split: a part, or a share of the training part.
+
+        Raises:
+            DataError: a class has too few images.
+        """
+        kept = {
+            part: np.setdiff1d(np.arange(len(paths)), self.dropped.get(part, ()))
+            for part, (paths, _) in self.listed.items()
+        }
+        paths, labels = self.listed["train"]
+        leaders = np.array([i for i in kept["train"] if i not in self.leads], np.int64)
+        shares: dict[SplitName, float] = {
+            "test": self.spec.test_share,
+            "validation": self.spec.validation_share,
+        }
+        divided = divide(
+            labels[leaders],
+            [paths[i][len(self.directory) + 1 :] for i in leaders],
+            {split: share for split, share in shares.items() if split not in kept},
+            classes=self.classes,
+            seed=self.spec.split_seed,
+            train_limit=self.spec.train_limit,
+        )
+        members = {part: (part, indices) for part, indices in kept.items()}
+        for split, at in divided.items():
+            chosen = set(leaders[at].tolist())
+            if split != "train" or not self.spec.train_limit:  # there copies only take room
+                chosen |= {i for i, lead in self.leads.items() if lead in chosen}
+            members[split] = ("train", np.array(sorted(chosen), np.int64))
+        return members
 
     def blocks(self, split: SplitName) -> Iterator[Block]:
         """Decoded images of a split, sorted by class and name."""
-        paths, labels = self.members[split]
-        return decode_blocks(
-            zip(paths, labels, strict=True),
+        return self._decoded(*self.members[split])
+
+    def settled(self) -> FolderSource | None:
+        """Without copies, where they are to be dropped; else with those of one part together."""
+        given = set(self.listed) - {"train"}
+
+        def found() -> list[list[Image]]:
+            copies = self.seen.copies()
+            if self.spec.duplicates == "drop":
+                return copies
+            inside = [[image for image in group if image.part not in given] for group in copies]
+            splits = [{self._split_of(image) for image in group} - {None} for group in inside]
+            return inside if any(len(several) > 1 for several in splits) else []
+
+        if not (copies := found()):
+            return None
+        if self.spec.train_limit:  # others will take the places of those that go
+            everything = np.arange(len(self.listed["train"][0]))
+            for _ in self._decoded("train", np.setdiff1d(everything, self.seen.places("train"))):
+                pass
+            copies = found()
+        if self.spec.duplicates == "drop":
+            dropped: dict[SplitName, list[int]] = {}
+            for image in to_drop(copies, self._split_of):
+                dropped.setdefault(image.part, []).append(image.place)
+            return replace(self, dropped=dropped, seen=Seen())
+        leads = {image.place: group[0].place for group in copies for image in group[1:]}
+        again = replace(self, leads=leads, seen=Seen())
+        try:
+            return again if again.members else None
+        except DataError:  # too few that differ: they stay as they are, and are told of
+            return None
+
+    def _decoded(self, part: SplitName, indices: np.ndarray) -> Iterator[Block]:
+        paths, labels = self.listed[part]
+        for block in decode_blocks(
+            ((paths[i], i) for i in indices.tolist()),
             lambda path: decode(path, self.rule),
             shape=self.rule.shape,
             root=self.root,
-        )
+        ):
+            of_block = labels[block.labels]  # which are places, so that broken ones shift nothing
+            self.seen.add(part, block.images, block.labels, of_block)
+            yield replace(block, labels=of_block)
+
+    def _split_of(self, image: Image) -> SplitName | None:
+        for split, (part, indices) in self.members.items():
+            at = np.searchsorted(indices, image.place)
+            if part == image.part and at < len(indices) and indices[at] == image.place:
+                return split
+        return None
+
+    def _name(self, image: Image) -> str:
+        return shown(os.path.relpath(self.listed[image.part][0][image.place], self.root))
 
 
 def locate_folder(spec: DataSpec, cache: Path) -> SourceHandle:
@@ -79,7 +205,6 @@ def locate_folder(spec: DataSpec, cache: Path) -> SourceHandle:
             paths = [f"{part.directory}/{file.path}" for of_class in files for file in of_class]
             counts = list(map(len, files))
             listed[split] = paths, np.repeat(np.arange(len(classes), dtype=np.int32), counts)
-        members = _members(spec, parts["train"], listed, classes)
         # All images have a say, also those that a training limit leaves out.
         everything = [path for paths, _ in listed.values() for path in paths]
         rule, rule_warnings = choose_rule(everything, spec.image_size, progress)
@@ -89,38 +214,14 @@ def locate_folder(spec: DataSpec, cache: Path) -> SourceHandle:
             absent = [shown(name) for name in classes if name not in part.files]
             if absent:
                 warnings.append(f"{shown(part.directory)} has no images of {some_of(absent)}")
-        return FolderSource(
-            root,
-            tuple(map(shown, classes)),
-            members,
-            rule,
-            (*warnings, *rule_warnings),
-        )
+        names = tuple(map(shown, classes))
+        notes = (*warnings, *rule_warnings)
+        directory = parts["train"].directory
+        source = FolderSource(root, directory, names, listed, spec, rule, notes)
+        assert source.members  # too few images are told of at once
+        return source
 
     return SourceHandle(shown(root.resolve().name or "folder"), signature.hexdigest(), open_source)
-
-
-def _members(
-    spec: DataSpec,
-    train: Part,
-    listed: Mapping[SplitName, tuple[Sequence[str], np.ndarray]],
-    classes: tuple[str, ...],
-) -> Mapping[SplitName, tuple[Sequence[str], np.ndarray]]:
-    """Paths and labels of each split: a part of the tree, or a share of its training part."""
-    paths, labels = listed["train"]
-    below = len(train.directory) + 1
-    names = [path[below:] for path in paths]
-    shares: dict[SplitName, float] = {"test": spec.test_share, "validation": spec.validation_share}
-    indices = divide(
-        labels,
-        names,
-        {split: share for split, share in shares.items() if split not in listed},
-        classes=classes,
-        seed=spec.split_seed,
-        train_limit=spec.train_limit,
-    )
-    divided = {split: ([paths[i] for i in at], labels[at]) for split, at in indices.items()}
-    return dict(listed) | divided
 
 
 def _classes(tree: Tree, parts: Mapping[SplitName, Part]) -> tuple[str, ...]:

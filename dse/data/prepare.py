@@ -30,7 +30,7 @@ from dse.data.dataset import (
 )
 from dse.data.digits import locate_digits
 from dse.data.folder import locate_folder
-from dse.data.source import DataDescription, Progress, SourceHandle, silent
+from dse.data.source import DataDescription, Progress, Source, SourceHandle, silent
 from dse.data.spec import DataSpec, SourceName, cache_root
 from dse.data.splits import SPLITS
 from dse.data.write import Writer, full, needed_bytes, writing
@@ -70,14 +70,18 @@ def prepare_data(
     report = progress or silent
     located = LOCATE[spec.source](spec, cache)
     directory = cache / _directory_name(spec, located)
-    if (dataset := _open_if_sound(directory)) is not None:
-        return dataset
-    with _lock(cache, directory.name, report):
-        # Another process may have made it while this one waited.
-        if (dataset := _open_if_sound(directory)) is not None:
-            return dataset
-        _build(spec, located, directory, report)
-    return open_dataset(directory)
+    if (dataset := _open_if_sound(directory)) is None:
+        with _lock(cache, directory.name, report):
+            # Another process may have made it while this one waited.
+            if (dataset := _open_if_sound(directory)) is None:
+                _build(spec, located, directory, report)
+                dataset = open_dataset(directory)
+    if spec.duplicates == "error" and any(dataset.duplicates.values()):
+        found = [warning for warning in dataset.warnings if "--duplicates" in warning]
+        raise DataError(
+            "\n".join([f"{dataset.name} holds duplicates (--duplicates error):", *found])
+        )
+    return dataset
 
 
 def describe_data(
@@ -102,18 +106,31 @@ def describe_data(
         found = open_dataset(cache / _directory_name(spec, located))
         train_count = len(found.train)
         return DataDescription(
-            found.name, found.input_shape, found.classes, train_count, found.warnings
+            found.name,
+            found.input_shape,
+            found.classes,
+            train_count,
+            found.warnings,
+            found.class_counts,
         )
     source = located.open(report)
     train_count = source.counts["train"]
     return DataDescription(
-        located.name, source.input_shape, source.classes, train_count, source.warnings
+        located.name,
+        source.input_shape,
+        source.classes,
+        train_count,
+        source.warnings,
+        source.class_counts,
     )
 
 
 def _directory_name(spec: DataSpec, located: SourceHandle) -> str:
     path = None if spec.path is None else os.fspath(spec.path.resolve())
-    key = [FORMAT_VERSION, {**asdict(spec), "path": path}, located.signature]
+    asked = {**asdict(spec), "path": path}
+    if spec.duplicates != "drop":
+        del asked["duplicates"]  # the same images, whatever is said of them
+    key = [FORMAT_VERSION, asked, located.signature]
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", located.name).strip("._") or spec.source
     return f"{name[:40]}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
 
@@ -142,10 +159,11 @@ def _build(spec: DataSpec, located: SourceHandle, directory: Path, report: Progr
             shutil.rmtree(stale, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(dir=cache, prefix=f".{directory.name}.", suffix=".tmp"))
     try:
-        writer = Writer(source, temporary, report)
-        for split in SPLITS:
-            writer.write_split(split)
-        record = writer.record(located.name, spec)
+        writer = _write(source, temporary, report)
+        if (settled := source.settled()) is not None:  # copies show when all is decoded
+            source = settled
+            writer = _write(source, temporary, report)
+        record = {**writer.record(located.name, spec), "duplicates": dict(source.duplicates)}
         with writing(cache, needed):
             with open(temporary / RECORD_NAME, "w", encoding="utf-8") as file:
                 json.dump(record, file, indent=2)
@@ -160,6 +178,13 @@ def _build(spec: DataSpec, located: SourceHandle, directory: Path, report: Progr
             os.rename(temporary, directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(source: Source, directory: Path, report: Progress) -> Writer:
+    writer = Writer(source, directory, report)
+    for split in SPLITS:
+        writer.write_split(split)
+    return writer
 
 
 @contextlib.contextmanager

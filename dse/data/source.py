@@ -6,7 +6,7 @@ A new source: a file with its `locate` function, a row in `prepare.LOCATE`, a na
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +20,11 @@ BLOCK_COUNT = 128  # images handed on at a time
 
 def silent(stage: str, done: int, total: int) -> None:
     """A progress callback that says nothing."""
+
+
+def per_class(labels: np.ndarray, classes_count: int) -> tuple[int, ...]:
+    """How many of the labels are each class's."""
+    return tuple(np.bincount(labels, minlength=classes_count).tolist())
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class DataDescription:
         classes: class names.
         train_count: images to train on, those that may turn out broken included.
         warnings: what the user should know.
+        class_counts: images of each class in each split, as far as they are known.
     """
 
     name: str
@@ -63,6 +69,7 @@ class DataDescription:
     classes: tuple[str, ...]
     train_count: int
     warnings: tuple[str, ...] = ()
+    class_counts: Mapping[SplitName, tuple[int, ...]] = field(default_factory=dict)
 
 
 class Source(Protocol):
@@ -81,11 +88,22 @@ class Source(Protocol):
         """Images of each split, those that may turn out broken included."""
 
     @property
+    def class_counts(self) -> Mapping[SplitName, tuple[int, ...]]:
+        """The same for each class."""
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know."""
 
+    @property
+    def duplicates(self) -> Mapping[str, int]:
+        """Images that are the same, of those decoded so far; empty where none can be."""
+
     def blocks(self, split: SplitName) -> Iterator[Block]:
         """The images of a split in their fixed order."""
+
+    def settled(self) -> Source | None:
+        """The source to decode instead when all was decoded and copies have to move or go."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +143,20 @@ class ArraySource:
     def counts(self) -> Mapping[SplitName, int]:
         """Images of each split."""
         return {split: len(members) for split, members in self.members.items()}
+
+    @property
+    def class_counts(self) -> Mapping[SplitName, tuple[int, ...]]:
+        """The same for each class."""
+        labels = {split: self.labels[members] for split, members in self.members.items()}
+        return {split: per_class(of, len(self.classes)) for split, of in labels.items()}
+
+    @property
+    def duplicates(self) -> Mapping[str, int]:
+        """Published images are taken as they are."""
+        return {}
+
+    def settled(self) -> None:
+        """They stay where they are."""
 
     def blocks(self, split: SplitName) -> Iterator[Block]:
         """The images of a split in their fixed order."""

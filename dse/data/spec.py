@@ -14,6 +14,9 @@ from dse.errors import DataError
 SourceName = Literal["digits", "folder", "cifar10"]
 SOURCES: tuple[SourceName, ...] = ("digits", "folder", "cifar10")
 
+Duplicates = Literal["warn", "drop", "error"]
+DUPLICATES: tuple[Duplicates, ...] = ("warn", "drop", "error")
+
 # Shares of all images of a class. Where the source comes with a test part, the test share is
 # not used and the validation share is one of the training part (CIFAR-10: 45,000 and 5,000).
 VALIDATION_SHARES: Mapping[SourceName, float] = {"digits": 0.2, "folder": 0.1, "cifar10": 0.1}
@@ -35,6 +38,8 @@ class DataSpec:
         validation_share: share of each class (of its training part where a test part is given).
         test_share: share of each class; not used where a test part is given.
         split_seed: fixes who is in which split, whatever the machine.
+        duplicates: what becomes of images that are in two splits or have two labels (folders
+            only): `warn`, `drop` or `error`.
     """
 
     source: SourceName
@@ -44,6 +49,7 @@ class DataSpec:
     validation_share: float
     test_share: float
     split_seed: int = 0
+    duplicates: Duplicates = "warn"
 
     def __post_init__(self) -> None:
         if self.source == "folder" and self.path is None:
@@ -56,6 +62,7 @@ def parse_data(
     image_size: int | None = None,
     train_limit: int | None = None,
     split_seed: int = 0,
+    duplicates: str = "warn",
 ) -> DataSpec:
     """Read `digits`, `folder:PATH`, `cifar10` or `cifar10:PATH`.
 
@@ -84,6 +91,9 @@ def parse_data(
         raise DataError(f"the image size is {image_size}, but must be at least 1 pixel")
     if train_limit is not None and train_limit < 1:
         raise DataError(f"the training limit is {train_limit}, but must be at least 1 image")
+    wanted = next((known for known in DUPLICATES if known == duplicates), None)
+    if wanted is None:
+        raise DataError(f"duplicates is {duplicates!r}, but must be one of {', '.join(DUPLICATES)}")
     return DataSpec(
         source=source,
         path=Path(os.path.abspath(os.path.expanduser(rest))) if rest else None,
@@ -92,6 +102,7 @@ def parse_data(
         validation_share=VALIDATION_SHARES[source],
         test_share=TEST_SHARES[source],
         split_seed=split_seed,
+        duplicates=wanted,
     )
 
 

@@ -7,15 +7,17 @@ trials or epochs the trials are those of an undisturbed run.
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from dse.architecture import Candidate, build, cost
 from dse.data import DataDescription, Dataset
-from dse.errors import MachineError, StudyError
+from dse.errors import ConfigError, MachineError, StudyError, StudyMismatchError
 from dse.execution.executor import Executor, Session
 from dse.execution.job import Ended, Event, GivenUp, Job, Setup
 from dse.search.answer import make_answer
@@ -27,7 +29,9 @@ from dse.search.schedule import handing_out
 from dse.search.stages import FinalsStage, SearchStage, Stage, SweepStage, TestStage
 from dse.search.state import SearchState
 from dse.study.answer import Answer, write_answer
-from dse.study.description import write_description
+from dse.study.definition import described_data
+from dse.study.description import read_description, write_description
+from dse.study.paths import DESCRIPTION_NAME
 from dse.study.record import Key, Record, open_record, peek_trials
 from dse.study.storage import storage_errors
 from dse.study.trial import Trial
@@ -71,6 +75,7 @@ class ReferenceAwaited:
 
 RunEvent = SweepStarted | SearchStarted | StageStarted | ReferenceAwaited | Event
 OnEvent = Callable[[RunEvent], None]
+PlanT = TypeVar("PlanT", Sweep, Search)
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,35 @@ def count_recorded(search: Search, data: Dataset | DataDescription, *, results: 
         StudyError: the record cannot be read.
     """
     return len(peek_trials(results, search.definition(data)))
+
+
+def under_former_name(plan: PlanT, dataset: Dataset, results: Path) -> PlanT:
+    """The plan under the name of the study that it was before the folder was renamed, if any.
+
+    Args:
+        plan: named after its space and its images.
+        dataset: the images.
+        results: folder of all studies.
+
+    Raises:
+        StudyError: such a study cannot be read.
+    """
+    if (results / plan.name).exists():
+        return plan
+    suffix = "-search" if isinstance(plan, Search) else ""
+    pattern = f"{glob.escape(plan.space.name)}-*{suffix}/{DESCRIPTION_NAME}"
+    for path in sorted(results.glob(pattern)):
+        try:
+            data = read_description(path).data
+        except (StudyError, ConfigError):  # of another study; not this command's to complain of
+            continue
+        former = f"{plan.space.name}-{data.name}{suffix}"
+        if (data.fingerprint, former) == (dataset.fingerprint, path.parent.name):
+            renamed = replace(plan, name=former)
+            with contextlib.suppress(StudyMismatchError):
+                peek_trials(results, renamed.definition(dataset))
+                return renamed
+    return plan
 
 
 def run(
@@ -217,8 +251,7 @@ class _Study:
         if pending or not (record.directory / "study.yaml").exists():
             count = len(plan.survey.feasible) * seeds
             facts = {"seeds": seeds, "trials_count": count}
-            definition = plan.definition(self.dataset).to_dict()
-            write_description(record.directory, definition | facts, command=command)
+            self._describe(plan, facts, command)
         self.on_event(SweepStarted(pending, recorded))
         candidates = [candidate.key for candidate, _ in plan.survey.feasible]
         keys = [(candidate, replicate) for candidate in candidates for replicate in range(seeds)]
@@ -243,7 +276,7 @@ class _Study:
             "space_size": plan.pool.space_count,
             "feasible_count": len(plan.pool) if plan.pool.is_whole else None,
         }
-        write_description(record.directory, definition.to_dict() | facts, command=command)
+        self._describe(plan, facts, command)
         state = SearchState(plan, record, self.dataset, reference, self.clock)
         if not state.full():
             plan.check_budget()
@@ -252,6 +285,10 @@ class _Study:
         trials_path = self._serve(self._search_stages(state, answers.append), None)
         write_answer(record.directory, answers[0])
         return self._result(trials_path, record.trials, answers[0])
+
+    def _describe(self, plan: Sweep | Search, facts: Mapping[str, Any], command: str) -> None:
+        told = plan.definition(self.dataset).to_dict() | {"data": described_data(self.dataset)}
+        write_description(self.record.directory, {**told, **facts}, command=command)
 
     def _search_stages(
         self, state: SearchState, on_answer: Callable[[Answer], None]

@@ -9,6 +9,7 @@ written into one small file, from which every later search takes it.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,10 +132,15 @@ class ReferencePlan:
     study_seed: int = 0
 
     def directory(self, results: Path, data_name: str, fingerprint: str) -> Path:
-        """Where it is kept: another recipe, other images or another seed give another folder."""
+        """Where it is kept: another recipe, other images or another seed give another folder.
+
+        The images' name may be a former one of theirs, as long as that folder is the one there.
+        """
         key = f"{fingerprint[:6]}{self.recipe.key[:6]}"
-        seed = f"-seed{self.study_seed}" if self.study_seed else ""
-        return results / REFERENCES_FOLDER / f"{self.name}-{data_name}-{key}{seed}"
+        end = f"-{key}" + (f"-seed{self.study_seed}" if self.study_seed else "")
+        named = results / REFERENCES_FOLDER / f"{self.name}-{data_name}{end}"
+        former = sorted(named.parent.glob(f"{glob.escape(self.name)}-*{end}"))
+        return former[0] if former and not named.exists() else named
 
 
 def plan_reference(

@@ -109,6 +109,16 @@ def data_facts(dataset: Dataset | DataDescription) -> dict[str, Any]:
     }
 
 
+def described_data(dataset: Dataset) -> dict[str, Any]:
+    """What `study.yaml` says of its data: the definition's facts, and what follows from them."""
+    counts = {split: list(of_class) for split, of_class in dataset.class_counts.items()}
+    return {
+        **data_facts(dataset),
+        "class_counts": counts,
+        "duplicates": dict(dataset.duplicates),
+    }
+
+
 def check_same(directory: Path, wanted: Mapping[str, Any], held: Mapping[str, Any]) -> None:
     """Refuse to go on with a study that holds something else.
 
@@ -150,8 +160,7 @@ def check_trained_alike(
     """
     names = ("recipe", "data", "study_seed")
     sides = ({name: _comparable(side).get(name) for name in names} for side in (wanted, held))
-    lines = [line for line in differences("", *sides) if not line.startswith("data.name:")]
-    if lines:
+    if lines := list(differences("", *sides)):
         raise StudyMismatchError(
             f"--reuse {directory}: its candidates were not trained as this study's are. It "
             "differs in:\n"
@@ -163,10 +172,12 @@ def check_trained_alike(
 def _comparable(definition: Mapping[str, Any]) -> dict[str, Any]:
     """A definition without its name and the words about it, which may change at any time.
 
-    Version 0.1 called the number of images `pictures`.
+    So may the folder's name: data are what their fingerprint says. Version 0.1 called the number
+    of images `pictures`.
     """
     space = {key: value for key, value in definition["space"].items() if key != "description"}
     data = {"images" if k == "pictures" else k: v for k, v in definition["data"].items()}
+    data.pop("name", None)
     given = {"kind": "sweep", "search": {}, **definition}
     return given | {"space": space, "data": data, "study": None}
 

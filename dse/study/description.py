@@ -20,9 +20,16 @@ from dse.text import inert
 
 @dataclass(frozen=True, kw_only=True)
 class DescribedData:
-    """The images: name, fingerprint, (height, width, channels), classes, images in each split.
+    """The images; what a file does not say is None or empty.
 
-    What a file does not say is None or empty.
+    Attributes:
+        name: digits, cifar10, or the name that the folder had.
+        fingerprint: of pixels, labels, class names and split.
+        input_shape: height, width, channels.
+        classes: their names.
+        images: how many are in each split.
+        class_counts: and of each class.
+        duplicates: how many are in two splits, or in several classes, or were left out for that.
     """
 
     name: str | None = None
@@ -30,6 +37,8 @@ class DescribedData:
     input_shape: tuple[Side, ...] = ()
     classes: tuple[str, ...] = ()
     images: Mapping[str, Any] = field(default_factory=dict, metadata=formerly("pictures"))
+    class_counts: Mapping[str, Any] = field(default_factory=dict)
+    duplicates: Mapping[str, Any] = field(default_factory=dict)
 
 
 Versions = Annotated[

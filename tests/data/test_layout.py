@@ -12,6 +12,7 @@ import pytest
 from dse.data import parse_data
 from dse.data.folder import FolderSource, locate_folder
 from dse.data.source import silent
+from dse.data.splits import SPLITS, SplitName
 from dse.errors import DataError
 from tests.data.trees import random_image, write_image
 
@@ -36,6 +37,13 @@ def opened(root: Path) -> FolderSource:
     source = locate_folder(parse_data(f"folder:{root}"), root / "unused").open(silent)
     assert isinstance(source, FolderSource)
     return source
+
+
+def held_in(source: FolderSource, split: SplitName) -> list[tuple[str, str]]:
+    """Path and class of each image of a split."""
+    part, places = source.members[split]
+    paths, labels = source.listed[part]
+    return [(paths[place], source.classes[labels[place]]) for place in places]
 
 
 def pets(folder: str, cats: int = 4, dogs: int = 4) -> dict[str, int | str]:
@@ -63,8 +71,7 @@ def test_splits_by_their_names_or_by_their_class_folders(
     source = opened(tmp_path)
     assert source.classes == ("cat", "dog")
     assert source.warnings == ()
-    counts = {split: np.bincount(labels).tolist() for split, (_, labels) in source.members.items()}
-    assert counts == {"train": [4, 3], "validation": [2, 1], "test": [3, 2]}
+    assert source.class_counts == {"train": (4, 3), "validation": (2, 1), "test": (3, 2)}
 
 
 @pytest.mark.parametrize(
@@ -196,13 +203,8 @@ def test_tiny_imagenet(tmp_path: Path) -> None:
     write(tmp_path, {"train/n01/images": 10, "train/n02/images": 10, **held})
     source = opened(tmp_path)
     assert source.classes == ("n01", "n02")
-    paths, labels = source.members["validation"]
-    assert [path.removeprefix(f"{tmp_path}/val/images/") for path in paths] == [
-        "1.png",
-        "0.png",
-        "2.png",
-    ]
-    assert labels.tolist() == [0, 1, 1]
+    found = [(Path(path).name, name) for path, name in held_in(source, "validation")]
+    assert found == [("1.png", "n01"), ("0.png", "n02"), ("2.png", "n02")]
     assert source.counts == {"train": 16, "validation": 3, "test": 4}  # a fifth of 20
     assert source.warnings == (
         f"{tmp_path}: a share of the training images is taken as test images",
@@ -229,11 +231,8 @@ def test_a_file_of_labels_beside_flat_images(
     write(tmp_path, {**held, "labels.csv": labels})
     source = opened(tmp_path)
     assert source.classes == ("cat", "dog")
-    found = {
-        Path(path).stem: source.classes[label]
-        for paths, labels in source.members.values()
-        for path, label in zip(paths, labels, strict=True)
-    }
+    every = [image for split in SPLITS for image in held_in(source, split)]
+    found = {Path(path).stem: name for path, name in every}
     assert found == {str(n): "cat" if n % 2 else "dog" for n in range(8)}
     assert source.warnings == ()
 
@@ -283,7 +282,7 @@ def test_splits_may_spell_a_class_in_two_ways(tmp_path: Path) -> None:
     write(tmp_path, {f"test/{COMPOSED}": 2, "test/tea": 3})
     source = opened(tmp_path)
     assert source.classes == (DECOMPOSED, "tea")  # as it was called before
-    assert np.bincount(source.members["test"][1]).tolist() == [2, 3]
+    assert source.class_counts["test"] == (2, 3)
 
 
 def test_links_are_followed_but_not_into_circles(tmp_path: Path) -> None:

@@ -140,7 +140,6 @@ def test_fewer_seeds_take_the_first_and_more_go_on(tmp_path, images, fake_worker
         ({"recipe": replace(RECIPE, learning_rate=0.2)}, {}),
         ({"study_seed": 4}, {}),
         ({}, {"fingerprint": "e" * 32}),
-        ({}, {"name": "other"}),
     ],
 )
 def test_another_recipe_seed_or_other_images_give_another_reference(
@@ -154,6 +153,13 @@ def test_another_recipe_seed_or_other_images_give_another_reference(
     assert trained == [0]
     assert other.path != first.path
     assert first.path.read_bytes() == before
+
+
+def test_the_same_images_under_another_name_have_the_same_reference(tmp_path, images, fake_worker):
+    first, _ = measure(plan(seeds=1), images, tmp_path)
+    again, trained = measure(plan(seeds=1), replace(images, name="other"), tmp_path)
+    assert trained == []
+    assert again.path == first.path
 
 
 def test_one_that_fails_is_refused(tmp_path, images, fake_worker, monkeypatch):
