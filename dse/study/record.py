@@ -31,6 +31,7 @@ from dse.study.seal import sealed, unsealed
 from dse.study.storage import (
     DEFINITION,
     check_has_record,
+    copied_storage,
     find_study,
     open_study,
     opened_storage,
@@ -341,12 +342,12 @@ def peek_trials(results: Path, definition: Definition) -> dict[Key, Trial]:
 
 
 def read_study(directory: Path) -> tuple[dict[str, Any] | None, list[Trial]]:
-    """Definition (None where it was never begun) and trials of a study, read only.
+    """Definition (None where it was never begun) and trials of a study, from a copy of its record.
 
     Raises:
         StudyError: it cannot be read.
     """
-    with reading(directory), opened_storage(directory / "study.db") as storage:
+    with reading(directory), copied_storage(directory / "study.db") as storage:
         study = find_study(directory, storage)
         held = study.user_attrs.get(DEFINITION) if study else None
         if held is None:

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import sqlite3
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from dse.errors import DseError, StudyError
 from dse.study.definition import Definition, check_definition, check_same
 from dse.study.paths import DATABASE_NAME, folder_error, record_damaged
 from dse.study.seal import sealed, unsealed
+from dse.study.snapshot import connect_read_only, copy_record
 
 DEFINITION = "dse:definition"
 
@@ -80,7 +82,7 @@ def _unreadable_row(path: Path) -> str | None:
     """The first row whose JSON cannot be read, or None."""
     from optuna.distributions import json_to_distribution
 
-    with contextlib.closing(sqlite3.connect(path)) as database:
+    with contextlib.closing(connect_read_only(path)) as database:
         database.text_factory = bytes
         for table, *columns in _JSON_COLUMNS:
             for row, owner, name, text in database.execute(
@@ -96,10 +98,16 @@ def _unreadable_row(path: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def opened_storage(path: Path) -> Iterator[Any]:
-    """Optuna's storage in this file, which is whole again (no WAL beside it) when it is closed."""
+def opened_storage(path: Path, *, source: Path | None = None) -> Iterator[Any]:
+    """Optuna's storage in this file, which is whole again (no WAL beside it) when it is closed.
+
+    Args:
+        path: the file.
+        source: the one that messages name, where `path` is a copy of it.
+    """
     import optuna
 
+    source = source or path
     if any(character in str(path.resolve()) for character in "?{}"):
         raise StudyError(
             f"{path.resolve()} cannot be opened: SQLite's address of a study has no room for ?, "
@@ -109,13 +117,13 @@ def opened_storage(path: Path) -> Iterator[Any]:
     with contextlib.closing(sqlite3.connect(path)) as database:
         (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
         if found != "ok":
-            raise record_damaged(path.parent, found)
+            raise record_damaged(source.parent, found)
         database.execute("PRAGMA journal_mode=WAL")  # kept in the file; halves the time of a write
     try:
-        with reading(path.parent):
+        with reading(source.parent):
             storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
     except RuntimeError as error:  # written by a release of Optuna with another schema
-        raise StudyError(f"{path}: {error}") from error
+        raise StudyError(f"{source}: {error}") from error
     try:
         yield storage
     finally:
@@ -184,6 +192,16 @@ def _save(database: sqlite3.Connection, storage: Any, path: Path) -> Path:
     saved = next(place for place in itertools.chain([path], names) if not os.path.lexists(place))
     temporary.rename(saved)
     return saved
+
+
+@contextlib.contextmanager
+def copied_storage(path: Path) -> Iterator[Any]:
+    """Optuna's storage in a copy of this file: nothing that is done to it reaches the record."""
+    with tempfile.TemporaryDirectory(prefix="dse-") as folder:
+        copy = Path(folder, path.name)
+        copy_record(path, copy)
+        with opened_storage(copy, source=path) as storage:
+            yield storage
 
 
 def check_has_record(directory: Path) -> None:

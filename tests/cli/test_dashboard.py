@@ -1,55 +1,79 @@
 from __future__ import annotations
 
+import contextlib
+import http.client
 import importlib.machinery
+import os
+import shutil
+import sqlite3
 import sys
+import threading
 import types
+from contextlib import closing
 from pathlib import Path
+from wsgiref.simple_server import make_server
 
 import pytest
+
+from dse.cli.dashboard import Copy, Viewer
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "sweep" / "tiny-digits"
+TITLE = "SELECT study_name FROM studies"
 
 
 @pytest.fixture
 def record() -> Path:
     folder = Path("results/a")
     folder.mkdir(parents=True)
-    (folder / "study.db").touch()
-    return (folder / "study.db").resolve()
+    shutil.copy(FIXTURE / "study.db", folder)
+    return folder / "study.db"
 
 
 @pytest.fixture
 def serve(monkeypatch):
-    """A stand-in for optuna-dashboard: what it was called with, and what it then raises."""
-    calls: list[tuple[str, str, int]] = []
+    """A stand-in for optuna-dashboard, and for the server: its address, and what it then raises."""
+    served: list[tuple[str, int, str]] = []
     raised: list[BaseException] = []
 
-    def run_server(storage: str, *, host: str, port: int) -> None:
-        calls.append((storage, host, port))
-        if raised:
-            raise raised[0]
+    class Server(contextlib.nullcontext):
+        def __init__(self, host: str, port: int, viewer: Viewer, *kinds: type) -> None:
+            super().__init__()
+            if raised:
+                raise raised[0]
+            served.append((host, port, viewer.token))
+
+        def serve_forever(self) -> None:
+            raise KeyboardInterrupt
 
     module = types.ModuleType("optuna_dashboard")
     module.__spec__ = importlib.machinery.ModuleSpec("optuna_dashboard", None)
-    module.run_server = run_server  # type: ignore[attr-defined]
+    module.wsgi = _name_of_study  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "optuna_dashboard", module)
-    return calls, raised
+    monkeypatch.setattr("dse.cli.dashboard.make_server", Server)
+    return served, raised
 
 
-def test_serves_the_record_on_this_machine_alone(run, record, serve):
-    result = run("dashboard", "a")
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == "http://127.0.0.1:8080  results/a/study.db (Ctrl-C ends it)\n"
-    run("dashboard", "results/a", "--port", 9000)
-    assert serve[0] == [
-        (f"sqlite:///{record}", "127.0.0.1", 8080),
-        (f"sqlite:///{record}", "127.0.0.1", 9000),
-    ]
+def _name_of_study(url: str):
+    """An application that says which study the database of an address holds."""
+
+    def app(environ, start):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
+            (name,) = database.execute(TITLE).fetchone()
+        start("200 OK", [("Content-Type", "text/plain")])
+        return [name.encode()]
+
+    return app
 
 
-@pytest.mark.usefixtures("record")
-def test_interrupt_ends_it_quietly(run, serve):
-    serve[1].append(KeyboardInterrupt())
-    result = run("dashboard", "a")
-    assert (result.exit_code, result.stderr) == (0, "")
+def test_serves_this_machine_alone_until_ctrl_c(run, record, serve):
+    for arguments in (("a",), ("results/a", "--port", 9000)):
+        result = run("dashboard", *arguments)
+        assert (result.exit_code, result.stderr) == (0, "")
+        host, port, token = serve[0][-1]
+        assert result.stdout == f"http://{host}:{port}/?token={token}  {record} (Ctrl-C ends it)\n"
+    assert [entry[:2] for entry in serve[0]] == [("127.0.0.1", 8080), ("127.0.0.1", 9000)]
+    assert serve[0][0][2] != serve[0][1][2], "a token of its own"
+    assert os.listdir("results/a") == ["study.db"]
 
 
 @pytest.mark.usefixtures("record")
@@ -61,6 +85,63 @@ def test_port_in_use(run, serve):
         "error: port 8080 of 127.0.0.1 cannot be served on: Address already in use; choose "
         "another: --port 8081\n",
     )
+
+
+@pytest.fixture
+def site(record, tmp_path):
+    """The viewer of a record on a port of its own: (ask, token)."""
+    copy = Copy(record, tmp_path / "copy.db")
+    copy.refresh()
+    with make_server("127.0.0.1", 0, None) as server:  # type: ignore[arg-type]
+        port = server.server_port
+        viewer = Viewer(_name_of_study(f"sqlite:///{copy.path}"), copy.refresh, port=port)
+        server.set_app(viewer)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+
+        def ask(path, method="GET", **headers) -> tuple[int, str, http.client.HTTPMessage]:
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+                connection.request(method, path, headers=headers)
+                answer = connection.getresponse()
+                return answer.status, answer.read().decode(), answer.headers
+
+        yield ask, viewer.token
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_only_reading_with_the_token_under_the_machines_name(site, capsys):
+    ask, token = site
+    assert ask("/api/studies")[0] == 403
+    assert ask("/?token=guessed")[0] == 403
+    assert ask("/api/studies", Cookie="dse=x; \xff")[0] == 403
+    status, _, headers = ask(f"/?token={token}")
+    cookie = headers["Set-Cookie"].partition(";")[0]
+    assert (status, headers["Location"]) == (303, "/dashboard")
+    assert "HttpOnly; SameSite=Strict" in headers["Set-Cookie"]
+    assert ask("/api/studies", Cookie=cookie)[:2] == (200, "tiny-digits")
+    assert ask("/api/studies", Cookie=cookie, Host="rebound.example")[0] == 403
+    for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        assert ask("/api/studies/1", method, Cookie=cookie)[0] == 405
+    capsys.readouterr()
+
+
+def test_what_is_looked_at_is_a_copy_that_follows_the_record(record, tmp_path):
+    copy = Copy(record, tmp_path / "copy.db")
+    copy.refresh()
+    content = record.read_bytes()
+    with closing(sqlite3.connect(copy.path)) as database:
+        database.execute("DELETE FROM studies")
+        database.commit()
+    assert record.read_bytes() == content
+    with closing(sqlite3.connect(record)) as driver:  # holds it open: what is new is in its log
+        driver.execute("UPDATE studies SET study_name = 'renamed'")
+        driver.commit()
+        assert record.read_bytes() == content
+        copy.refresh()
+        with closing(sqlite3.connect(copy.path)) as database:
+            assert database.execute(TITLE).fetchall() == [("renamed",)]
 
 
 @pytest.mark.usefixtures("record")
