@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,13 @@ settings.load_profile("dse")
 
 XDIST_OPTIONS = ("--numprocesses", "--dist")
 """Those that `addopts` in pyproject.toml gives."""
+
+
+COMPILED_SOON = (
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
+    "--xla_cpu_parallel_codegen_split_count=1"
+)
+"""Programs that a test runs once are compiled in half the time; `dse` gives its own their level."""
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -62,6 +70,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    if version("jaxlib").startswith("0.10."):  # others may not know the flags, and abort
+        os.environ.setdefault("XLA_FLAGS", COMPILED_SOON)
 
 
 @pytest.hookimpl(trylast=True)

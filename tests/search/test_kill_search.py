@@ -18,8 +18,9 @@ from tests.search.processes import (
 
 SPACE = Path(__file__).parents[1] / "fixtures" / "spaces" / "tiny_search.yaml"
 SEARCH = [
-    *("search", str(SPACE), "--reference", "0.5", "--study", "s", "--margin", "10%"),
-    *("--epochs", "8", "--first-rung", "2", "--budget", "6trials", "--finalists", "2"),
+    *("search", str(SPACE), "--set", "fire_modules={values: [1, 2]}", "--study", "s"),
+    *("--reference", "0.5", "--margin", "10%", "--epochs", "8", "--first-rung", "2"),
+    *("--budget", "6trials", "--finalists", "2"),
 ]
 ONE, TWO = [*SEARCH, "--workers", "1"], [*SEARCH, "--workers", "2"]
 

@@ -15,9 +15,6 @@ from dse.networks.ops import fused_norm as deferred
 from dse.networks.ops.fused_norm import Deferred, Geometry, Pool, Term, convolve, is_worthwhile
 
 SHAPE = (16, 16, 3)
-COMPILED_SOON = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-"""Making fast what is run once would take a third of these tests' time."""
-
 
 def architecture_of(shape: tuple[int, int, int] = SHAPE, **metaparameters: Any) -> Architecture:
     small = {"base_e": 8, "incr_e": 4, "freq": 2, "pct_3x3": 0.5, "norm": "batch", "dropout": 0}
@@ -43,7 +40,7 @@ def gradients(architecture: Architecture, batch_size: int) -> Any:
         return jnp.sum(logits * targets), (logits, moved)
 
     gradient = jax.grad(loss, argnums=(0, 1), has_aux=True)
-    return jax.jit(gradient, compiler_options=COMPILED_SOON)(params, images)
+    return jax.jit(gradient)(params, images)
 
 
 @pytest.mark.long

@@ -42,8 +42,8 @@ def test_the_mean_over_microbatches_is_the_gradient_of_the_batch(count):
         return jax.value_and_grad(loss_of)(params)
 
     key = jax.random.key(1)
-    loss, whole = gradients_of(params, images, labels, key)
-    mean_loss, mean = in_microbatches(gradients_of, count)(params, images, labels, key)
+    loss, whole = jax.jit(gradients_of)(params, images, labels, key)
+    mean_loss, mean = jax.jit(in_microbatches(gradients_of, count))(params, images, labels, key)
     assert float(mean_loss) == pytest.approx(float(loss), rel=1e-5)
     for one, other in zip(jax.tree.leaves(mean), jax.tree.leaves(whole), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5 * float(jnp.abs(other).max()) + 1e-7)
