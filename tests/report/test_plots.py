@@ -80,7 +80,11 @@ def extents(artist):
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("size", "with_published"),
-    [("params_count", False), ("peak_activation_bytes", False), ("macs", True)],
+    [
+        ("macs", True),
+        pytest.param("params_count", False, marks=pytest.mark.slow),
+        pytest.param("peak_activation_bytes", False, marks=pytest.mark.slow),
+    ],
 )
 def test_no_text_is_clipped_and_no_two_texts_overlap(tables, size, with_published):
     pairs = [[study] for study in tables.values()]

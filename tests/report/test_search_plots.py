@@ -238,7 +238,9 @@ def wide(table):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("size", ["params_count", "weight_bytes"])
+@pytest.mark.parametrize(
+    "size", ["params_count", pytest.param("weight_bytes", marks=pytest.mark.slow)]
+)
 def test_no_text_is_clipped_and_no_two_texts_overlap(study, as_answer, size):
     one = [search_row("a", 0, {9: 0.7}, ended_s=4)]
     tables = [

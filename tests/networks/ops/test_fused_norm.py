@@ -49,11 +49,11 @@ def gradients(architecture: Architecture, batch_size: int) -> Any:
     [
         {"bypass": "none", "fire_modules": 2, "pools": ("conv1", "fire2")},
         # Sums of sums, read by a module and by a pool.
-        {"bypass": "simple", "freq": 4, "fire_modules": 4},
+        pytest.param({"bypass": "simple", "freq": 4, "fire_modules": 4}, marks=pytest.mark.slow),
         {"bypass": "simple", "freq": 4, "pools": ("fire2", "fire3")},
         # conv1 differs from fire2 and fire3 in width, which differ from fire4.
         {"bypass": "complex"},
-        {"bypass": "complex", "pools": ("conv1", "fire2")},
+        pytest.param({"bypass": "complex", "pools": ("conv1", "fire2")}, marks=pytest.mark.slow),
         {"norm": "none"},
     ],
     ids=str,
