@@ -16,6 +16,7 @@ from dse.networks.ops.fused_norm import Deferred, Geometry, Pool, Term, convolve
 
 SHAPE = (16, 16, 3)
 
+
 def architecture_of(shape: tuple[int, int, int] = SHAPE, **metaparameters: Any) -> Architecture:
     small = {"base_e": 8, "incr_e": 4, "freq": 2, "pct_3x3": 0.5, "norm": "batch", "dropout": 0}
     return build(make_candidate("squeezenet", small | metaparameters), shape, 5)
