@@ -58,18 +58,29 @@ def locked(path: Path, held: Exception | Callable[[], None]) -> Iterator[None]:
         yield
 
 
+def open_ordinary(path: str | Path) -> IO[bytes]:
+    """Open an ordinary file for reading, whatever is put in its place meanwhile.
+
+    Raises:
+        OSError: it cannot be read, or is a folder, a pipe or a device: those could be waited for
+            or read without end, and some devices do something when they are opened.
+    """
+    if stat.S_ISREG(os.stat(path).st_mode):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = os.fdopen(descriptor, "rb")
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return file
+        file.close()
+    raise OSError(errno.EINVAL, "not an ordinary file")
+
+
 def read_bounded(path: Path, most_bytes: int) -> bytes:
     """All bytes of an ordinary file of at most `most_bytes`.
 
     Raises:
-        OSError: it cannot be read, is larger, or is a folder, a pipe or a device, which could
-            be read without end.
+        OSError: it cannot be read, is larger, or is not what `open_ordinary` opens.
     """
-    # Without waiting: opening a pipe that nobody writes to would never return.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not an ordinary file")
+    with open_ordinary(path) as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise OSError(errno.EFBIG, f"larger than {most_bytes:,} bytes, the most that is read")

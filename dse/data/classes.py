@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,12 @@ from dse.data.names import normalized
 from dse.data.source import DataDescription
 from dse.data.spec import DataSpec
 from dse.errors import DataError
+from dse.files import read_bounded
 from dse.text import shape_text, some_of
 from dse.weights.metadata import WeightsMetadata
 
 COLUMNS = ("index", "wnid", "name")
+_CLASSES_BYTES = 2**23
 
 
 @dataclass(frozen=True)
@@ -133,15 +136,17 @@ def read_classes(path: Path) -> ClassNames:
             each once and with an id of its own; says the line.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            lacking = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if lacking:
+        text = read_bounded(path, _CLASSES_BYTES).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        header = list(reader.fieldnames or ())
+        for name in COLUMNS:
+            if header.count(name) != 1:
+                found = "is there twice" if name in header else "is missing"
                 raise DataError(
-                    f"{path}:1: the column {lacking[0]} is missing; a class file begins with the "
-                    f"line {','.join(COLUMNS)}"
+                    f"{path}:1: the column {name} {found}; a class file begins with the line "
+                    f"{','.join(COLUMNS)}"
                 )
-            rows = [(reader.line_num, [row[name] for name in COLUMNS]) for row in reader]
+        rows = [(reader.line_num, [row[name] for name in COLUMNS]) for row in reader]
     except OSError as error:
         raise DataError(f"{path}: the class file cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -153,10 +158,12 @@ def read_classes(path: Path) -> ClassNames:
         where = f"{path}:{line}"
         if not index_text or not wnid or not name:
             raise DataError(f"{where}: index, wnid and name must all be given")
-        index = int(index_text) if index_text.isascii() and index_text.isdecimal() else -1
+        is_number = index_text.isascii() and index_text.isdecimal() and len(index_text) < 20
+        index = int(index_text) if is_number else -1
         if not 0 <= index < len(rows):
             raise DataError(
-                f"{where}: index is {index_text}, but {len(rows)} classes have 0 to {len(rows) - 1}"
+                f"{where}: index is {index_text[:20]}, but {len(rows)} classes have 0 to "
+                f"{len(rows) - 1}"
             )
         if names[index] is not None:
             raise DataError(f"{where}: index {index} was given before")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
 from PIL import ImageFile, TiffImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
@@ -22,7 +22,7 @@ _PACKETS = 2_000_000  # of a JPEG 2000, a third of a second; empty ones take no 
 _CODE_BLOCKS = 1_000_000  # of a JPEG 2000: OpenJPEG keeps 100 bytes of each
 
 
-def strips_count(file: BinaryIO, head: bytes) -> int:
+def strips_count(file: IO[bytes], head: bytes) -> int:
     """Strips or tiles of the first image of a TIFF file."""
     order = "<" if head[:2] == b"II" else ">"
     is_big = 43 in head[2:4]
@@ -37,7 +37,7 @@ def strips_count(file: BinaryIO, head: bytes) -> int:
     return max((n for tag, _, n, _ in entry.iter_unpack(entries) if tag in offsets), default=0)
 
 
-def check_jpeg(image: JpegImageFile, file: BinaryIO) -> None:
+def check_jpeg(image: JpegImageFile, file: IO[bytes]) -> None:
     """Bound the scans of a JPEG, each of which goes over the whole image.
 
     The header was read up to the first of them.
@@ -55,7 +55,7 @@ def check_jpeg(image: JpegImageFile, file: BinaryIO) -> None:
         raise ValueError(f"{image.width}x{image.height} pixels in {scans_count} scans are too many")
 
 
-def check_jpeg2000(image: ImageFile.ImageFile, file: BinaryIO) -> None:
+def check_jpeg2000(image: ImageFile.ImageFile, file: IO[bytes]) -> None:
     """Bound tiles, packets and code blocks of a JPEG 2000; its names are those of ISO 15444-1.
 
     Pillow reads the file's header, OpenJPEG the codestream behind it.
@@ -104,7 +104,7 @@ def check_jpeg2000(image: ImageFile.ImageFile, file: BinaryIO) -> None:
             raise ValueError(f"{blocks_count} code blocks, {packets_count} packets are too many")
 
 
-def _segments(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+def _segments(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
     """Marker and content of each segment in the headers of a codestream and of its tile parts."""
     part_start = part_bytes = 0
     while (marker := file.read(2)) not in (b"", b"\xff\xd9"):

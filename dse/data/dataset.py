@@ -10,8 +10,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Mapping
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,10 +23,12 @@ import numpy as np
 
 from dse.data.splits import SPLITS, SplitName
 from dse.errors import DataError
+from dse.files import open_ordinary, read_bounded
 from dse.text import counted, shape_text
 
 FORMAT_VERSION = 1
 RECORD_NAME = "data.json"
+_RECORD_BYTES = 2**24
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,46 +106,40 @@ def open_dataset(directory: Path) -> Dataset:
     """
     directory = Path(directory)
     record = read_record(directory)
-    try:
-        shape = tuple(int(pixels) for pixels in record["input_shape"])
-        classes = tuple(str(name) for name in record["classes"])
-        splits = {
-            split: _open_split(directory, split, shape, len(classes), record["splits"][split])
-            for split in SPLITS
-        }
-        if fingerprint(classes, shape, record["splits"]) != record["fingerprint"]:
-            raise _damaged(directory / RECORD_NAME, "the fingerprint does not match its content")
-        height, width, channels = shape
-        return Dataset(
-            name=str(record["name"]),
-            directory=directory,
-            classes=classes,
-            input_shape=(height, width, channels),
-            train=splits["train"],
-            validation=splits["validation"],
-            test=splits["test"],
-            mean=tuple(float(value) for value in record["mean"]),
-            std=tuple(float(value) for value in record["std"]),
-            fingerprint=str(record["fingerprint"]),
-            warnings=tuple(str(warning) for warning in record["warnings"]),
-            duplicates={str(k): int(n) for k, n in record.get("duplicates", {}).items()},
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged(directory / RECORD_NAME, f"it lacks or misstates {error}") from error
+    height, width, channels = shape = tuple(record["input_shape"])
+    classes = tuple(record["classes"])
+    splits = {
+        split: _open_split(directory, split, shape, len(classes), record["splits"][split])
+        for split in SPLITS
+    }
+    return Dataset(
+        name=record["name"],
+        directory=directory,
+        classes=classes,
+        input_shape=(height, width, channels),
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+        mean=tuple(record["mean"]),
+        std=tuple(record["std"]),
+        fingerprint=record["fingerprint"],
+        warnings=tuple(record["warnings"]),
+        duplicates=record.get("duplicates", {}),
+    )
 
 
 def read_record(directory: Path) -> dict[str, Any]:
-    """The content of `data.json`, its version checked.
+    """The content of `data.json`, all of it checked.
 
     Raises:
-        DataError: it is missing, unreadable or of another version.
+        DataError: it is missing, unreadable, damaged or of another version.
     """
     path = directory / RECORD_NAME
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(read_bounded(path, _RECORD_BYTES).decode())
     except FileNotFoundError as error:
         raise DataError(f"{directory} holds no prepared data ({RECORD_NAME} is missing)") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, str(error)) from error
     version = record.get("format_version") if isinstance(record, dict) else None
     if version != FORMAT_VERSION:
@@ -148,7 +147,62 @@ def read_record(directory: Path) -> dict[str, Any]:
             f"{path}: format version is {version}, but this dse reads {FORMAT_VERSION}; "
             f"delete {directory}, and it is prepared again"
         )
+    for name, is_sound in _FIELDS.items():
+        if not is_sound(record.get(name, {} if name == "duplicates" else None)):
+            raise _damaged(path, f"it lacks or misstates {name!r}")
+    shape, splits = record["input_shape"], record["splits"]
+    if not len(record["mean"]) == len(record["std"]) == shape[2]:
+        raise _damaged(path, f"'mean' and 'std' are not of {shape[2]} channels")
+    if fingerprint(record["classes"], shape, splits) != record["fingerprint"]:
+        raise _damaged(path, "the fingerprint does not match its content")
+    # Earlier versions wrote no digest; its name may not be lost by accident either.
+    if record.get("digest") != record_digest(record) and (
+        "digest" in record or not record.keys() <= {"format_version", "spec", *_FIELDS}
+    ):
+        raise _damaged(path, "it is not what was written (its digest differs)")
     return dict(record)
+
+
+def record_digest(record: Mapping[str, Any]) -> str:
+    """Hex of 128 bits over all of a record but its digest."""
+    content = {name: value for name, value in record.items() if name != "digest"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _is_count(value: object, least: int = 0) -> bool:
+    return type(value) is int and least <= value < 2**40
+
+
+def _is_list(value: object, is_item: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(map(is_item, value))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_split(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and _is_count(value.get("images_count"))
+        and _is_text(value.get("images_digest"))
+        and _is_text(value.get("labels_digest"))
+    )
+
+
+_FIELDS: Mapping[str, Callable[[Any], bool]] = {
+    "input_shape": lambda v: _is_list(v, lambda n: _is_count(n, 1)) and len(v) == 3,
+    "classes": lambda v: _is_list(v, _is_text) and len(v) == len(set(v)) > 0,
+    "splits": lambda v: isinstance(v, dict) and all(_is_split(v.get(name)) for name in SPLITS),
+    "name": _is_text,
+    "mean": lambda v: _is_list(v, lambda x: type(x) is float and 0 <= x <= 1),
+    "std": lambda v: _is_list(v, lambda x: type(x) is float and 0 < x <= 1),
+    "warnings": lambda v: _is_list(v, _is_text),
+    "duplicates": lambda v: isinstance(v, dict) and all(map(_is_count, v.values())),
+    "fingerprint": _is_text,
+}
+"""What each field of a record has to be."""
 
 
 def check_pixels(dataset: Dataset) -> None:
@@ -166,7 +220,7 @@ def check_pixels(dataset: Dataset) -> None:
 
 
 def fingerprint(
-    classes: tuple[str, ...], input_shape: tuple[int, ...], splits: Mapping[str, Mapping[str, Any]]
+    classes: Sequence[str], input_shape: Sequence[int], splits: Mapping[str, Mapping[str, Any]]
 ) -> str:
     """Hex of 128 bits over class names, shape, and each split's pixels and labels in order."""
     content = {
@@ -205,7 +259,7 @@ def _open_split(
     classes_count: int,
     record: Mapping[str, Any],
 ) -> Split:
-    count = int(record["images_count"])
+    count = record["images_count"]
     images = _open_array(directory / images_name(split), (count, *shape), np.uint8)
     labels = np.array(_open_array(directory / labels_name(split), (count,), np.int32))
     labels.setflags(write=False)
@@ -217,14 +271,30 @@ def _open_split(
     return Split(images, labels)
 
 
+def array_header(shape: tuple[int, ...], dtype: type[np.generic]) -> bytes:
+    """What a `.npy` file of an array begins with."""
+    file = io.BytesIO()
+    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue()
+
+
 def _open_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
+    """Map an array whose shape and type are known: its header is compared, not interpreted."""
+    wanted = array_header(shape, dtype)
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with open_ordinary(path) as file:
+            head = file.read(10)
+            head += file.read(int.from_bytes(head[8:], "little"))
+            data_bytes = os.fstat(file.fileno()).st_size - len(head)
+        # numpy's versions differ in the blanks at the end, and thus in the length.
+        is_sound = head[:8] == wanted[:8] and head[10:].rstrip() == wanted[10:].rstrip()
+        if not is_sound or data_bytes != math.prod(shape) * np.dtype(dtype).itemsize:
+            raise _damaged(path, f"it should hold {np.dtype(dtype)} {shape}")
+        return np.memmap(path, dtype, "r", offset=len(head), shape=shape)
+    except (OSError, ValueError) as error:
         raise _damaged(path, str(error)) from error
-    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
-        raise _damaged(path, f"it should hold {np.dtype(dtype)} {shape}")
-    return array
 
 
 def _damaged(path: Path, found: str) -> DataError:

@@ -12,11 +12,10 @@ import contextlib
 import ctypes
 import errno
 import os
-import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
@@ -25,6 +24,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from dse.data.containers import STRIPS, check_jpeg, check_jpeg2000, strips_count
 from dse.errors import DataError, ImageError
+from dse.files import open_ordinary
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "PPM")
 """As Pillow calls them; MPO is read by the decoder of JPEG."""
@@ -75,7 +75,7 @@ def open_image(path: str | Path) -> Iterator[ImageFile.ImageFile]:
         DataError: the machine is at fault and not the image.
     """
     try:
-        with _regular_file(path) as file:
+        with open_ordinary(path) as file:
             _check_file(path, file)
             with Image.open(file, formats=FORMATS) as image:
                 if isinstance(image, JpegImageFile):
@@ -142,17 +142,7 @@ def load_pixels(image: ImageFile.ImageFile, *, upright: bool, copy_bytes: int) -
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
-def _regular_file(path: str | Path) -> BinaryIO:
-    # A pipe would be waited for, and opening some devices does something.
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-        raise ImageError(path, f"{what} and no image file")
-    # Not waiting: it may have been exchanged since.
-    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
-
-
-def _check_file(path: str | Path, file: BinaryIO) -> None:
+def _check_file(path: str | Path, file: IO[bytes]) -> None:
     """What must be known before Pillow reads headers."""
     size_bytes = os.fstat(file.fileno()).st_size
     head = file.read(16)

@@ -27,6 +27,7 @@ from dse.data.dataset import (
     Dataset,
     check_pixels,
     open_dataset,
+    record_digest,
 )
 from dse.data.digits import locate_digits
 from dse.data.folder import locate_folder
@@ -166,7 +167,7 @@ def _build(spec: DataSpec, located: SourceHandle, directory: Path, report: Progr
         record = {**writer.record(located.name, spec), "duplicates": dict(source.duplicates)}
         with writing(cache, needed):
             with open(temporary / RECORD_NAME, "w", encoding="utf-8") as file:
-                json.dump(record, file, indent=2)
+                json.dump({**record, "digest": record_digest(record)}, file, indent=2)
                 file.flush()
                 os.fsync(file.fileno())
             open_dataset(temporary)

@@ -15,7 +15,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dse.data.dataset import FORMAT_VERSION, digest, fingerprint, images_name, labels_name
+from dse.data.dataset import (
+    FORMAT_VERSION,
+    array_header,
+    digest,
+    fingerprint,
+    images_name,
+    labels_name,
+)
 from dse.data.source import Progress, Source, doubtful_text
 from dse.data.spec import CACHE_VARIABLE, DataSpec
 from dse.data.splits import SplitName
@@ -71,10 +78,11 @@ class Writer:
         """Decode a split block by block into its two files."""
         hashed = hashlib.blake2b(digest_size=32)
         labels: list[np.ndarray] = []
+        shape = self._source.input_shape
         # Around all of it: closing a file after a failed write raises once more.
         with writing(self._directory.parent, needed_bytes(self._source)):
             with open(self._directory / images_name(split), "wb") as file:
-                _write_header(file, (self._source.counts[split], *self._source.input_shape))
+                file.write(array_header((self._source.counts[split], *shape), np.uint8))
                 for block in self._source.blocks(split):
                     pixels = np.ascontiguousarray(block.images).data
                     file.write(pixels)
@@ -91,7 +99,7 @@ class Writer:
                 together = np.concatenate([np.empty(0, np.int32), *labels]).astype(np.int32)
                 # Images that were left out shorten the array; the header keeps its length.
                 file.seek(0)
-                _write_header(file, (len(together), *self._source.input_shape))
+                file.write(array_header((len(together), *shape), np.uint8))
                 _flush(file)
             with open(self._directory / labels_name(split), "wb") as file:
                 np.lib.format.write_array(file, together, allow_pickle=False)
@@ -145,11 +153,6 @@ class Writer:
             f"{least}{len(self._broken)} of {self._total_count} images cannot "
             f"be decoded: {some_of(self._broken)}"
         )
-
-
-def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _flush(file: BinaryIO) -> None:

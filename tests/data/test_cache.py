@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -99,6 +100,76 @@ def test_a_record_whose_fingerprint_was_changed_is_refused(root: Path, cache: Pa
     (directory / "data.json").write_text(json.dumps(record))
     with pytest.raises(DataError, match="the fingerprint does not match its content"):
         open_dataset(directory)
+
+
+def test_no_flipped_bit_of_a_record_is_believed(root: Path, cache: Path) -> None:
+    directory = start(root, cache)[0].directory
+    path = directory / "data.json"
+    sound = path.read_bytes()
+    wanted = json.loads(sound)
+    for at in range(0, len(sound), 7):
+        changed = bytearray(sound)
+        changed[at] ^= 1 << at % 7
+        path.write_bytes(changed)
+        with contextlib.suppress(DataError):
+            open_dataset(directory)
+            assert json.loads(changed) == wanted  # a blank
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("mean", [0.5, 0.5]), ("mean", [0.5, 0.5, float("nan")]), ("std", [0.1, 0.1, 0])),
+        *(("input_shape", [6, 6]), ("input_shape", [6, 6, 2**62]), ("input_shape", [6.0, 6, 3])),
+        *(("classes", ["cat", "cat"]), ("classes", []), ("name", 3), ("warnings", "none")),
+        *(("splits", {}), ("splits", []), ("fingerprint", None), ("duplicates", {"train": -1})),
+    ],
+    ids=str,
+)
+def test_a_record_without_a_digest_is_checked_field_by_field(
+    field: str, value: object, root: Path, cache: Path
+) -> None:
+    directory = start(root, cache)[0].directory
+    path = directory / "data.json"
+    record = json.loads(path.read_text())
+    del record["digest"]  # as earlier versions wrote it
+    path.write_text(json.dumps(record))
+    assert open_dataset(directory).classes == ("cat", "dog")
+    path.write_text(json.dumps({**record, field: value}))
+    with pytest.raises(
+        DataError, match=r"data\.json is damaged: ('mean' and|it lacks or misstates)"
+    ):
+        open_dataset(directory)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *(
+            "{'descr': '|u1', 'fortran_order': False, 'shape': (14, 6, 6, 2**99), }",
+            "{",
+            "1" * 9000,
+        ),
+        *("{'descr': '|O', 'fortran_order': False, 'shape': (14, 6, 6, 3), }", "__import__('os')"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_headers_of_arrays_are_compared_and_not_interpreted(
+    header: str, root: Path, cache: Path
+) -> None:
+    directory = start(root, cache)[0].directory
+    path = directory / "train_images.npy"
+    content = path.read_bytes()
+    head = content[:8] + len(header).to_bytes(2, "little") + header.encode()
+    path.write_bytes(head + content[128:])
+    with pytest.raises(
+        DataError, match=r"train_images\.npy is damaged: it should hold uint8 \(14,"
+    ):
+        open_dataset(directory)
+    # Blanks at the end of a header are nothing that matters: numpy's versions differ in them.
+    blank = content[10:128].rstrip()
+    path.write_bytes(content[:8] + len(blank).to_bytes(2, "little") + blank + content[128:])
+    assert len(open_dataset(directory).train) == 14
 
 
 def test_touched_files_are_decoded_again_but_are_the_same_data(root: Path, cache: Path) -> None:

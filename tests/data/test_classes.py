@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,8 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
         ("index,id,name\n0,n1,a\n", r"a\.csv:1: the column wnid is missing"),
         ("index,wnid,name\n", r"a\.csv: it holds no classes"),
         ("index,wnid,name\n0,n1,a\n2,n2,b\n", r"a\.csv:3: index is 2, but 2 classes have 0 to 1"),
+        ("index,wnid,name,name\n0,n1,a,b\n", r"a\.csv:1: the column name is there twice"),
+        (f"index,wnid,name\n{'9' * 9999},n1,a\n", r"a\.csv:2: index is 9{20}, but 1 classes"),
         ("index,wnid,name\n-1,n1,a\n", r"a\.csv:2: index is -1, but 1 classes"),
         ("index,wnid,name\nx,n1,a\n", r"a\.csv:2: index is x"),
         ("index,wnid,name\n0,n1\n", r"a\.csv:2: index, wnid and name must all be given"),
@@ -55,6 +58,16 @@ def test_files_that_are_no_text_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.csv: this is no CSV file of classes: 'utf-8' codec"):
         read_classes(tmp_path / "a.csv")
     with pytest.raises(DataError, match=r"b\.csv: the class file cannot be read: No such file"):
+        read_classes(tmp_path / "b.csv")
+
+
+def test_a_class_file_that_never_ends(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(DataError, match=r"a\.csv: the class file cannot be read: not an ordinary"):
+        read_classes(tmp_path / "a.csv")
+    (tmp_path / "b.csv").touch()
+    os.truncate(tmp_path / "b.csv", 10**12)
+    with pytest.raises(DataError, match=r"b\.csv: the class file cannot be read: larger than"):
         read_classes(tmp_path / "b.csv")
 
 

@@ -20,14 +20,8 @@ pytestmark = pytest.mark.usefixtures("fast_records")
 KINDS = (*spaces.KINDS, *studies.KINDS, *weights.KINDS, *kinds())
 
 
-WAITING = ("train_images.npy", "train_labels.npy")
-"""Whose readers are being rewritten; remove the name with the fault."""
-
-
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_value_or_an_error(kind, tmp_path):
-    if str(kind) in WAITING:
-        pytest.xfail("its reader believes too much still")
     fuzz(kind, tmp_path, kind.count)
 
 
