@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dse.cli.options import ClassesFile, JsonFlag, PreprocessingName, WeightsFile
+from dse.cli.recall import ClassScores
 from dse.cli.tables import note, print_facts, print_json
 from dse.errors import UsageError
 from dse.text import percent, some_of
@@ -91,10 +92,13 @@ def command(
             f"note: {found.broken_count} of {found.broken_count + found.images_count} images "
             f"cannot be decoded and are left out: {some_of(found.broken, count=found.broken_count)}"
         )
+    scores = ClassScores(loaded.metadata.classes, found.class_counts, found.class_top1_counts)
     if as_json:
-        print_json(_document(weights, loaded.metadata, found, where))
+        per_class = {"largest_class_share": scores.largest[1], "recall": scores.recall}
+        print_json({**_document(weights, loaded.metadata, found, where), **per_class})
     else:
         _print(weights, loaded.metadata, found, where)
+        note(f"accuracy per class: {scores}")
 
 
 def load(weights: Path, preprocessing: str | None) -> LoadedNetwork:

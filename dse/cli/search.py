@@ -248,7 +248,7 @@ def command(
             command=command_text(),
             on_event=progress,
         )
-    show_answer(search, result, plots, as_json)
+    show_answer(search, result, dataset, plots, as_json)
 
 
 def _recorded_count(

@@ -8,12 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dse.cli.recall import validation_scores
 from dse.cli.running import classes_text
 from dse.cli.tables import note, print_facts, print_json, print_table
 from dse.text import cell, counted, duration, percent, points, shape_text
 
 if TYPE_CHECKING:
-    from dse.data import DataDescription
+    from dse.data import DataDescription, Dataset
     from dse.search import RunResult, Search, SearchPlan
     from dse.study.answer import Answer, Found, OtherClaim, ReferenceSummary
 
@@ -98,8 +99,10 @@ def _in_words(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def show_answer(search: Search, result: RunResult, plots: Path, as_json: bool) -> None:
-    """Draw the figures and print the answer, whatever it says.
+def show_answer(
+    search: Search, result: RunResult, dataset: Dataset, plots: Path, as_json: bool
+) -> None:
+    """Draw the figures and print the answer, whatever it says; how much of each class is found.
 
     Raises:
         StudyError: a figure cannot be written.
@@ -114,11 +117,22 @@ def show_answer(search: Search, result: RunResult, plots: Path, as_json: bool) -
     study = open_study(result.directory.parent, result.directory.name)
     size = next((name for name in search.objectives if name in OBJECTIVES), "params_count")
     drawn = plot_search(study, answer, plots, size=size)
+    found = answer.answer or answer.nearest
+    scores = None
+    if found:
+        scores = validation_scores(result.trials.values(), found.candidate, dataset)
     if as_json:
-        print_json({**answer.to_dict(), "plots": [str(path) for path in drawn.paths]})
+        per_class = {
+            "largest_class_share": scores.largest[1] if scores else None,
+            "recall": scores.recall if scores else None,
+        }
+        paths = [str(path) for path in drawn.paths]
+        print_json({**answer.to_dict(), "plots": paths, **per_class})
     else:
         _print_finalists(answer)
         print_facts(_facts(answer, search.pool.varying))
+        if scores:
+            note(f"validation accuracy {percent(found.validation_accuracy)}: {scores}")
     for line in drawn.notes:
         note(line)
     for path in (result.trials_path, result.directory / ANSWER_NAME, *drawn.paths):

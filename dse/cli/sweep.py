@@ -166,6 +166,6 @@ def command(
             command=command_text(),
             on_event=progress,
         )
-    show_result(sweep, result, plots, as_json)
+    show_result(sweep, result, dataset, plots, as_json)
     if not result.finished_count:
         raise typer.Exit(1)

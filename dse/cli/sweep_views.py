@@ -7,12 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dse.cli.recall import validation_scores
 from dse.cli.running import classes_text
 from dse.cli.tables import note, print_facts, print_json, print_table
 from dse.text import counted, percent, shape_text, values_text
 
 if TYPE_CHECKING:
-    from dse.data import DataDescription
+    from dse.data import DataDescription, Dataset
     from dse.execution.job import Job
     from dse.search import RunResult, Sweep
 
@@ -123,8 +124,10 @@ def _plan_document(
     }
 
 
-def show_result(sweep: Sweep, result: RunResult, plots: Path, as_json: bool) -> None:
-    """Draw the plot and print the table of a sweep.
+def show_result(
+    sweep: Sweep, result: RunResult, dataset: Dataset, plots: Path, as_json: bool
+) -> None:
+    """Draw the plot and print the table of a sweep; say how much of each class is found.
 
     Raises:
         StudyError: the plot cannot be written.
@@ -137,6 +140,11 @@ def show_result(sweep: Sweep, result: RunResult, plots: Path, as_json: bool) -> 
     study = StudyTable(sweep.name, trials, find_description(result.directory))
     paths = [plots / f"{sweep.name}.{suffix}" for suffix in ("png", "svg")]
     summary = summarise(trials).sort_values("params_count")
+    finished = summary.dropna(subset=["validation_accuracy_mean"])
+    best = finished.loc[finished["validation_accuracy_mean"].idxmax()] if len(finished) else None
+    scores = None
+    if best is not None:
+        scores = validation_scores(result.trials.values(), best["candidate"], dataset)
     plot_accuracy_against_size([study], png_path=paths[0], svg_path=paths[1])
     if as_json:
         print_json(
@@ -148,11 +156,16 @@ def show_result(sweep: Sweep, result: RunResult, plots: Path, as_json: bool) -> 
                 "failed_count": result.failed_count,
                 "trained_count": result.trained_count,
                 "wall_s": result.wall_s,
+                "largest_class_share": scores.largest[1] if scores else None,
+                "recall": scores.recall if scores else None,
                 "candidates": summary.to_dict(orient="records"),
             }
         )
     else:
         _print_summary(sweep, summary)
+        if scores:
+            accuracy = percent(best["validation_accuracy_mean"])
+            note(f"highest validation accuracy {accuracy}: {scores}")
     if result.failed_count:
         note(
             f"{result.failed_count} failed; the reasons are in {result.trials_path}; "

@@ -144,6 +144,8 @@ class Evaluation:
         broken: `path (reason)` of the first 100 of them.
         wall_s: seconds of decoding and scoring, compilation aside.
         compile_s: seconds of compilation.
+        class_counts: images of each class that were scored.
+        class_top1_counts: of those, how often the best class was the label.
     """
 
     images_count: int
@@ -153,6 +155,8 @@ class Evaluation:
     broken: tuple[str, ...]
     wall_s: float
     compile_s: float
+    class_counts: tuple[int, ...]
+    class_top1_counts: tuple[int, ...]
 
     @property
     def images_per_s(self) -> float:
@@ -211,10 +215,16 @@ def evaluate(
         )
     scored_count = top1_count = top5_count = broken_count = 0
     broken: list[str] = []
+    classes_count = len(loaded.metadata.classes)
+    per_class = np.zeros((2, classes_count), np.int64)
     started = time.perf_counter()
     for batch, found in _score(loaded, predictor, batches, source):
         correct = found.classes == batch.labels[:, None]
         scored_count += len(correct)
+        for counts, labels in zip(
+            per_class, (batch.labels, batch.labels[correct[:, 0]]), strict=True
+        ):
+            counts += np.bincount(labels, minlength=classes_count)
         top1_count += int(correct[:, 0].sum())
         top5_count += int(correct.any(1).sum())
         broken_count += len(batch.broken)
@@ -231,11 +241,13 @@ def evaluate(
     return Evaluation(
         images_count=scored_count,
         top1_count=top1_count,
-        top5_count=top5_count if len(loaded.metadata.classes) > BEST_COUNT else None,
+        top5_count=top5_count if classes_count > BEST_COUNT else None,
         broken_count=broken_count,
         broken=tuple(broken),
         wall_s=wall_s,
         compile_s=predictor.compile_s,
+        class_counts=tuple(per_class[0].tolist()),
+        class_top1_counts=tuple(per_class[1].tolist()),
     )
 
 

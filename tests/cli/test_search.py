@@ -115,6 +115,9 @@ def test_progress_in_plain_lines(search):
 def test_json_is_the_only_thing_on_stdout(search, images):
     document = json.loads(search("--json").stdout)
     plots = document.pop("plots")
+    # Of the 359 validation images 37 are threes.
+    assert document.pop("largest_class_share") == 37 / 359
+    assert len(document.pop("recall")) == 10
     assert document == json.loads((FOLDER / "answer.json").read_text())
     assert all(Path(path).is_file() for path in plots)
     assert read_answer(FOLDER / "answer.json").study == "toy-digits-search"

@@ -1,0 +1,76 @@
+"""What an accuracy hides: the share of the largest class, and how much of each class is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dse.text import percent, some_of
+
+if TYPE_CHECKING:
+    from dse.data import Dataset
+    from dse.study.trial import Trial
+
+SHOWN_COUNT = 5
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Of each class, how many images were scored and how many of them were correct.
+
+    Attributes:
+        classes: their names.
+        images: counts; of several seeds together.
+        correct: counts.
+    """
+
+    classes: Sequence[str]
+    images: Sequence[int]
+    correct: Sequence[int]
+
+    @property
+    def recall(self) -> dict[str, float]:
+        """Share of each class's images that are correct, the lowest first."""
+        scored = zip(self.classes, self.images, self.correct, strict=True)
+        shares = {name: correct / count for name, count, correct in scored if count}
+        return dict(sorted(shares.items(), key=lambda item: item[1]))
+
+    @property
+    def largest(self) -> tuple[str, float]:
+        """The class with the most images, and its share: what naming it always would give."""
+        at = int(np.argmax(self.images))
+        return self.classes[at], self.images[at] / sum(self.images)
+
+    def __str__(self) -> str:
+        """In words.
+
+        >>> str(ClassScores(("healthy", "ill"), (190, 10), (190, 0)))
+        'largest class healthy, 95.00% of the images; recall ill 0.00%, healthy 100.00%'
+        """
+        name, share = self.largest
+        recall = [f"{name} {percent(value)}" for name, value in self.recall.items()]
+        lowest = "lowest recall" if len(recall) > SHOWN_COUNT else "recall"
+        return (
+            f"largest class {name}, {percent(share)} of the images; {lowest} "
+            f"{some_of(recall, SHOWN_COUNT)}"
+        )
+
+
+def validation_scores(trials: Iterable[Trial], key: str, dataset: Dataset) -> ClassScores | None:
+    """A candidate's on the validation images, all its seeds together; None where none are known."""
+    from dse.study.measurement import unpack_bits
+
+    labels, count = np.asarray(dataset.validation.labels), len(dataset.classes)
+    images, correct = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    for trial in trials:
+        measured = trial.latest
+        if trial.candidate.key == key and measured and measured.validation_correct:
+            is_correct = unpack_bits(measured.validation_correct, len(labels))
+            images += np.bincount(labels, minlength=count)
+            correct += np.bincount(labels[is_correct], minlength=count)
+    if not images.any():
+        return None
+    return ClassScores(dataset.classes, images.tolist(), correct.tolist())
