@@ -1,11 +1,17 @@
-"""Files read within limits, written whole or not at all, held by one process at a time."""
+"""Files read within limits, written whole or not at all, held by one process at a time.
+
+What may hold programs has to be this user's alone, as ssh asks of keys: folder and files belong to
+the user and nobody else can write them, and nobody else can move the folders around them.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import fcntl
+import grp
 import os
+import pwd
 import secrets
 import stat
 from collections.abc import Callable, Iterator
@@ -109,3 +115,66 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def private_folder(path: Path) -> Path:
+    """A folder in which nobody else can put or change anything; made where it is missing.
+
+    Returns:
+        Its path without links: what one in the way points to later does not matter.
+
+    Raises:
+        OSError: it, or a folder around it, is somebody else's or can be written by others, or it
+            cannot be made; `strerror` says it of `filename`.
+    """
+    path = path.resolve()
+    for folder in (*reversed(path.parents), path):
+        if not folder.exists():
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(mode=0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "is not a folder", str(path))
+    _check_own(path, found)
+    for folder in path.parents:
+        found = folder.lstat()
+        if found.st_uid not in (0, os.geteuid()):
+            raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
+        # In a folder with the sticky bit, such as /tmp, others cannot move what is not theirs.
+        is_sticky = found.st_mode & stat.S_ISVTX
+        if found.st_mode & 0o022 and not is_sticky and not _is_group_of_one(found):
+            raise PermissionError(errno.EPERM, "can be written by others", str(folder))
+    return path
+
+
+def read_own(path: Path) -> bytes:
+    """A file that belongs to this user and that nobody else can write.
+
+    Raises:
+        OSError: it is not so, is no ordinary file or a link, or cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is not an ordinary file", str(path))
+        _check_own(path, found)
+        return file.read()
+
+
+def _check_own(path: Path, found: os.stat_result) -> None:
+    if found.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "belongs to another user", str(path))
+    if found.st_mode & 0o022:
+        raise PermissionError(errno.EPERM, "can be written by others", str(path))
+
+
+def _is_group_of_one(found: os.stat_result) -> bool:
+    """Whether only a group can write that is this user's alone, as many systems give each."""
+    if found.st_mode & 0o002 or not os.geteuid():
+        return False
+    try:
+        group, user = grp.getgrgid(found.st_gid), pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return False
+    return group.gr_name == user and set(group.gr_mem) <= {user}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from dse.cli.display import DataProgress, Display
 from dse.cli.tables import note
 from dse.errors import StudyError
+from dse.files import private_folder
 from dse.text import some_of
 
 SHOWN_CLASSES_COUNT = 10
@@ -63,6 +64,20 @@ def classes_text(data: DataDescription | Dataset) -> str:
         for name, of_class in zip(data.classes, per_class, strict=True)
     ]
     return f"{some_of(told, SHOWN_CLASSES_COUNT)} (training/validation/test images)"
+
+
+def compile_cache() -> Path | None:
+    """The folder of compiled programs; None, and a note, where others could put theirs there."""
+    from dse.data.spec import CACHE_VARIABLE, cache_root
+
+    try:
+        return private_folder(cache_root() / "compiled")
+    except OSError as error:
+        note(
+            f"note: compiled programs are not kept, as {error.filename} {error.strerror}; take "
+            f"that away (chmod go-w), or set {CACHE_VARIABLE} to a folder of your own"
+        )
+        return None
 
 
 class Progress(Protocol):

@@ -25,6 +25,7 @@ from dse.cli.running import (
     check_plots,
     classes_text,
     command_text,
+    compile_cache,
     described,
     end_like_ctrl_c,
     following,
@@ -176,7 +177,6 @@ def command(
     from dse.cli.search_progress import SearchProgress
     from dse.config import apply_settings, find_space, load_space
     from dse.data import parse_data
-    from dse.data.spec import cache_root
     from dse.execution.local import LocalExecutor, default_workers
     from dse.search import SearchOptions, plan_search, run
     from dse.search.engine import under_former_name
@@ -225,7 +225,7 @@ def command(
     _recorded_count(search, dataset, results, reused)
     reusable_trials(reused, search.definition(dataset))
     end_like_ctrl_c()
-    executor = LocalExecutor(workers_count, cache_root() / "compiled")
+    executor = LocalExecutor(workers_count, compile_cache())
     found = _reference(plan.reference, dataset, results, executor)
     pool = search.pool
     of = f" of {pool.space_count:,}" if pool.space_count else ""

@@ -24,6 +24,7 @@ from dse.cli.running import (
     check_plots,
     classes_text,
     command_text,
+    compile_cache,
     described,
     end_like_ctrl_c,
     following,
@@ -96,7 +97,6 @@ def command(
     from dse.cli.time_left import TimeLeft
     from dse.config import apply_settings, find_space, load_space
     from dse.data import DataDescription, parse_data
-    from dse.data.spec import cache_root
     from dse.execution.local import LocalExecutor, default_workers
     from dse.search import plan_sweep
     from dse.search.engine import pending_jobs, run, under_former_name
@@ -160,7 +160,7 @@ def command(
         result = run(
             sweep,
             dataset,
-            LocalExecutor(workers_count, cache_root() / "compiled"),
+            LocalExecutor(workers_count, compile_cache()),
             results=results,
             retry_failed=retry_failed,
             command=command_text(),

@@ -102,7 +102,7 @@ class Writer:
                 file.write(array_header((len(together), *shape), np.uint8))
                 _flush(file)
             with open(self._directory / labels_name(split), "wb") as file:
-                np.lib.format.write_array(file, together, allow_pickle=False)
+                np.lib.format.write_array(file, together)
                 _flush(file)
         self._check_broken()
         empty = np.setdiff1d(np.arange(len(self._source.classes)), together)

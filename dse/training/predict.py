@@ -90,12 +90,13 @@ class Predictor:
 
         shape = (batch_count, *network.architecture.input_shape)
         self._program = load_or_compile(
-            jax.jit(program, compiler_options=compiler_options()),
+            jax.jit(program, keep_unused=True, compiler_options=compiler_options()),
             (
                 network.abstract_params(),
                 network.abstract_statistics(),
                 jax.ShapeDtypeStruct(shape, jnp.uint8),
             ),
+            result=(0, 0, 0),
             key=f"best {best_count} {shape} {program_key(network.architecture, scaling)}",
         )
         self.compile_s = time.perf_counter() - started

@@ -87,7 +87,9 @@ def make_train_program(
     ) -> tuple[TrainState, jax.Array]:
         return jax.lax.scan(lambda *carried: step(key, *carried), state, (images, labels))
 
-    return jax.jit(program, donate_argnums=(0,), compiler_options=compiler_options())
+    return jax.jit(
+        program, donate_argnums=(0,), keep_unused=True, compiler_options=compiler_options()
+    )
 
 
 def _make_gradients(

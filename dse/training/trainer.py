@@ -115,11 +115,13 @@ class Trainer:
         self._packings = make_packings(recipe, trained, statistics)
         packed = self._packings.trained.abstract(trained)
         optimizer = make_optimizer(recipe, self.steps_count)
-        self._init_optimizer = self._compiled("optimizer", jax.jit(optimizer.init), packed)
+        init = jax.jit(optimizer.init, keep_unused=True)
+        optimizer_shape = jax.eval_shape(optimizer.init, packed)
+        self._init_optimizer = self._compiled("optimizer", init, optimizer_shape, packed)
         self.state_shape = TrainState(
             packed,
             self._packings.statistics.abstract(statistics),
-            jax.eval_shape(optimizer.init, packed),
+            optimizer_shape,
             jax.ShapeDtypeStruct((), jnp.int32),
             fixed,
         )
@@ -134,6 +136,7 @@ class Trainer:
             self._train[steps] = self._compiled(
                 "train",
                 program,
+                (self.state_shape, 0),
                 self.state_shape,
                 jax.ShapeDtypeStruct(images, jnp.uint8),
                 jax.ShapeDtypeStruct(images[:2], jnp.int32),
@@ -262,7 +265,9 @@ class Trainer:
         for start in range(0, self.steps_per_epoch, size):
             yield start, min(start + size, self.steps_per_epoch)
 
-    def _compiled(self, name: str, function: Any, *arguments: Any) -> Callable[..., Any]:
+    def _compiled(
+        self, name: str, function: Any, result: Tree, *arguments: Any
+    ) -> Callable[..., Any]:
         started = time.perf_counter()
         shapes = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), arguments)
         facts = (
@@ -273,6 +278,6 @@ class Trainer:
             self._parametrization.key,
             shapes,
         )
-        compiled = load_or_compile(function, arguments, key=repr(facts))
+        compiled = load_or_compile(function, arguments, result=result, key=repr(facts))
         self.compile_s += time.perf_counter() - started
         return compiled

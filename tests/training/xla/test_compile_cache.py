@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import pickle
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import jax
@@ -14,7 +17,11 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from dse.training import trainer as loop
 from dse.training.trainer import Seed, Trainer
 from dse.training.xla import compile_cache
-from dse.training.xla.compile_cache import _of_this_processor, load_or_compile
+from dse.training.xla.compile_cache import (
+    _of_this_processor,
+    load_or_compile,
+    use_compile_cache,
+)
 from tests.training.test_trainer import RECIPE, leaves, small_architecture
 
 
@@ -33,6 +40,7 @@ def _alone():
 def programs(tmp_path, monkeypatch):
     """A folder of kept programs in use, for this test alone."""
     monkeypatch.setattr(compile_cache, "_used", [tmp_path / "programs"])
+    (tmp_path / "programs").mkdir()
     return tmp_path / "programs"
 
 
@@ -48,7 +56,7 @@ class Doubler:
             self.traces += 1
             return {"twice": x * self.factor}
 
-        return load_or_compile(jax.jit(double), (jnp.zeros(3),), key=key)
+        return load_or_compile(jax.jit(double), (jnp.zeros(3),), result={"twice": 0}, key=key)
 
 
 def test_a_kept_program_is_not_traced_again_and_says_the_same(programs):
@@ -79,6 +87,94 @@ def test_a_damaged_program_is_made_again(programs, damage):
     assert doubler.traces == 2
     doubler.program()
     assert doubler.traces == 2
+
+
+class Poison:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def test_an_entry_that_would_run_something_when_unpickled_does_not(programs, tmp_path):
+    Doubler().program()
+    (path,) = programs.iterdir()
+    ran = tmp_path / "ran"
+    pickle.loads(pickle.dumps(Poison(ran)))
+    ran.rmdir()
+    for content in (pickle.dumps(Poison(ran)), zlib.compress(pickle.dumps(Poison(ran)))):
+        path.write_bytes(content)
+        doubler = Doubler()
+        np.testing.assert_array_equal(doubler.program()(jnp.ones(3))["twice"], [2, 2, 2])
+        assert doubler.traces == 1
+    assert not ran.exists()
+
+
+def kept_triple(programs: Path) -> None:
+    """Have the entry of `Doubler` hold another program: it shows whether it is used."""
+    Doubler(3.0).program()
+    np.testing.assert_array_equal(Doubler().program()(jnp.ones(3))["twice"], [3, 3, 3])
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_a_program_that_others_can_write_is_not_used(programs, mode):
+    kept_triple(programs)
+    (path,) = programs.iterdir()
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(mode)
+    np.testing.assert_array_equal(Doubler().program()(jnp.ones(3))["twice"], [2, 2, 2])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_program_of_another_user_or_behind_a_link_is_not_used(programs, tmp_path):
+    kept_triple(programs)
+    (path,) = programs.iterdir()
+    os.chown(path, 65534, 65534)
+    np.testing.assert_array_equal(Doubler().program()(jnp.ones(3))["twice"], [2, 2, 2])
+    path.unlink()
+    kept_triple(programs)
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    np.testing.assert_array_equal(Doubler().program()(jnp.ones(3))["twice"], [2, 2, 2])
+
+
+@pytest.mark.parametrize("place", [".", "compiled", "compiled/{cpu}", "compiled/{cpu}/programs"])
+def test_a_folder_that_others_can_write_is_not_used(tmp_path, monkeypatch, place):
+    monkeypatch.setattr(compile_cache, "_used", [])
+    folder = tmp_path / "cache" / "compiled"
+    use_compile_cache(folder)
+    (programs,) = compile_cache._used
+    kept_triple(programs)
+    assert {p.stat().st_mode & 0o777 for p in (programs, programs.parent, folder)} == {0o700}
+    cpu = _of_this_processor(folder).name
+    (tmp_path / "cache" / place.format(cpu=cpu)).chmod(0o777)
+    compile_cache._used.clear()
+    jax.config.update("jax_compilation_cache_dir", None)
+    use_compile_cache(folder)
+    assert compile_cache._used == []
+    assert jax.config.jax_compilation_cache_dir is None
+    np.testing.assert_array_equal(Doubler().program()(jnp.ones(3))["twice"], [2, 2, 2])
+
+
+def test_what_was_used_least_recently_makes_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(compile_cache, "_used", [])
+    folder = tmp_path / "compiled"
+    use_compile_cache(folder)
+    (programs,) = compile_cache._used
+    for age, name in enumerate("abcd"):
+        for path in (programs / name, programs.parent / f"{name}-cache"):
+            path.write_bytes(bytes(1000))
+            os.utime(path, (1e9 - age, 1e9 - age))
+    (programs / "open").write_bytes(b"")
+    (programs / "open").chmod(0o666)
+    monkeypatch.setattr(compile_cache, "MOST_BYTES", 4500)
+    use_compile_cache(folder)
+    assert sorted(path.name for path in programs.iterdir()) == ["a", "b"]
+    left = sorted(path.name for path in programs.parent.iterdir())
+    assert left == ["a-cache", "b-cache", "programs"]
 
 
 def test_a_folder_that_cannot_be_written_costs_speed_alone(tmp_path, monkeypatch):
@@ -147,7 +243,7 @@ if sys.argv[1] == "jax":
     compiled = jax.jit(program).lower(jnp.ones((64, 64))).compile()
 else:
     arguments = (jnp.ones((64, 64)),)
-    compiled = compile_cache.load_or_compile(jax.jit(program), arguments, key="a")
+    compiled = compile_cache.load_or_compile(jax.jit(program), arguments, result=0, key="a")
 print(float(compiled(jnp.ones((64, 64))).sum()))
 """
     said = [
