@@ -128,23 +128,42 @@ def private_folder(path: Path) -> Path:
             cannot be made; `strerror` says it of `filename`.
     """
     path = path.resolve()
-    for folder in (*reversed(path.parents), path):
-        if not folder.exists():
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir(mode=0o700)
+    make_private(path)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, "is not a folder", str(path))
     _check_own(path, found)
     for folder in path.parents:
-        found = folder.lstat()
-        if found.st_uid not in (0, os.geteuid()):
-            raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
-        # In a folder with the sticky bit, such as /tmp, others cannot move what is not theirs.
-        is_sticky = found.st_mode & stat.S_ISVTX
-        if found.st_mode & 0o022 and not is_sticky and not _is_group_of_one(found):
-            raise PermissionError(errno.EPERM, "can be written by others", str(folder))
+        check_held_by_user(folder)
     return path
+
+
+def make_private(path: Path) -> None:
+    """Make what is missing of a folder and those around it, for this user alone.
+
+    Raises:
+        OSError: one cannot be made.
+    """
+    for folder in (*reversed(path.parents), path):
+        if not folder.exists():
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(mode=0o700)
+
+
+def check_held_by_user(folder: Path) -> None:
+    """Refuse a folder in which others could move what is this user's.
+
+    Raises:
+        OSError: it belongs to neither this user nor root, or others can write it; `strerror`
+            says it of `filename`.
+    """
+    found = folder.lstat()
+    if found.st_uid not in (0, os.geteuid()):
+        raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
+    # In a folder with the sticky bit, such as /tmp, others cannot move what is not theirs.
+    is_sticky = found.st_mode & stat.S_ISVTX
+    if found.st_mode & 0o022 and not is_sticky and not _is_group_of_one(found):
+        raise PermissionError(errno.EPERM, "can be written by others", str(folder))
 
 
 def read_own(path: Path) -> bytes:

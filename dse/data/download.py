@@ -10,7 +10,7 @@ from typing import IO
 
 from dse.data.source import Progress
 from dse.errors import ChecksumError, DataError
-from dse.files import replacing
+from dse.files import make_private, replacing
 
 TIMEOUT_S = 30.0  # without a byte
 _CHUNK_BYTES = 2**20
@@ -24,7 +24,7 @@ def download(url: str, path: Path, *, md5: str, progress: Progress) -> None:
         ChecksumError: what came is not the published file.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         with replacing(path) as file:
             found = _fetch(url, file, progress)
             if found != md5:

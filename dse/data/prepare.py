@@ -14,12 +14,13 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from dse.data.cache import found_in_cache, make_cache, make_room, use
 from dse.data.cifar10 import locate_cifar10
 from dse.data.dataset import (
     FORMAT_VERSION,
@@ -36,6 +37,7 @@ from dse.data.spec import DataSpec, SourceName, cache_root
 from dse.data.splits import SPLITS
 from dse.data.write import Writer, full, needed_bytes, writing
 from dse.errors import DataError
+from dse.files import open_itself
 
 LOCATE: dict[SourceName, Callable[[DataSpec, Path], SourceHandle]] = {
     "digits": locate_digits,
@@ -70,13 +72,15 @@ def prepare_data(
     cache = cache_root(cache_directory)
     report = progress or silent
     located = LOCATE[spec.source](spec, cache)
-    directory = cache / _directory_name(spec, located)
-    if (dataset := _open_if_sound(directory)) is None:
-        with _lock(cache, directory.name, report):
+    name = _directory_name(spec, located)
+    if (dataset := _open_if_sound(cache, name)) is None:
+        with _lock(cache, name, report):
             # Another process may have made it while this one waited.
-            if (dataset := _open_if_sound(directory)) is None:
-                _build(spec, located, directory, report)
-                dataset = open_dataset(directory)
+            if (dataset := _open_if_sound(cache, name)) is None:
+                _build(spec, located, cache / name, report)
+                dataset = open_dataset(cache / name)
+    use(dataset.directory)
+    make_room(cache, report)
     if spec.duplicates == "error" and any(dataset.duplicates.values()):
         found = [warning for warning in dataset.warnings if "--duplicates" in warning]
         raise DataError(
@@ -103,8 +107,11 @@ def describe_data(
     located = LOCATE[spec.source](spec, cache)
     if located.description is not None:
         return located.description
-    with contextlib.suppress(DataError):
-        found = open_dataset(cache / _directory_name(spec, located))
+    for directory in found_in_cache(cache, _directory_name(spec, located)):
+        try:
+            found = open_dataset(directory)
+        except DataError:
+            continue
         train_count = len(found.train)
         return DataDescription(
             found.name,
@@ -136,16 +143,16 @@ def _directory_name(spec: DataSpec, located: SourceHandle) -> str:
     return f"{name[:40]}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
 
 
-def _open_if_sound(directory: Path) -> Dataset | None:
+def _open_if_sound(cache: Path, name: str) -> Dataset | None:
     """The prepared dataset, or None where there is none or it is damaged."""
-    try:
-        dataset = open_dataset(directory)
-        size_bytes = sum(getattr(dataset, split).images.nbytes for split in SPLITS)
-        if size_bytes <= _CHECKED_BYTES:
-            check_pixels(dataset)
-    except DataError:
-        return None
-    return dataset
+    for directory in found_in_cache(cache, name):
+        with contextlib.suppress(DataError):
+            dataset = open_dataset(directory)
+            size_bytes = sum(getattr(dataset, split).images.nbytes for split in SPLITS)
+            if size_bytes <= _CHECKED_BYTES:
+                check_pixels(dataset)
+            return dataset
+    return None
 
 
 def _build(spec: DataSpec, located: SourceHandle, directory: Path, report: Progress) -> None:
@@ -158,7 +165,8 @@ def _build(spec: DataSpec, located: SourceHandle, directory: Path, report: Progr
     with writing(cache, needed):
         for stale in cache.glob(f".{directory.name}.*.tmp"):  # of a process that was killed
             shutil.rmtree(stale, ignore_errors=True)
-        temporary = Path(tempfile.mkdtemp(dir=cache, prefix=f".{directory.name}.", suffix=".tmp"))
+        temporary = cache / f".{directory.name}.{secrets.token_hex(6)}.tmp"
+        temporary.mkdir(mode=0o755)  # for others to read, where folder and umask let them
     try:
         writer = _write(source, temporary, report)
         if (settled := source.settled()) is not None:  # copies show when all is decoded
@@ -171,7 +179,6 @@ def _build(spec: DataSpec, located: SourceHandle, directory: Path, report: Progr
                 file.flush()
                 os.fsync(file.fileno())
             open_dataset(temporary)
-            temporary.chmod(0o755)  # mkdtemp's 0700 would shut out others who share the cache
             if directory.exists():  # damaged
                 away = temporary.with_suffix(".old.tmp")
                 os.rename(directory, away)
@@ -197,8 +204,8 @@ def _lock(cache: Path, name: str, report: Progress) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         with writing(cache, 0):
-            cache.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(open(cache / f".{name}.lock", "w"))
+            make_cache(cache)
+            file = stack.enter_context(open_itself(cache / f".{name}.lock", os.O_WRONLY))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
