@@ -1,12 +1,13 @@
 """What image files say of themselves that decoders believe, and that may cost much: bounded.
 
 A few bytes can ask for thousands of passes over an image, or for memory that its size does not
-show. Each format has its own such numbers; those of TIFF, JPEG and JPEG 2000 are looked at here.
+show. Each format has numbers of its own that do.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from typing import IO
@@ -14,7 +15,8 @@ from typing import IO
 from PIL import ImageFile, TiffImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
 
-STRIPS = 100_000  # of a TIFF: Pillow makes Python objects of each
+_PARTS = 100_000
+_BLOCKS = 4000  # of a GIF, at most 255 bytes each
 _SCANNED_PIXELS = 2_000_000_000  # every scan of a JPEG goes over the whole image
 _TILES = 4096  # of a JPEG 2000: OpenJPEG keeps 10 kB of each
 _PIXELS_PER_BYTE = 2000  # of a JPEG 2000 of more than a megapixel: OpenJPEG works on empty ones too
@@ -22,7 +24,36 @@ _PACKETS = 2_000_000  # of a JPEG 2000, a third of a second; empty ones take no 
 _CODE_BLOCKS = 1_000_000  # of a JPEG 2000: OpenJPEG keeps 100 bytes of each
 
 
-def strips_count(file: IO[bytes], head: bytes) -> int:
+def check_parts(file: IO[bytes], head: bytes, size_bytes: int) -> None:
+    """Bound the parts before the pixels, of each of which Pillow makes Python objects.
+
+    Args:
+        file: at any position.
+        head: its first 16 bytes.
+        size_bytes: of the file.
+
+    Raises:
+        ValueError: too many of them.
+    """
+    count, limit, what = 0, _PARTS, "parts"
+    if head[:4] in TiffImagePlugin.PREFIXES:
+        count, what = _strips_count(file, head), "strips or tiles"
+    elif head[:3] == b"GIF":
+        count, limit, what = _blocks_count(file, head), _BLOCKS, "blocks before its pixels"
+    elif size_bytes > 10 * _PARTS and head[:2] == b"\xff\xd8":
+        file.seek(0)
+        # Between them are pixels, where FF is followed by 00 or D0 to D7.
+        count = sum(1 for _ in re.finditer(rb"\xff[\xe0-\xef\xfe]", file.read()))
+    elif size_bytes > 10 * _PARTS and head[:4] == b"\x89PNG":
+        file.seek(8)
+        while count <= limit and len(chunk := file.read(8)) == 8:
+            file.seek(int.from_bytes(chunk[:4]) + 4, os.SEEK_CUR)
+            count += 1
+    if count > limit:
+        raise ValueError(f"more than {limit} {what}")
+
+
+def _strips_count(file: IO[bytes], head: bytes) -> int:
     """Strips or tiles of the first image of a TIFF file."""
     order = "<" if head[:2] == b"II" else ">"
     is_big = 43 in head[2:4]
@@ -35,6 +66,21 @@ def strips_count(file: IO[bytes], head: bytes) -> int:
     entries = entries[: len(entries) // entry.size * entry.size]
     offsets = (TiffImagePlugin.STRIPOFFSETS, TiffImagePlugin.TILEOFFSETS)
     return max((n for tag, _, n, _ in entry.iter_unpack(entries) if tag in offsets), default=0)
+
+
+def _blocks_count(file: IO[bytes], head: bytes) -> int:
+    """Blocks of data before the first image of a GIF file; Pillow joins them one by one."""
+    flags = int.from_bytes(head[10:11])
+    file.seek(13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0))
+    count = 0
+    while count <= _BLOCKS and (mark := file.read(1)) not in (b"", b",", b";"):
+        count += 1
+        if mark == b"!":
+            file.seek(1, os.SEEK_CUR)
+            while count <= _BLOCKS and (size := file.read(1)) not in (b"", b"\0"):
+                file.seek(size[0], os.SEEK_CUR)
+                count += 1
+    return count
 
 
 def check_jpeg(image: JpegImageFile, file: IO[bytes]) -> None:
@@ -53,6 +99,52 @@ def check_jpeg(image: JpegImageFile, file: IO[bytes]) -> None:
         last = block[-1:]
     if scans_count * image.width * image.height > _SCANNED_PIXELS:
         raise ValueError(f"{image.width}x{image.height} pixels in {scans_count} scans are too many")
+
+
+def check_avif(image: ImageFile.ImageFile, file: IO[bytes]) -> None:
+    """Hold the size in the pixels' own headers (AV1, 5.5.1), which rules, against the file's.
+
+    Only headers behind a temporal delimiter are found, as the known encoders write them.
+
+    Raises:
+        ValueError: the pixels are more than the header of the file says.
+    """
+    file.seek(0)
+    content, at = file.read(), 0
+    while (at := content.find(b"\x12\x00\x0a", at) + 3) > 2:
+        payload = content[at + 1 : at + 1 + content[at]] if at < len(content) else b""
+        # What follows is a frame or metadata; the chance that other bytes look so is 1 in 10^10.
+        if (
+            not 6 <= len(payload) <= 32
+            or content[at + 1 + len(payload) : at + 2 + len(payload)] not in b"\x32\x1a\x2a"
+        ):
+            continue
+        width, height = _av1_size(payload)
+        if width > image.width or height > image.height:
+            raise ValueError("its header and its pixels differ in size")
+
+
+def _av1_size(sequence_header: bytes) -> tuple[int, int]:
+    bits, left = int.from_bytes(sequence_header), 8 * len(sequence_header)
+
+    def take(count: int) -> int:
+        nonlocal left
+        left -= count
+        return bits >> max(left, 0) & (1 << count) - 1
+
+    take(4)  # seq_profile, still_picture
+    if take(1):  # reduced_still_picture_header
+        take(5)
+    elif take(1):  # timing_info_present_flag: of films
+        return 0, 0
+    else:
+        take(1)
+        for _ in range(take(5) + 1):  # operating points
+            take(12)
+            if take(5) > 7:
+                take(1)
+    width_bits, height_bits = take(4) + 1, take(4) + 1
+    return take(width_bits) + 1, take(height_bits) + 1
 
 
 def check_jpeg2000(image: ImageFile.ImageFile, file: IO[bytes]) -> None:

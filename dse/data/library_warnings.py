@@ -33,8 +33,9 @@ def library_warnings() -> Iterator[list[str]]:
                 mine = _heard.get(threading.get_ident())
                 if mine is None:
                     show(message, *args, **options)  # type: ignore[arg-type]
-                elif not isinstance(message, _LIMITED) and str(message) not in mine:
-                    mine.append(str(message))
+                elif not isinstance(message, _LIMITED):
+                    text = " ".join(str(message).split())
+                    mine += [text] * (text not in mine)
 
             warnings.showwarning = route
         _heard[threading.get_ident()] = said

@@ -22,7 +22,7 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from dse.data.containers import STRIPS, check_jpeg, check_jpeg2000, strips_count
+from dse.data.containers import check_avif, check_jpeg, check_jpeg2000, check_parts
 from dse.errors import DataError, ImageError
 from dse.files import open_ordinary
 
@@ -82,6 +82,8 @@ def open_image(path: str | Path) -> Iterator[ImageFile.ImageFile]:
                     check_jpeg(image, file)
                 elif image.format == "JPEG2000":
                     check_jpeg2000(image, file)
+                elif image.format == "AVIF":
+                    check_avif(image, file)
                 yield image
     except DataError:
         raise
@@ -151,8 +153,7 @@ def _check_file(path: str | Path, file: IO[bytes]) -> None:
         raise ImageError(
             path, f"{size_bytes / 1e6:.0f} MB; up to {limit / 1e6:.0f} MB are read of such a file"
         )
-    if head[:4] in TiffImagePlugin.PREFIXES and (count := strips_count(file, head)) > STRIPS:
-        raise ImageError(path, f"{count} strips or tiles; up to {STRIPS} are read")
+    check_parts(file, head, size_bytes)
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:

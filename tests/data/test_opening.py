@@ -360,6 +360,11 @@ def hostile() -> dict[str, tuple[bytes, str]]:
     siz = jp2.index(b"\xff\x4f\xff\x51") + 4
     larger = bytearray(jp2)
     struct.pack_into(">LL", larger, siz + 4, 30_000, 30_000)
+    avif = bytearray(saved(Image.new("RGB", (1500, 1200)), "AVIF", speed=10))
+    struct.pack_into(">LL", avif, avif.index(b"ispe") + 8, 30, 20)
+    flat, gif = saved(Image.new("L", (9, 9)), "JPEG"), saved(Image.new("L", (9, 9)), "GIF")
+    pixels = gif.index(b",")
+    words = gif[:pixels] + b"!\xfe" + b"\1a" * 500_000 + b"\0" + gif[pixels:]
     empty = bytearray(saved(Image.new("L", (9, 9)), "JPEG2000", no_jp2=True))
     struct.pack_into(">LL", empty, 8, 3000, 3000)
     struct.pack_into(">LL", empty, 24, 3000, 3000)
@@ -384,11 +389,15 @@ def hostile() -> dict[str, tuple[bytes, str]]:
         "webp.webp": (bytes(webp), "its 108 megapixels (WEBP)"),
         "text.png": (png((9, 9), 8, 2, extra=text), "Decompressed data too large for PngImage"),
         "scans.jpg": (progressive[:at] + scan * 4000 + progressive[at:], "900x700 pixels in 40"),
+        "pixels.avif": (bytes(avif), "its header and its pixels differ in size"),
         "empty.j2k": (bytes(empty), "3000x3000 pixels in only "),
         "layers.jp2": (bytes(layered), "153 code blocks, 39321000 packets are too many"),
         "size.jp2": (bytes(larger), "header and codestream differ in size"),
         "tiles.jp2": (bytes(tiled), "630000 tiles; up to 4096 are read"),
-        "strips.tif": (tiff(strips, bytes(800_000)), "200000 strips or tiles; up to 100000 are"),
+        "parts.jpg": (flat[:2] + b"\xff\xe5\0\2" * 300_000 + flat[2:], "more than 100000 parts"),
+        "parts.png": (png((9, 9), 8, 2, extra=chunk(b"prVt", b"") * 100_001), "more than 100000 p"),
+        "words.gif": (words, "more than 4000 blocks before its pixels"),
+        "strips.tif": (tiff(strips, bytes(800_000)), "more than 100000 strips or tiles"),
         "tile.tif": (tiff(tile, bytes(300)), "its 8.1e-05 megapixels (TIFF) take 2,147 MB to"),
         "kind.ppm": (b"P6 2000 2000 1023 " + bytes(99), "2000x2000 pixels of this kind of PPM"),
         "plain.ppm": (b"P3 2000 2000 255 " + b"0 " * 99, "2000x2000 pixels of this kind of PPM"),
