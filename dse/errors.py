@@ -27,6 +27,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+PROBLEMS_SHOWN = 20
+"""Lines of one message; of more problems only the number is given."""
+
+
+def problem_lines(problems: Sequence[str]) -> list[str]:
+    """The first `PROBLEMS_SHOWN`, and a line that says how many more there are."""
+    more = len(problems) - PROBLEMS_SHOWN
+    return [*problems[:PROBLEMS_SHOWN], *([f"… and {more:,} more"] if more > 0 else [])]
+
 
 class DseError(Exception):
     """The root: whatever goes wrong in a way that the user can fix."""
@@ -41,14 +50,14 @@ class ConfigError(DseError):
 
     Attributes:
         problems: every problem that was found, one line each, with `file:line:` in front
-            where it stands in a file.
+            where it stands in a file. The message has the first `PROBLEMS_SHOWN`.
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems: tuple[str, ...] = (
             (problems,) if isinstance(problems, str) else tuple(problems)
         )
-        super().__init__("\n".join(self.problems))
+        super().__init__("\n".join(problem_lines(self.problems)))
 
 
 class SpaceError(DseError):

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 NOTHING = "–"
 """What stands where there is no value."""
 
-PROBLEMS_SHOWN = 20
-"""Lines of one message; of more problems only the number is given."""
-
 
 _LIVE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that do something instead of being seen: control characters (escape sequences begin
@@ -59,8 +56,8 @@ def csv_cell(value: object) -> object:
 
 def nearest(name: str, names: Mapping[str, object] | list[str]) -> str:
     """`; did you mean X?` for the closest of `names`, or the list of them where none is close."""
-    close = get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(names)}"
+    close = get_close_matches(name[:100], list(names), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; there are {some_of(list(names), 40)}"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -78,17 +75,6 @@ def some_of(names: Sequence[str], most: int = 5, *, count: int | None = None) ->
     """
     more = (len(names) if count is None else count) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def problem_lines(problems: Sequence[str], *, count: int | None = None) -> list[str]:
-    """The first `PROBLEMS_SHOWN`, and a line that says how many more there are.
-
-    Args:
-        problems: all of them, or at least the first.
-        count: how many there are, where `problems` are not all.
-    """
-    more = (len(problems) if count is None else count) - PROBLEMS_SHOWN
-    return [*problems[:PROBLEMS_SHOWN], *([f"… and {more:,} more"] if more > 0 else [])]
 
 
 def counted(count: int, noun: str) -> str:

@@ -90,8 +90,6 @@ class Metaparameter:
             return False
         if not isinstance(value, int if self.kind == "int" else int | float):
             return False
-        if not abs(value) < 2**63:  # neither NaN nor more than 64 bits
-            return False
         above = self.low is None or (value > self.low if self.open_low else value >= self.low)
         below = self.high is None or (value < self.high if self.open_high else value <= self.high)
         return above and below

@@ -39,7 +39,8 @@ from dse.cli import (
     sweep,
 )
 from dse.cli.tables import bold
-from dse.errors import ConfigError, DseError, UsageError
+from dse.errors import ConfigError, DseError, UsageError, problem_lines
+from dse.text import inert
 
 COMMANDS = {
     "sweep": sweep,
@@ -81,8 +82,10 @@ class Commands(TyperGroup):
         except DseError as error:
             if ctx.params.get("debug"):
                 traceback.print_exc()
-            for problem in error.problems if isinstance(error, ConfigError) else (str(error),):
-                typer.echo(f"{bold('error:', sys.stderr)} {problem}", err=True)
+            found = error.problems if isinstance(error, ConfigError) else (str(error),)
+            for problem in problem_lines(found):
+                text = inert(problem, keep_lines=True)
+                typer.echo(f"{bold('error:', sys.stderr)} {text}", err=True)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
         except KeyboardInterrupt as interrupt:
             typer.echo("interrupted", err=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,12 @@ from ruamel.yaml.events import (
 )
 
 from dse.errors import ConfigError
+from dse.files import read_bounded
+from dse.text import inert
 
 MOST_BYTES = 1_000_000
+MOST_VALUES = 50_000
+"""Keys and values of a file; a thousand take about a tenth of a second."""
 DEEPEST = 20
 LARGEST_INT = 2**63 - 1
 LONGEST_TEXT = 1000
@@ -50,8 +54,12 @@ _BASED_INT = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?")
 
 
-class _TooDeepError(Exception):
-    """Carries the line."""
+class _RefusedError(Exception):
+    """Carries the line and what is wrong; nothing more is read."""
+
+
+class _TooManyError(_RefusedError):
+    """So is this; what was found before is told too."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,8 @@ class Problem:
 
     def __str__(self) -> str:
         place = self.source if self.line is None else f"{self.source}:{self.line}"
-        text = self.text if len(self.text) <= LONGEST_TEXT else self.text[:LONGEST_TEXT] + "…"
+        text = inert(self.text, keep_lines=True)
+        text = text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
         return f"{place}: {text}"
 
 
@@ -115,8 +124,12 @@ def shown_path(path: Path) -> str:
     return str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path, *, most_values: int = MOST_VALUES) -> Document:
     """Read a YAML file; what the reader objects to is in the document's `problems`.
+
+    Args:
+        path: the file.
+        most_values: keys and values that it may hold.
 
     Raises:
         ConfigError: the file cannot be read at all, or breaks YAML's grammar.
@@ -124,19 +137,12 @@ def read_document(path: Path) -> Document:
     source = shown_path(path)
     if path.is_dir():
         raise ConfigError(f"{source}: this is a folder, not a YAML file")
-    if path.exists() and not path.is_file():
-        raise ConfigError(f"{source}: not an ordinary file")
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        content = read_bounded(path, MOST_BYTES)
     except FileNotFoundError as error:
         raise ConfigError(f"{source}: file not found") from error
     except OSError as error:
         raise ConfigError(f"{source}: cannot be read: {error.strerror}") from error
-    if len(content) > MOST_BYTES:
-        raise ConfigError(
-            f"{source}: the file is larger than {MOST_BYTES:,} bytes, which no search space needs"
-        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -145,28 +151,32 @@ def read_document(path: Path) -> Document:
         raise ConfigError(
             f"{source}:{line}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8"
         ) from error
-    return parse_document(text, source)
+    return parse_document(text, source, most_values=most_values)
 
 
-def parse_document(text: str, source: str, *, with_lines: bool = True) -> Document:
+def parse_document(
+    text: str, source: str, *, with_lines: bool = True, most_values: int = MOST_VALUES
+) -> Document:
     """Read YAML from text.
 
     Args:
         text: one YAML document, or nothing (data is then None).
         source: what messages put in front.
         with_lines: whether messages name the line.
+        most_values: keys and values that it may hold.
 
     Raises:
         ConfigError: the text breaks YAML's grammar or is nested too deeply.
     """
     document = Document(source)
     try:
-        events = iter(YAML(typ="safe", pure=True).parse(text))
+        events = _limited(YAML(typ="safe", pure=True).parse(text), most_values)
         _read_stream(events, document)
-    except _TooDeepError as error:
-        line = error.args[0] if with_lines else None
-        text = f"nested more than {DEEPEST} levels deep"
-        raise ConfigError(str(Problem(source, line, text))) from error
+    except _RefusedError as error:
+        line, what = error.args
+        refused = Problem(source, line if with_lines else None, what)
+        others = document.problems if isinstance(error, _TooManyError) else ()
+        raise ConfigError([str(refused), *map(str, others)]) from error
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark and with_lines else None
@@ -181,6 +191,15 @@ def parse_document(text: str, source: str, *, with_lines: bool = True) -> Docume
         document.key_lines.clear()
         document.problems = [Problem(source, None, p.text) for p in document.problems]
     return document
+
+
+def _limited(events: Iterable[Any], most_values: int) -> Iterator[Any]:
+    """The events of at most so many keys and values."""
+    for count, event in enumerate(events):
+        if count > most_values:
+            text = f"more than {most_values:,} keys and values up to here; nothing needs as many"
+            raise _TooManyError(event.start_mark.line + 1, text)
+        yield event
 
 
 def _grammar(error: MarkedYAMLError, text: str) -> str:
@@ -218,7 +237,7 @@ def _value(event: Any, events: Iterator[Any], place: Place, document: Document) 
         line = document.key_lines.get(place, line)  # nothing stands behind the key
     document.lines[place] = line
     if len(place) > DEEPEST:
-        raise _TooDeepError(line)
+        raise _RefusedError(line, f"nested more than {DEEPEST} levels deep")
     if isinstance(event, AliasEvent):
         text = f"the alias *{event.anchor} is not supported; write the value out"
         document.refuse(place, line, text)

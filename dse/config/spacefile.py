@@ -18,6 +18,8 @@ from dse.space import Categorical, Domain, Fixed, FloatRange, Limit, SearchSpace
 from dse.text import nearest
 
 MOST_EXTENDED = 16
+MOST_VALUES = 3000
+"""Keys and values of a space and all that it extends."""
 
 
 def load_space(path: Path) -> SearchSpace:
@@ -31,7 +33,7 @@ def load_space(path: Path) -> SearchSpace:
             each, as `file:line: …`.
     """
     problems: list[str] = []
-    resolved = _resolve(Path(path), (), problems)
+    resolved = _resolve(Path(path), (), problems, MOST_VALUES)
     if problems:
         raise ConfigError(problems)
     return SearchSpace(
@@ -90,7 +92,7 @@ def space_from_dict(data: object, source: str = "study.yaml") -> SearchSpace:
         if not isinstance(name, str) or not name:
             document.report(("name",), f"name is {shown(name)}, but must be text")
     problems: list[str] = []
-    resolved = _read(document, Path(source), (), problems)
+    resolved = _read(document, Path(source), (), problems, MOST_VALUES)
     if problems:
         raise ConfigError(problems)
     return SearchSpace(
@@ -125,18 +127,20 @@ class _Resolved:
     limits: dict[str, Limit] = field(default_factory=dict)
 
 
-def _resolve(path: Path, chain: tuple[Path, ...], problems: list[str]) -> _Resolved:
+def _resolve(
+    path: Path, chain: tuple[Path, ...], problems: list[str], values_left: int
+) -> _Resolved:
     """A file on top of what it extends; `chain` holds the files that led here."""
     try:
-        document = read_document(path)
+        document = read_document(path, most_values=values_left)
     except ConfigError as error:
         problems.extend(error.problems)
         return _Resolved()
-    return _read(document, path, chain, problems)
+    return _read(document, path, chain, problems, values_left)
 
 
 def _read(
-    document: Document, path: Path, chain: tuple[Path, ...], problems: list[str]
+    document: Document, path: Path, chain: tuple[Path, ...], problems: list[str], values_left: int
 ) -> _Resolved:
     inherited: list[str] = []
     resolved = _Resolved()
@@ -150,7 +154,8 @@ def _read(
     else:
         validate(SpaceModel, document, data, ())
         if isinstance(target := data.get("extends"), str):
-            resolved = _extended(document, target, (*chain, path), inherited)
+            values_left -= len(document.lines) + len(document.key_lines)
+            resolved = _extended(document, target, (*chain, path), inherited, values_left)
         family = resolved.family = _family(document, resolved.family)
         if family is None:
             # The file is refused all the same, but with the problems of its metaparameters too:
@@ -165,7 +170,7 @@ def _read(
         description = data.get("description", "")
         resolved.description = description.strip() if isinstance(description, str) else ""
     problems.extend(map(str, sorted(document.problems, key=lambda problem: problem.line or 0)))
-    problems.extend(line for line in inherited if line not in problems)
+    problems[:] = dict.fromkeys([*problems, *inherited])
     return resolved
 
 
@@ -190,7 +195,7 @@ def _family(document: Document, inherited: str | None) -> str | None:
 
 
 def _extended(
-    document: Document, target: str, chain: tuple[Path, ...], problems: list[str]
+    document: Document, target: str, chain: tuple[Path, ...], problems: list[str], values_left: int
 ) -> _Resolved:
     """What the last file of `chain` extends."""
     try:
@@ -206,4 +211,4 @@ def _extended(
     if len(chain) > MOST_EXTENDED:
         document.report(("extends",), f"extends goes through more than {MOST_EXTENDED} files")
         return _Resolved()
-    return _resolve(found, chain, problems)
+    return _resolve(found, chain, problems, values_left)

@@ -11,6 +11,8 @@ from dse.errors import ConfigError
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _PATTERN = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]+)\s*")
+_LONGEST, _SHOWN = 1000, 40
+"""Characters that are looked at (of more the pattern would try each place to end) and shown."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ def parse_budget(text: str) -> Budget:
     Raises:
         ConfigError: anything else, or nothing at all to spend.
     """
-    match = _PATTERN.fullmatch(text.lower())
+    match = _PATTERN.fullmatch(text.lower()) if len(text) <= _LONGEST else None
+    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
     unit = match[2] if match else ""
     kinds: dict[str, Literal["epochs", "trials"]] = {
         **dict.fromkeys(("epoch", "epochs"), "epochs"),
@@ -50,12 +53,12 @@ def parse_budget(text: str) -> Budget:
     }
     if match is None or unit not in (*_UNITS_S, *kinds):
         raise ConfigError(
-            f"the budget is {text!r}, but must be a time, trials or epochs: 90s, 60m, 1.5h, "
+            f"the budget is {shown!r}, but must be a time, trials or epochs: 90s, 60m, 1.5h, "
             "40trials, 500epochs"
         )
     amount = float(match[1]) * _UNITS_S.get(unit, 1.0)
     if not 0 < amount < math.inf or (unit in kinds and amount < 1):
-        raise ConfigError(f"the budget is {text!r}, but must be finite and above 0")
+        raise ConfigError(f"the budget is {shown!r}, but must be finite and above 0")
     if unit in kinds:
         return Budget(kinds[unit], float(math.floor(amount)))
     return Budget("time", amount)

@@ -9,6 +9,9 @@ from fractions import Fraction
 from dse.architecture import Value
 from dse.errors import SpaceError
 
+MOST_STEPS = 100_000
+"""Values of a range of fractions; those of whole numbers are never written out."""
+
 
 def range_problems(
     low: float, high: float, *, step: float | None, log: bool
@@ -23,6 +26,10 @@ def range_problems(
         problems.append(("step", f"step must be above 0, but got {step}"))
     if step is not None and log:
         problems.append(("log", "a range has a step or is log, not both"))
+    is_whole = all(isinstance(number, int) for number in (low, high, step))
+    if step is not None and step > 0 and not is_whole and (high - low) / step >= MOST_STEPS:
+        text = f"step is {step}, but must be larger: at most {MOST_STEPS:,} values are listed"
+        problems.append(("step", text))
     return problems
 
 
@@ -91,6 +98,11 @@ class IntRange:
     def size(self) -> int:
         """Number of values."""
         return (self.high - self.low) // self.step + 1
+
+    @property
+    def last(self) -> int:
+        """The largest value."""
+        return self.low + (self.size - 1) * self.step
 
     def values(self) -> tuple[Value, ...]:
         """Every value, rising."""

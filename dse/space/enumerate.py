@@ -29,6 +29,7 @@ from dse.architecture import (
 from dse.errors import ArchitectureError, SpaceError
 from dse.space.batch import INT64_MOST
 from dse.space.counting import BulkCosts, CandidateTable, Column, bulk_costs, first_alike
+from dse.space.domains import Categorical, Fixed, FloatRange, IntRange
 from dse.space.draw import choices_of, draw, is_ordered, units_of
 from dse.space.space import SearchSpace, limits_problem
 from dse.text import shape_text
@@ -40,8 +41,12 @@ MOST_LISTED = 4_000_000
 ENOUGH_DRAWN = 20_000
 """Feasible distinct candidates at which drawing from a larger space ends."""
 DRAWS_AT_ONCE = 2**16
-MOST_DRAWN = 64 * DRAWS_AT_ONCE
+MOST_DRAWN = 16 * DRAWS_AT_ONCE
 """Draws after which it ends, however few were feasible."""
+HOPELESS_DRAWN = DRAWS_AT_ONCE
+"""Draws after which it ends where none was feasible."""
+SLOWER = 128
+"""So many times fewer are drawn where numbers leave 64 bits, and each takes so much longer."""
 
 Ints = NDArray[np.int64]
 
@@ -175,8 +180,11 @@ def _drawn(
     kept: Enumeration | None = None
     first: Enumeration | None = None
     smallest: dict[str, int] = {}
-    for _ in range(MOST_DRAWN // DRAWS_AT_ONCE):
-        values = {name: draw(space.domains[name], DRAWS_AT_ONCE, rng) for name in space.varying}
+    fewer = SLOWER if _leaves_64_bits(space) else 1
+    at_once, drawn_count = min(DRAWS_AT_ONCE, 2**16 // fewer), 0
+    while drawn_count < (HOPELESS_DRAWN if kept is None else MOST_DRAWN) // fewer:
+        drawn_count += at_once
+        values = {name: draw(space.domains[name], at_once, rng) for name in space.varying}
         drawn = _counted(space, input_shape, classes_count, values)
         if kept is None:  # so far nothing is left: this is for the error
             first = first or drawn
@@ -190,9 +198,23 @@ def _drawn(
             break
     if kept is None:
         assert first is not None
-        whose = f"the {MOST_DRAWN:,} candidates that were drawn from it"
+        whose = f"the {drawn_count:,} candidates that were drawn from it"
         raise _nothing_left(first, whose, smallest)
     return kept
+
+
+def _leaves_64_bits(space: SearchSpace) -> bool:
+    """Whether widths are so large, or shares so finely written, that products leave 64 bits."""
+    for domain in space.domains.values():
+        ends = domain.values() if isinstance(domain, Fixed | Categorical) else ()
+        if isinstance(domain, IntRange | FloatRange):
+            ends = (domain.low, domain.high)
+        for value in ends:
+            if isinstance(value, int) and abs(value) > 2**20:
+                return True
+            if isinstance(value, float) and (0 < value < 1e-5 or len(repr(value)) > 12):
+                return True
+    return False
 
 
 def _nothing_left(tried: Enumeration, whose: str, smallest: Mapping[str, int]) -> SpaceError:

@@ -30,9 +30,8 @@ from typing import (
     get_type_hints,
 )
 
-from dse.errors import DseError, StudyError
+from dse.errors import DseError, StudyError, problem_lines
 from dse.files import read_bounded
-from dse.text import problem_lines
 
 T = TypeVar("T")
 

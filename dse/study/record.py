@@ -402,12 +402,11 @@ def _distributions_of(space: SearchSpace) -> dict[str, Any]:
             words = dict.fromkeys(scalar(canonical(value)) for value in domain.values())
             distributions[name] = CategoricalDistribution(list(words))
         elif isinstance(domain, IntRange):
-            last: Any = domain.values()[-1]  # Optuna wants the range to end on a step
-            distributions[name] = IntDistribution(
-                domain.low, last, step=domain.step, log=domain.log
+            distributions[name] = IntDistribution(  # Optuna wants the range to end on a step
+                domain.low, domain.last, step=domain.step, log=domain.log
             )
         elif isinstance(domain, FloatRange):
-            last = domain.high if domain.step is None else domain.values()[-1]
+            last: Any = domain.high if domain.step is None else domain.values()[-1]
             distributions[name] = FloatDistribution(
                 domain.low, last, step=domain.step, log=domain.log
             )

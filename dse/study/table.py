@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dse.architecture import LATENCY, OBJECTIVES
-from dse.errors import StudyError
+from dse.errors import StudyError, problem_lines
 from dse.files import read_bounded
 from dse.study.paths import TRIALS_NAME, write_file
-from dse.text import csv_cell, inert, problem_lines, some_of
+from dse.text import csv_cell, inert, some_of
 
 if TYPE_CHECKING:  # pandas takes a second and more to import: only who reads a table pays
     import pandas as pd

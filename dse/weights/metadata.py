@@ -99,6 +99,9 @@ def metadata_from_dict(values: Mapping[str, Any]) -> WeightsMetadata:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in values["metaparameters"].items()
     }
+    for name, value in metaparameters.items():
+        if isinstance(value, int | float) and not abs(value) < 2**63:
+            raise ValueError(f"{name} is a number of more than 64 bits")
     input_shape = tuple(values["input_shape"])
     if not all(type(side) is int for side in input_shape):  # 8.0 equals 8, but is no shape
         raise ValueError(f"input_shape is {input_shape}, but must be whole numbers")

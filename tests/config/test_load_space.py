@@ -281,7 +281,7 @@ metaparameters: !!python/object/apply:pathlib.Path.touch [{marker}]
 def test_what_is_no_file(write, tmp_path):
     write(large="#" * 1_000_001)
     assert problems_of(Path("large.yaml")) == [
-        "large.yaml: the file is larger than 1,000,000 bytes, which no search space needs"
+        "large.yaml: cannot be read: larger than 1,000,000 bytes, the most that is read"
     ]
     assert problems_of(Path("absent.yaml")) == ["absent.yaml: file not found"]
     Path("folder.yaml").mkdir()

@@ -168,6 +168,8 @@ def infinite(limits: dict[str, Limit] | None = None) -> SearchSpace:
 def small_draws(monkeypatch):
     monkeypatch.setattr(pool_module, "DRAWS_AT_ONCE", 500)
     monkeypatch.setattr(pool_module, "MOST_DRAWN", 5000)
+    monkeypatch.setattr(pool_module, "HOPELESS_DRAWN", 2000)
+    monkeypatch.setattr(pool_module, "SLOWER", 1)
     monkeypatch.setattr(pool_module, "ENOUGH_DRAWN", 300)
 
 
@@ -223,7 +225,7 @@ def test_a_space_too_large_to_list_is_drawn_from():
     small = replace(space, limits={"params_count": Limit(max=1000)})
     with pytest.raises(
         SpaceError,
-        match=r"s: none of the 5,000 candidates that were drawn from it "
+        match=r"s: none of the 2,000 candidates that were drawn from it "
         r"is left for images of 8x8x1; the first: params_count is [\d,]+, but must "
         r"be at most 1,000; the smallest possible: params_count [\d,]+$",
     ):
