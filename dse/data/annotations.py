@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import stat
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 
 from dse.data.decode import shown
 from dse.data.tree import File
@@ -15,7 +17,8 @@ from dse.text import counted, some_of
 
 _NAME = re.compile(r"(.*[^a-z])?(labels?|annotations?)\.(csv|tsv|txt)", re.IGNORECASE)
 _LABEL_COLUMNS = ("label", "class", "category", "target", "species", "breed", "diagnosis", "wnid")
-_MOST_BYTES = 2**28
+_LINE_LENGTH = 2**16
+_NAMED_COUNT = 5
 _TRIED_COUNT = 100  # rows that say which column names the images
 
 
@@ -54,14 +57,11 @@ def read_labels(
     by_name = _by_name(images)
 
     def find(row: Sequence[str], column: int) -> File | None:
-        name = (
-            row[column].strip().replace("\\", "/").removeprefix("./") if column < len(row) else ""
-        )
-        return by_name.get(name) or by_name.get(name.rpartition("/")[2])
+        name = row[column].strip().replace("\\", "/") if column < len(row) else ""
+        return by_name.get(name.removeprefix("./")) or by_name.get(name.rpartition("/")[2])
 
-    hits = Counter(
-        column for _, row in rows[:_TRIED_COUNT] for column in range(len(row)) if find(row, column)
-    )
+    tried = list(islice(rows, _TRIED_COUNT))
+    hits = Counter(column for _, row in tried for column in range(len(row)) if find(row, column))
     if not hits:
         raise DataError(
             f"{where} names none of the {counted(len(images), 'image')} beside it; one row an "
@@ -69,22 +69,23 @@ def read_labels(
         )
     at = min(hits, key=lambda column: (-hits[column], column))
     label_at = at + 1
-    if find(rows[0][1], at) is None:
-        label_at = _label_column(where, rows[0][1], at)
-        rows = rows[1:]
+    if find(tried[0][1], at) is None:
+        label_at = _label_column(where, tried.pop(0)[1], at)
     classes: dict[File, tuple[str, int]] = {}
     absent: list[str] = []
-    for line, row in rows:
+    absent_count = 0
+    for line, row in chain(tried, rows):
         label = row[label_at].strip() if label_at < len(row) else ""
         if (file := find(row, at)) is None or not label:
-            absent.append(row[at] if at < len(row) else f"line {line}")
+            absent_count += 1
+            absent += [f"line {line}"] if len(absent) < _NAMED_COUNT else []
         elif not label.isprintable():
             raise DataError(f"{where}:{line}: the class {label!r} is not printable")
         elif classes.setdefault(file, (label, line))[0] != label:
             first, before = classes[file]
             raise DataError(
-                f"{where}:{line}: {file.path} is {label}, but {first} in line {before}; an image "
-                "has one class"
+                f"{where}:{line}: {shown(file.path)} is {label}, but {first} in line {before}; an "
+                "image has one class"
             )
     files: dict[str, list[File]] = {}
     for file in sorted(classes):
@@ -92,8 +93,8 @@ def read_labels(
     notes = []
     if absent:
         notes.append(
-            f"{where}: {counted(len(absent), 'row')} without an image or a class, ignored: "
-            f"{some_of(absent)}"
+            f"{where}: {counted(absent_count, 'row')} without an image or a class, ignored: "
+            f"{some_of(absent, _NAMED_COUNT, count=absent_count)}"
         )
     if left := [shown(file.path) for file in images if file not in classes]:
         notes.append(
@@ -102,21 +103,26 @@ def read_labels(
     return files, tuple(notes)
 
 
-def _rows(path: str) -> list[tuple[int, list[str]]]:
-    """Lines and their cells, without empty ones."""
-    where, file = shown(path), Path(path)
+def _rows(path: str) -> Iterator[tuple[int, list[str]]]:
+    """Lines and their cells, without empty ones; what is read is never held as a whole."""
+    where = shown(path)
     try:
-        if file.stat().st_size > _MOST_BYTES:
-            raise DataError(f"{where} has more than {_MOST_BYTES:,} bytes")
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-        first = next((line for line in lines if line.strip()), "")
-        separator = next((mark for mark in "\t;," if mark in first), " ")
-        reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
-        return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise DataError(f"{where} is a pipe or a device, not a table of images and classes")
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            lines = iter(lambda: file.readline(_LINE_LENGTH), "")
+            first = next(lines, "")
+            separator = next((mark for mark in "\t;," if mark in first), " ")
+            reader = csv.reader(
+                chain([first], lines), delimiter=separator, skipinitialspace=True, strict=True
+            )
+            for row in reader:
+                if any(cell.strip() for cell in row):
+                    yield reader.line_num, row
     except OSError as error:
         raise DataError(f"{where} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{where} is no table of images and classes: {error}") from error
+        raise DataError(f"{where} is no table of images and classes in UTF-8: {error}") from error
 
 
 def _by_name(images: Sequence[File]) -> dict[str, File | None]:
@@ -136,5 +142,6 @@ def _label_column(where: str, header: Sequence[str], at: int) -> int:
         if len(columns) == 1:
             return columns[0]
     raise DataError(
-        f"{where}:1: which column says the class? It has {some_of(header)}; call one of them label"
+        f"{where}:1: which column says the class? It has {some_of(list(map(repr, header)))}; call "
+        "one of them label"
     )

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dse.data.lookalike import refuse_detection, refuse_flat, refuse_lookalikes
+from dse.data.lookalike import EXPECTED, refuse_detection, refuse_flat, refuse_lookalikes
 from dse.data.names import SPLIT_WORDS, normalized, split_of
 from dse.data.part import Part, is_flat, is_readable, own, passed, passed_notes, read_part
 from dse.data.splits import SPLITS, SplitName
@@ -49,7 +49,7 @@ def read_layout(tree: Tree) -> Layout:
         part = read_part(tree, "")
         if not part.files and tree.folders[""].images:
             refuse_flat(tree, [""])
-        return Layout({"train": part}, tuple(_shared_note(tree, part)))
+        return Layout({"train": part}, tuple(_class_notes(tree, part)))
     notes = list(passed_notes(tree, ""))
     parts: dict[SplitName, Part] = {}
     used: list[str] = []
@@ -116,15 +116,29 @@ def _only(tree: Tree, places: Sequence[str]) -> str:
     return places[0]
 
 
-def _shared_note(tree: Tree, part: Part) -> Iterable[str]:
-    """Where all classes hold the same folders, those may be the classes."""
-    inside = [set(tree.filled(name)) for name in part.files if name in tree.folders]
+def _class_notes(tree: Tree, part: Part) -> Iterable[str]:
+    """What to look at where folders that are classes may be meant as something else.
+
+    Raises:
+        DataError: all of them hold splits, which would be mixed.
+    """
+    names = [name for name in part.files if name in tree.folders]
+    inside = [set(tree.filled(name)) for name in names]
     shared = sorted(set.intersection(*inside)) if len(inside) > 1 else []
+    if len({split_of(name) for name in shared} - {None}) > 1:
+        raise DataError(
+            f"each class folder of {tree.at('')} holds {some_of(shared)}, which would be mixed; "
+            f"put the classes into the splits: {EXPECTED}"
+        )
     if len(shared) > 1:
         yield (
-            f"{tree.at('')}: the folders {some_of(list(part.files))} are taken as classes, though "
-            f"each holds {some_of(shared)}; if those are the classes, call the folders train and "
-            "test"
+            f"{tree.at('')}: the folders {some_of(names)} are taken as classes, though each holds "
+            f"{some_of(shared)}; if those are the classes, call the folders train and test"
+        )
+    if called := [name for name in names if name.lower() in SPLIT_WORDS]:
+        yield (
+            f"{tree.at('')}: {listed(called)} may be meant as a split, but what lies in it has no "
+            "class folders: taken as a class, like the folders beside it"
         )
 
 

@@ -66,8 +66,16 @@ def refuse_lookalikes(tree: Tree, splits: Mapping[SplitName, Sequence[str]]) -> 
                 "around it does; put those around it into a train folder beside it"
             )
     used = {place.partition("/")[0] for place in places}
-    if any(not (n in used or split_of(n) or _UNLABELLED.match(n)) for n in tops):
-        return  # a class may be called "train": it holds images, as those beside it do
+    classes = {frozenset(tree.filled(place)) for place in places if not is_flat(tree, place)}
+    others = [
+        name
+        for name in tops
+        if not (name in used or split_of(name) or _UNLABELLED.match(name))
+        and frozenset(tree.filled(name)) not in classes
+    ]
+    # A class may be called "train", as vehicles are, and then perhaps another one "test".
+    if others and ("train" in splits or not any(is_flat(tree, place) for place in places)):
+        return
     if flat := [place for place in places if is_flat(tree, place)]:
         refuse_flat(tree, flat)
     raise DataError(f"{tree.at('')} holds {listed(tops)} but no train folder; {EXPECTED}")
@@ -87,6 +95,6 @@ def refuse_flat(tree: Tree, places: Sequence[str]) -> NoReturn:
     from_names = f" (their names begin with {listed(starts)})" if 1 < len(starts) < 5 else ""
     raise DataError(
         f"{listed(counts)}, but no class folders: nothing says what is on them{from_names}; sort "
-        f"them into {tree.at(places[0])}/<class>/, or put a labels.csv (file,label) beside them; "
-        + EXPECTED
+        f"them into {tree.at(places[0])}/<class>/, put a labels.csv (file,label) beside them, or "
+        "rename a folder that is a class; " + EXPECTED
     )

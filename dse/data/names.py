@@ -13,7 +13,7 @@ SPLIT_WORDS: Mapping[str, SplitName] = {
     **dict.fromkeys(("val", "valid", "validation"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-_WORDS_IN_NAMES: Mapping[str, SplitName] = {**SPLIT_WORDS, "dev": "validation"}
+_WORDS_IN_NAMES: Mapping[str, SplitName] = {**SPLIT_WORDS, "dev": "validation", "trainval": "train"}
 _NEUTRAL = re.compile(
     r"(data)?sets?|data|dir|folder|split|part|(image|img|pic|photo|picture|sample|file)s?"
 )
@@ -32,6 +32,8 @@ def split_of(name: str) -> tuple[SplitName, tuple[str, ...]] | None:
         joined = re.fullmatch(r"(train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?)([a-z]+)", word)
         words.append(joined[1] if joined and _NEUTRAL.fullmatch(joined[2]) else word)
     splits = {_WORDS_IN_NAMES[word] for word in words if word in _WORDS_IN_NAMES}
+    if splits == {"train", "validation"}:  # train_val: a share of it is for validation
+        splits = {"train"}
     if len(splits) != 1:
         return None
     rest = (word for word in words if word not in _WORDS_IN_NAMES and not _NEUTRAL.fullmatch(word))

@@ -118,7 +118,7 @@ def walk_tree(root: Path) -> Tree:
             elif _LITTER_FOLDERS.fullmatch(name.lower()):
                 continue
             elif name.startswith("."):
-                if _entries(entry.path):
+                if not _is_empty(entry.path):
                     folder.passed[name] = "its name is hidden (begins with a dot)"
             elif not entry.is_symlink():
                 folder.folders.append(name)
@@ -139,6 +139,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link to itself
+        return False
+
+
+def _is_empty(path: str) -> bool:
+    try:
+        with os.scandir(path) as entries:
+            return next(entries, None) is None
+    except OSError:  # not to be read by us, and nobody asks for it
         return False
 
 

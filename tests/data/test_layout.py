@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tracemalloc
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,6 +61,7 @@ def pets(folder: str, cats: int = 4, dogs: int = 4) -> dict[str, int | str]:
         ("seg_train", "seg_val", "seg_test"),
         ("seg_train/seg_train", "seg_val/seg_val", "seg_test/seg_test"),
         ("train", "dev", "test1"),
+        ("trainval", "val", "test"),
         ("trainset", "valset", "TestData"),
         ("ILSVRC_img_train", "ILSVRC_img_val", "ILSVRC_img_test"),
         ("our train photos", "their valid photos", "any test photos"),
@@ -87,7 +90,16 @@ def test_splits_by_their_names_or_by_their_class_folders(
             r"cats_train holds 5 .* no class fold",
         ),
         ({"train/images": 5, "test/images": 5}, r"/train holds 5 images and .* no class folders"),
-        ({".": 4}, r"holds 4 images, but no class folders: .*; sort them into .*/<class>/, or put"),
+        ({"cat": 3, "dog": 3, "test": 4}, r"/test holds 4 images, but no class .* rename a folder"),
+        (
+            {f"{c}/{s}": 3 for c in "ab" for s in ("train", "test")},
+            r"each class folder .* holds te",
+        ),
+        (
+            {**pets("learn"), **pets("test")},
+            r"holds learn and test but no train folder; expected P",
+        ),
+        ({".": 4}, r"holds 4 images, but no class folders: .*; sort them into .*/<class>/, put"),
         ({**pets("train"), "test": 3}, r"/test holds 3 images, but no class folders"),
         ({"train": 5, **pets("test")}, r"/train holds 5 images, but no class folders"),
         ({**pets("val"), **pets("test")}, r"holds test and val but no train folder; expected PATH"),
@@ -136,6 +148,16 @@ def test_a_split_whose_files_begin_with_their_classes(tmp_path: Path) -> None:
 def test_names_that_hold_the_word_of_a_split_are_classes(tmp_path: Path) -> None:
     write(tmp_path, {"train_station": 3, "test_tube": 3})
     assert opened(tmp_path).classes == ("test_tube", "train_station")
+
+
+def test_a_class_that_is_called_train_is_told_of(tmp_path: Path) -> None:
+    write(tmp_path, {"bus": 3, "train": 3})
+    source = opened(tmp_path)
+    assert source.classes == ("bus", "train")
+    assert source.warnings[0].endswith(
+        "train may be meant as a split, but what lies in it has no class folders: taken as a "
+        "class, like the folders beside it"
+    )
 
 
 def test_what_is_passed_over_is_named_with_the_reason(tmp_path: Path) -> None:
@@ -243,7 +265,7 @@ def test_a_file_of_labels_beside_flat_images(
         ("", r"labels\.csv names none of the 8 images beside it; one row an image is expected"),
         ("a.png,cat\nb.png,dog\n", r"names none of the 8 images"),
         ("file,label\n0.png,cat\n0.png,dog\n", r"csv:3: 0\.png is dog, but cat in line 2; an im"),
-        ("file,cat,dog\n0.png,1,0\n", r"csv:1: which column says the class\? It has file, cat, d"),
+        ("file,cat,dog\n0.png,1,0\n", r"csv:1: which column says the class\? It has 'file', 'c"),
         ("0.png,c\x1b[1mat\n", r"csv:1: the class 'c\\x1b\[1mat' is not printable"),
         ('0.png,"cat\n', r"is no table of images and classes"),
     ],
@@ -256,10 +278,24 @@ def test_a_file_of_labels_that_cannot_be_followed(
         opened(tmp_path)
 
 
+def test_a_table_that_has_no_end(tmp_path: Path) -> None:
+    write(tmp_path, {".": 8})
+    os.mkfifo(tmp_path / "labels.csv")
+    with pytest.raises(DataError, match=r"labels\.csv is a pipe or a device, not a table"):
+        opened(tmp_path)
+    (tmp_path / "labels.csv").unlink()
+    (tmp_path / "labels.csv").write_text("," * 2_000_000)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"names none of the 8 images"):
+        opened(tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
+
+
 def test_rows_without_an_image_and_images_without_a_row_are_told(tmp_path: Path) -> None:
     write(tmp_path, {".": 9, "labels.csv": LABELS + "gone.png,cat\n"})
     assert opened(tmp_path).warnings == (
-        f"{tmp_path}/labels.csv: 1 row without an image or a class, ignored: gone.png",
+        f"{tmp_path}/labels.csv: 1 row without an image or a class, ignored: line 10",
         f"{tmp_path}/labels.csv: 1 image without a row, ignored: 8.png",
     )
 
