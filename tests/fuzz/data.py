@@ -15,8 +15,10 @@ from PIL import Image
 from dse.cli.compress_options import make_plan
 from dse.cli.describe import parse_input
 from dse.data import describe_data, open_labelled, parse_data, prepare_data
+from dse.data.annotations import read_labels
 from dse.data.classes import ClassNames, read_classes
 from dse.data.dataset import check_pixels, open_dataset
+from dse.data.tree import File
 from dse.deployment.link import parse_link
 from dse.errors import DseError
 from dse.search.budget import parse_budget
@@ -26,6 +28,9 @@ from tests.fuzz.harness import Kind
 from tests.fuzz.mutate import TOKENS, mutate_bytes, mutate_csv, mutate_json, mutate_text
 
 _CLASSES = b"index,wnid,name\n" + b"".join(b"%d,n%08d,thing %d\n" % (n, n, n) for n in range(20))
+
+_LABELS = b"file,label\n" + b"".join(b"%d.png,%d\n" % (n, n % 2) for n in range(20))
+_TINY = b"".join(b"%d.png\tn%02d\t0\t%d\t44\t62\n" % (n, n % 3, n) for n in range(20))
 
 
 def _tree(*parts: str) -> bytes:
@@ -74,6 +79,10 @@ def _read_tree(path: Path) -> object:
     with contextlib.suppress(DseError):
         open_labelled(root, ClassNames(("cat", "dog"), (), source="nothing"))
     return describe_data(spec, cache_directory=path.parent / "cache")
+
+
+def _read_labels(path: Path) -> object:
+    return read_labels(str(path), [File(f"{n}.png", 1, 1) for n in range(20)])
 
 
 @cache
@@ -138,6 +147,7 @@ def kinds() -> tuple[Kind, ...]:
     sound = tuple(f"{n} {text}".encode() for n, (_, texts) in _OPTIONS.items() for text in texts)
     return (
         Kind("classes.csv", (_CLASSES,), mutate_csv, read_classes, long_count=5_000),
+        Kind("labels.csv", (_LABELS, _TINY), mutate_csv, _read_labels, long_count=5_000),
         Kind(
             "tree.txt",
             (_tree(""), _tree("train/", "test/"), _tree("train/", "val/", "test/")),
