@@ -14,6 +14,7 @@ from typing import IO
 
 from PIL import ImageFile, TiffImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 _PARTS = 100_000
 _BLOCKS = 4000  # of a GIF, at most 255 bytes each
@@ -37,7 +38,7 @@ def check_parts(file: IO[bytes], head: bytes, size_bytes: int) -> None:
     """
     count, limit, what = 0, _PARTS, "parts"
     if head[:4] in TiffImagePlugin.PREFIXES:
-        count, what = _strips_count(file, head), "strips or tiles"
+        count, what = _values_count(file, head), "values of one tag"
     elif head[:3] == b"GIF":
         count, limit, what = _blocks_count(file, head), _BLOCKS, "blocks before its pixels"
     elif size_bytes > 10 * _PARTS and head[:2] == b"\xff\xd8":
@@ -53,8 +54,8 @@ def check_parts(file: IO[bytes], head: bytes, size_bytes: int) -> None:
         raise ValueError(f"more than {limit} {what}")
 
 
-def _strips_count(file: IO[bytes], head: bytes) -> int:
-    """Strips or tiles of the first image of a TIFF file."""
+def _values_count(file: IO[bytes], head: bytes) -> int:
+    """Of the longest list of numbers in a TIFF file's first directory, such as its strips."""
     order = "<" if head[:2] == b"II" else ">"
     is_big = 43 in head[2:4]
     (offset,) = struct.unpack_from(order + "Q" if is_big else order + "L", head, 8 if is_big else 4)
@@ -64,8 +65,8 @@ def _strips_count(file: IO[bytes], head: bytes) -> int:
     (entries_count,) = count.unpack(file.read(count.size))
     entries = file.read(min(entries_count, 2**16) * entry.size)
     entries = entries[: len(entries) // entry.size * entry.size]
-    offsets = (TiffImagePlugin.STRIPOFFSETS, TiffImagePlugin.TILEOFFSETS)
-    return max((n for tag, _, n, _ in entry.iter_unpack(entries) if tag in offsets), default=0)
+    texts = (1, 2, 6, 7)  # bytes, ASCII, signed bytes, undefined: profiles and the like
+    return max((n for _, kind, n, _ in entry.iter_unpack(entries) if kind not in texts), default=0)
 
 
 def _blocks_count(file: IO[bytes], head: bytes) -> int:
@@ -99,6 +100,18 @@ def check_jpeg(image: JpegImageFile, file: IO[bytes]) -> None:
         last = block[-1:]
     if scans_count * image.width * image.height > _SCANNED_PIXELS:
         raise ValueError(f"{image.width}x{image.height} pixels in {scans_count} scans are too many")
+
+
+def check_tiff(image: TiffImageFile) -> None:
+    """Refuse a TIFF whose tiles lie on each other.
+
+    Raises:
+        ValueError: they cover the image more often than it has channels.
+    """
+    boxes = [tile.extents for tile in image.tile if tile.extents]
+    covered = sum((right - left) * (lower - upper) for left, upper, right, lower in boxes)
+    if covered > 5 * image.width * image.height:
+        raise ValueError("its strips or tiles lie on each other")
 
 
 def check_avif(image: ImageFile.ImageFile, file: IO[bytes]) -> None:

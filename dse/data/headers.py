@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dse.data.decode import GRAY_MODES, Rule, shown
+from dse.data.decode import GRAY_MODES, Rule
 from dse.data.library_warnings import library_warnings
 from dse.data.opening import open_image, upright_size
 from dse.data.source import BLOCK_COUNT, Progress
@@ -31,10 +31,15 @@ def choose_rule(
     """
     sizes: list[tuple[int, int]] = []
     is_gray = True
+    broken: list[ImageError] = []
     done = 0
     blocks = [paths[i : i + BLOCK_COUNT] for i in range(0, len(paths), BLOCK_COUNT)]
     for headers in in_order(lambda block: [_size_and_gray(path) for path in block], blocks):
-        for size, gray in filter(None, headers):
+        for header in headers:
+            if isinstance(header, ImageError):
+                broken.append(header)
+                continue
+            size, gray = header
             is_gray = is_gray and gray
             if size not in sizes and len(sizes) < 2:
                 sizes.append(size)
@@ -44,9 +49,7 @@ def choose_rule(
         if not is_gray and (resized or image_size is not None):
             break
     if not sizes:
-        raise DataError(
-            f"none of {len(paths)} images can be opened; the first is {shown(paths[0])}"
-        )
+        raise DataError(f"none of {len(paths)} images can be opened; the first is {broken[0]}")
     channels = 1 if is_gray else 3
     if image_size is not None:
         return Rule((image_size, image_size, channels), resized=True), ()
@@ -64,11 +67,11 @@ def choose_rule(
     return Rule((DEFAULT_SIZE, DEFAULT_SIZE, channels), resized=True), (warning,)
 
 
-def _size_and_gray(path: str) -> tuple[tuple[int, int], bool] | None:
-    """(width, height) as shown, and whether it is gray; None for a broken image."""
+def _size_and_gray(path: str) -> tuple[tuple[int, int], bool] | ImageError:
+    """(width, height) as shown, and whether it is gray; or why it is broken."""
     with library_warnings():  # they are told when it is decoded
         try:
             with open_image(path) as image:
                 return upright_size(image), image.mode in GRAY_MODES
-        except ImageError:
-            return None
+        except ImageError as error:
+            return error

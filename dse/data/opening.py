@@ -22,7 +22,7 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from dse.data.containers import check_avif, check_jpeg, check_jpeg2000, check_parts
+from dse.data.containers import check_avif, check_jpeg, check_jpeg2000, check_parts, check_tiff
 from dse.errors import DataError, ImageError
 from dse.files import open_ordinary
 
@@ -40,7 +40,8 @@ FILE_BYTES = 128_000_000
 DECODING_BYTES = 256_000_000
 """Of memory that one image may take while it is decoded."""
 _READ_WHOLE_BYTES = 32_000_000  # of a WebP or AVIF file, which is in memory twice
-_PYTHON_PIXELS = 1_000_000  # of PPM files that Pillow decodes in Python, in microseconds each
+_PYTHON_PIXELS = 1_000_000  # of what Pillow decodes in Python, microseconds each
+_PYTHON_DECODERS = ("ppm", "ppm_plain", "bmp_rle")
 # Bytes of each pixel beside those of Pillow's image, measured with images of 20 megapixels.
 _DECODER_BYTES = {"WEBP": 12, "AVIF": 14}
 
@@ -80,6 +81,8 @@ def open_image(path: str | Path) -> Iterator[ImageFile.ImageFile]:
             with Image.open(file, formats=FORMATS) as image:
                 if isinstance(image, JpegImageFile):
                     check_jpeg(image, file)
+                elif isinstance(image, TiffImageFile):
+                    check_tiff(image)
                 elif image.format == "JPEG2000":
                     check_jpeg2000(image, file)
                 elif image.format == "AVIF":
@@ -187,17 +190,23 @@ def _check_memory(image: ImageFile.ImageFile, copy_bytes: int) -> None:
         rows = tags.get(TiffImagePlugin.TILELENGTH) or min(
             tags.get(TiffImagePlugin.ROWSPERSTRIP, image.height), image.height
         )
-        needed_bytes += 2 * width * rows * sum(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) // 8
+        needed_bytes += 2 * width * rows * _tiff_bits(image) // 8
     if needed_bytes > DECODING_BYTES:
         raise ValueError(
             f"its {pixels_count * _draft_scale(image) ** 2 / 1e6:.3g} megapixels ({image.format}) "
             f"take {needed_bytes / 1e6:,.0f} MB to decode, but at most "
             f"{DECODING_BYTES / 1e6:.0f} MB are used; make it smaller"
         )
-    if pixels_count > _PYTHON_PIXELS and any(
-        tile[0] in ("ppm", "ppm_plain") for tile in image.tile
-    ):
-        raise ValueError(f"{image.width}x{image.height} pixels of this kind of PPM take too long")
+    if pixels_count > _PYTHON_PIXELS and any(tile[0] in _PYTHON_DECODERS for tile in image.tile):
+        raise ValueError(
+            f"{image.width}x{image.height} pixels of this kind of {image.format} take too long"
+        )
+
+
+def _tiff_bits(image: TiffImageFile) -> int:
+    bits = image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
+    # One number may stand for all samples.
+    return max(sum(bits), max(bits) * image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1))
 
 
 def _decoder_bytes(image: ImageFile.ImageFile) -> float:

@@ -377,6 +377,12 @@ def hostile() -> dict[str, tuple[bytes, str]]:
     strips = sorted([*strip, (257, 4, 1, 200_000), (273, 4, 200_000, 0), (278, 3, 1, 1)])
     tile = [(256, 3, 1, 9), (257, 3, 1, 9), (258, 3, 1, 8), (259, 3, 1, 5), (262, 3, 1, 1)]
     tile += [(322, 4, 1, 32_768), (323, 4, 1, 32_768), (324, 4, 1, 200), (325, 4, 1, 50)]
+    many = sorted([*strip[:1], (257, 3, 1, 1), (258, 3, 200_000, 100), *strip[2:], (273, 4, 1, 90)])
+    over = [(256, 3, 1, 99), (257, 3, 1, 99), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
+    over += [(322, 4, 1, 99), (323, 4, 1, 98), (324, 4, 9000, 200), (325, 4, 9000, 200)]
+    rle = bytearray(saved(Image.new("L", (9, 9)), "BMP"))
+    struct.pack_into("<LL", rle, 18, 5000, 5000)
+    struct.pack_into("<L", rle, 30, 1)  # run lengths of 8-bit pixels
     text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(20_000_000), 9))
     webp = bytearray(saved(Image.new("RGB", (9, 9)), "WEBP", lossless=True))
     struct.pack_into("<L", webp, 21, 11_999 | 8999 << 14)  # width and height less 1, 14 bits each
@@ -397,7 +403,10 @@ def hostile() -> dict[str, tuple[bytes, str]]:
         "parts.jpg": (flat[:2] + b"\xff\xe5\0\2" * 300_000 + flat[2:], "more than 100000 parts"),
         "parts.png": (png((9, 9), 8, 2, extra=chunk(b"prVt", b"") * 100_001), "more than 100000 p"),
         "words.gif": (words, "more than 4000 blocks before its pixels"),
-        "strips.tif": (tiff(strips, bytes(800_000)), "more than 100000 strips or tiles"),
+        "strips.tif": (tiff(strips, bytes(800_000)), "more than 100000 values of one tag"),
+        "bits.tif": (tiff(many, bytes(500_000)), "more than 100000 values of one tag"),
+        "over.tif": (tiff(over, bytes(99_000)), "its strips or tiles lie on each other"),
+        "rle.bmp": (bytes(rle), "5000x5000 pixels of this kind of BMP take too long"),
         "tile.tif": (tiff(tile, bytes(300)), "its 8.1e-05 megapixels (TIFF) take 2,147 MB to"),
         "kind.ppm": (b"P6 2000 2000 1023 " + bytes(99), "2000x2000 pixels of this kind of PPM"),
         "plain.ppm": (b"P3 2000 2000 255 " + b"0 " * 99, "2000x2000 pixels of this kind of PPM"),
