@@ -37,7 +37,7 @@ from dse.training.predict import Predictor
 from dse.training.recipe import Recipe, default_recipe, recipe_from_dict
 from dse.training.scaling import InputScaling
 from dse.training.trainer import Seed, Trainer
-from dse.training.xla import use_compile_cache
+from dse.training.xla import check_backend, use_compile_cache
 from dse.weights.dsz import SharedWeights
 from dse.weights.metadata import WeightsMetadata
 from dse.weights.preprocessing import trained_preprocessing
@@ -217,6 +217,7 @@ def image_tuner(
     except OSError as error:
         raise WeightsError(f"{directory}: cannot be made: {error.strerror or error}") from error
     busy = WeightsError(f"{directory} is in use by another dse process that writes {out}")
+    check_backend()
     use_compile_cache(cache_root() / "compiled")
     with locked(directory / ".lock", busy):
         if any(directory.glob("*.safetensors")):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -288,7 +289,7 @@ class LocalSession:
         self._selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
         self._close(worker)
         status = worker.status or _status(worker.process.returncode)
-        words = self._last_words(worker)
+        words = [] if worker.status else self._last_words(worker)
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= STARTS_WITHOUT_READY:
@@ -297,7 +298,7 @@ class LocalSession:
                     f"the same command resumes; the last lines of {self._log(worker.number)}:\n"
                     + "\n".join(words[-5:])
                 )
-        if words and worker.process.returncode > 0:  # the end of a trace says more
+        if words and worker.process.returncode in (1, -signal.SIGABRT):  # it ended itself
             status += f": {words[-1]}"
         self._start(worker.number)
         return WorkerLost(worker.job, worker.number, status)
@@ -306,15 +307,17 @@ class LocalSession:
         return self.logs / f"worker-{number}.log"
 
     def _last_words(self, worker: _Worker) -> list[str]:
-        """The last lines that a worker wrote to its log."""
+        """The last lines that a worker wrote to its log; without addresses of machine code."""
         try:
             with self._log(worker.number).open("rb") as log:
                 size = os.fstat(log.fileno()).st_size
-                log.seek(max(worker.log_start_bytes, size - 4096))
-                text = log.read().decode(errors="replace")
+                log.seek(max(worker.log_start_bytes, size - 16384))
+                lines = log.read().decode(errors="replace").splitlines()
         except OSError:
             return []
-        return [line[:300] for line in text.splitlines() if line.strip()]
+        return [
+            line[:300] for line in lines if line.strip() and not re.match(r" +@ |\*\*\* ", line)
+        ]
 
     @staticmethod
     def _close(worker: _Worker) -> None:
@@ -337,7 +340,14 @@ def _status(returncode: int) -> str:
 def _given_up(event: WorkerLost) -> str:
     words = event.status.lower()
     # How the kernel, XLA, numpy and glibc say it.
-    signs = ("sigkill", "resource_exhausted", "memoryerror", "bad_alloc", "allocate memory")
+    signs = (
+        "sigkill",
+        "exhausted",
+        "memoryerror",
+        "bad_alloc",
+        "allocate memory",
+        "pthread_create",
+    )
     hint = ""
     if any(sign in words for sign in signs):
         hint = "; there may be too little memory: fewer --workers need less"

@@ -190,8 +190,11 @@ def serve(
 
     try:
         evaluator = Evaluator(setup, store)
+        import jax
+
         import dse.training.trainer  # noqa: F401  what every job needs: imported, then set apart
 
+        jax.devices()  # a backend that cannot start is no job's fault
         gc.freeze()  # the collector would walk through all of it several times a tracing
         send({"type": "ready"})
         while True:

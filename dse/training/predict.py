@@ -25,7 +25,7 @@ from dse.errors import DataError, WeightsError
 from dse.networks import LoadedNetwork, Network
 from dse.training.parametrization import Tree
 from dse.training.scaling import InputScaling
-from dse.training.xla import compiler_options, load_or_compile
+from dse.training.xla import check_backend, compiler_options, load_or_compile
 
 BATCH_COUNT = 64
 """Images that are scored at once, unless another number is given."""
@@ -282,6 +282,7 @@ def predict(
 
 
 def _predictor(loaded: LoadedNetwork, batch_count: int) -> Predictor:
+    check_backend()
     return Predictor(
         loaded.network,
         InputScaling.of_rule(loaded.metadata.preprocessing),

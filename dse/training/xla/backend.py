@@ -43,8 +43,8 @@ def check_backend(environment: Mapping[str, str] | None = None) -> None:
         return
     asked = " and ".join(f"{name}={value}" for name, value in wanted.items())
     raise MachineError(
-        f"JAX cannot start with {asked} in the environment: {_reason(done)}; nothing was trained: "
-        "unset or correct it, and the same command resumes"
+        f"JAX cannot start with {asked} in the environment: {_reason(done)}; unset or "
+        "correct it, and try the same command again"
     )
 
 
