@@ -33,6 +33,8 @@ def inert(text: str, *, keep_lines: bool = False) -> str:
         text: any.
         keep_lines: leave line feeds as they are, where the text is several lines of ours.
     """
+    if text.isascii() and text.isprintable():  # nearly always
+        return text
 
     def written(found: re.Match[str]) -> str:
         character = found.group()
@@ -40,6 +42,13 @@ def inert(text: str, *, keep_lines: bool = False) -> str:
         return character if is_kept else character.encode("unicode_escape").decode()
 
     return _LIVE.sub(written, text)
+
+
+def json_inert(document: str) -> str:
+    """A JSON document with the same characters as JSON's own escapes; its line ends stay."""
+    return _LIVE.sub(
+        lambda found: "\n" if found.group() == "\n" else f"\\u{ord(found.group()):04x}", document
+    )
 
 
 def csv_cell(value: object) -> object:

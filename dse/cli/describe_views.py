@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dse.architecture.objectives import OBJECTIVES
-from dse.cli.tables import print_facts, print_json, print_table
+from dse.cli.tables import print_facts, print_json, print_line, print_table
 from dse.text import NOTHING, seconds_text, shape_text, size_text
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def print_network(described: Described) -> None:
     """Print the layers of one network, its costs, its metaparameters and its sheet."""
     candidate, architecture = described.network.candidate, described.architecture
     costs = described.costs
-    typer.echo(f"{described.name}: {candidate.family}, candidate {candidate.key}")
+    print_line(f"{described.name}: {candidate.family}, candidate {candidate.key}")
     typer.echo(
         f"input {shape_text(architecture.input_shape)}, {architecture.classes_count:,} classes\n"
     )
@@ -275,7 +275,8 @@ def print_comparison(described: Sequence[Described]) -> None:
         ],
         right=memory,
     )
-    typer.echo(f"\ntimes smaller: {first.name} divided by the network to the left; below 1: larger")
+    typer.echo()
+    print_line(f"times smaller: {first.name} divided by the network to the left; below 1: larger")
     _print_assumption()
 
 

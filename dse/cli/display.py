@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from dse.cli.tables import note
+from dse.text import inert
 
 SAY_EVERY_S = 10.0
 """Without a terminal the preparation of images says how far it is this often."""
@@ -37,11 +38,11 @@ class Display:
             BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TextColumn("epochs"),
-            TextColumn("{task.description}", table_column=name),
+            TextColumn("{task.description}", markup=False, table_column=name),
             console=console,
             expand=True,
         )
-        self._state = Progress(TextColumn("{task.description}"), console=console)
+        self._state = Progress(TextColumn("{task.description}", markup=False), console=console)
         self._state_task = self._state.add_task("")
         self._live = Live(
             Group(self._progress, self._state),
@@ -71,7 +72,11 @@ class Display:
         if worker not in self._running:
             self._running[worker] = self._progress.add_task("", total=total)
         self._progress.update(
-            self._running[worker], description=text, completed=epochs, total=total, visible=True
+            self._running[worker],
+            description=inert(text),
+            completed=epochs,
+            total=total,
+            visible=True,
         )
 
     def end(self, worker: int) -> None:
@@ -82,12 +87,14 @@ class Display:
     def state(self, text: str) -> None:
         """The line of the whole."""
         if self._live:
-            self._state.update(self._state_task, description=text)
+            self._state.update(self._state_task, description=inert(text))
 
     def say(self, line: str) -> None:
         """A line that stays."""
         if self._live:
-            self._live.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self._live.console.print(
+                inert(line, keep_lines=True), highlight=False, markup=False, soft_wrap=True
+            )
         else:
             note(line)
 
@@ -126,6 +133,8 @@ class DataProgress:
         self._stage = stage
 
     def _draw(self, stage: str, done: int, total: int) -> None:
+        from rich.markup import escape
+
         if self._display is None:
             from rich.console import Console
             from rich.progress import Progress
@@ -133,7 +142,9 @@ class DataProgress:
             self._display = Progress(console=Console(stderr=True), transient=True)
             self._task = self._display.add_task(stage)
             self._display.start()
-        self._display.update(self._task, description=stage, completed=done, total=total or None)
+        self._display.update(
+            self._task, description=escape(inert(stage)), completed=done, total=total or None
+        )
         if 0 < total <= done:  # what is printed next has the line to itself
             self._display.stop()
             self._display = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dse.cli.options import JsonFlag, PlotsDirectory, ResultsDirectory, SizeAxis, SizeName
-from dse.cli.tables import note, print_json
+from dse.cli.tables import note, print_json, print_line
 from dse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def command(
         print_json({"studies": names, "size": size, "paths": [str(p) for p in written]})
     else:
         for path in written:
-            typer.echo(path)
+            print_line(path)
 
 
 def _is_compression_table(name: str) -> bool:

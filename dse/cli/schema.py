@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dse.cli.tables import print_line
 from dse.errors import ConfigError
 from dse.files import replacing
 
@@ -39,4 +40,4 @@ def command(
             file.write(f"{text}\n".encode())
     except OSError as error:
         raise ConfigError(f"--out {out}: cannot be written: {error.strerror}") from error
-    typer.echo(out)
+    print_line(out)

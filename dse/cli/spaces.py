@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dse.cli.options import JsonFlag
-from dse.cli.tables import bold, print_json, table_lines
+from dse.cli.tables import bold, print_json, print_line, table_lines
 from dse.errors import ConfigError, DseError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _print_spaces(documents: list[dict[str, Any]]) -> None:
     header, *lines = table_lines(("name", "candidates", "description"), rows, right=("candidates",))
     typer.echo(bold(header, sys.stdout))
     for line, document in zip(lines, documents, strict=True):
-        typer.echo(line)
-        typer.echo(
+        print_line(line)
+        print_line(
             f"    {document['family']}: {', '.join(document['varying']) or 'nothing varies'}"
         )

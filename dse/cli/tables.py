@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 import typer
 
-from dse.text import cell
+from dse.text import cell, inert, json_inert
 
 GAP = "  "
 
@@ -55,6 +55,11 @@ def table_lines(
     ]
 
 
+def print_line(text: object) -> None:
+    """Print one line, with names that may be anybody's in it."""
+    typer.echo(inert(str(text)))
+
+
 def print_facts(facts: Mapping[str, object]) -> None:
     """Print one `name  value` a line."""
     width = max(map(len, facts))
@@ -66,18 +71,17 @@ def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
     """Print one JSON document; a number that is not finite becomes null, as JSON has none."""
     text = json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False)
     # A list of plain values goes on one line. A line break cannot stand inside a JSON string.
-    typer.echo(
-        re.sub(
-            r"\[\n[^\[\]{}]*\]",
-            lambda found: "[" + re.sub(r"\n\s*", " ", found.group()[1:-1]).strip() + "]",
-            text,
-        )
+    text = re.sub(
+        r"\[\n[^\[\]{}]*\]",
+        lambda found: "[" + re.sub(r"\n\s*", " ", found.group()[1:-1]).strip() + "]",
+        text,
     )
+    typer.echo(json_inert(text))
 
 
 def note(text: str) -> None:
     """Print what is not the result, so that stdout stays the result's alone."""
-    typer.echo(text, err=True)
+    typer.echo(inert(text, keep_lines=True), err=True)
 
 
 def bold(text: str, stream: TextIO) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dse.errors import StudyError
 from dse.files import replacing
 from dse.report.style import DPI, WIDTH_IN
+from dse.text import inert
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,6 +73,10 @@ def save(figure: Figure, path: Path) -> None:
     kind = path.suffix.lstrip(".").lower()
     if kind not in _METADATA:
         raise StudyError(f"{path}: a plot is written as .png or .svg, not as {path.suffix!r}")
+    from matplotlib.text import Text as AnyText
+
+    for text in figure.findobj(AnyText):  # no control character stands in valid XML
+        text.set_text(inert(text.get_text(), keep_lines=True))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
