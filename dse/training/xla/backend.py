@@ -18,6 +18,9 @@ from dse.errors import MachineError
 _VARIABLES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "XLA_FLAGS")
 _TRY = "import jax; jax.devices()"
 
+_sound: list[Mapping[str, str]] = []
+"""With which JAX was seen to start."""
+
 
 def check_backend(environment: Mapping[str, str] | None = None) -> None:
     """Refuse an environment in which JAX cannot start; takes no time where it asks for nothing.
@@ -29,7 +32,7 @@ def check_backend(environment: Mapping[str, str] | None = None) -> None:
         MachineError: says which variables are set, and what JAX says of them.
     """
     wanted = {name: os.environ[name] for name in _VARIABLES if os.environ.get(name)}
-    if not wanted or wanted == {"JAX_PLATFORMS": "cpu"}:
+    if not wanted or wanted == {"JAX_PLATFORMS": "cpu"} or wanted in _sound:
         return
     done = subprocess.run(
         [sys.executable, "-P", "-c", _TRY],
@@ -40,6 +43,7 @@ def check_backend(environment: Mapping[str, str] | None = None) -> None:
         check=False,
     )
     if not done.returncode:
+        _sound.append(wanted)
         return
     asked = " and ".join(f"{name}={value}" for name, value in wanted.items())
     raise MachineError(

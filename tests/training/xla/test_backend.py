@@ -17,6 +17,8 @@ from dse.training.xla import backend, check_backend
     ],
 )
 def test_what_jax_cannot_start_with_is_one_error(monkeypatch, name, value, said):
+    for other in backend._VARIABLES:
+        monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(name, value)
     with pytest.raises(MachineError) as error:
         check_backend(os.environ)
