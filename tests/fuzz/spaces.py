@@ -17,6 +17,8 @@ from tests.fuzz.mutate import TOKENS, VALUES, mutate_plain, mutate_text
 
 _NAMES = [name for family in FAMILIES.values() for name in family.metaparameters]
 _NUMBERS = (0, 1, 2, 3, 8, 64, 1000, 10**6, 10**9, 2**63 - 1, -1, 0.0, 1e-9, 0.1, 0.5, 1.0, 1e300)
+_WHOLE = (1, 2, 3, 4, 8, 16, 64, 512, 10**4, 10**9)
+_SHARES = (1e-9, 0.001, 0.125, 0.25, 0.5, 0.75, 0.9, 1.0)
 _WORDS = (
     *("schema: 1", "extends: squeeze_ratio.yaml", "extends: x.yaml", "family: alexnet", "limits:"),
     *("{values: []}", "{values: [1, 1]}", "{range: [1, 1000000000]}", "log: true", "step: 0"),
@@ -27,13 +29,15 @@ _SHAPES = ((8, 8, 1), (32, 32, 3), (1, 1, 1), (227, 227, 3), (7, 300, 3))
 
 
 def _domain(rng: Random) -> Any:
+    """A value, some values or a range, of numbers that go together or not."""
+    numbers = rng.choice((_NUMBERS, _WHOLE, _SHARES))
+    if rng.random() < 0.2:
+        return rng.choice(numbers)
     if rng.random() < 0.3:
-        return rng.choice(_NUMBERS)
-    if rng.random() < 0.4:
-        return {"values": rng.sample(_NUMBERS, rng.randrange(5))}
-    made: dict[str, Any] = {"range": sorted(rng.sample(_NUMBERS, 2))}
+        return {"values": rng.sample(numbers, rng.randrange(1, 5))}
+    made: dict[str, Any] = {"range": sorted(rng.sample(numbers, 2))}
     if rng.random() < 0.5:
-        made["step"] = rng.choice(_NUMBERS)
+        made["step"] = rng.choice((*numbers, 1e-7, 1e-300))
     if rng.random() < 0.4:
         made["log"] = True
     return made
