@@ -113,7 +113,7 @@ def opened_storage(path: Path, *, source: Path | None = None) -> Iterator[Any]:
             f"{path.resolve()} cannot be opened: SQLite's address of a study has no room for ?, "
             "{ and }; choose another --study name or --results folder"
         )
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it warns of, an error tells
     with contextlib.closing(sqlite3.connect(path)) as database:
         (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
         if found != "ok":

@@ -47,7 +47,7 @@ class Kind:
     mutate: Mutate
     read: Callable[[Path], object]
     count: int = 100
-    long_count: int = 5000
+    long_count: int = 8000
 
     def __str__(self) -> str:
         return self.name
@@ -148,6 +148,11 @@ def _try(kind: Kind, path: Path, content: bytes, outcome: Outcome) -> tuple[str,
         where = f"{type(error).__name__} {own[-1].filename}:{own[-1].lineno}"
         problem = where, "".join(traceback.format_exception(error, limit=-8))[-3000:]
     took_s, took_bytes = time.process_time() - started_s, _peak_bytes() - before_bytes
+    if problem is None and took_s > MOST_S:  # once may be an import, or a machine with much to do
+        started_s = time.process_time()
+        with contextlib.suppress(DseError):
+            kind.read(path)
+        took_s = min(took_s, time.process_time() - started_s)
     outcome.slowest_s = max(outcome.slowest_s, took_s)
     outcome.most_bytes = max(outcome.most_bytes, took_bytes)
     if problem is None and took_s > MOST_S:

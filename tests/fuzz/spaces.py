@@ -93,7 +93,7 @@ _SOUND = tuple(
 _SETTINGS = b"base_e={values: [8, 16]}\nsqueeze_ratio={range: [0.25, 1.0], step: 0.25}\npools=early"
 
 KINDS = (
-    Kind("space.yaml", _SOUND, _mutate, _read, count=150, long_count=15_000),
+    Kind("space.yaml", _SOUND, _mutate, _read, count=150, long_count=12_000),
     Kind(
         "settings.txt",
         (_SETTINGS,),

@@ -116,7 +116,7 @@ KINDS = (
         _mutate_yaml,
         _in_folder(_SWEEP, "study.yaml", _read_description),
         count=50,
-        long_count=4_000,
+        long_count=2_000,
     ),
     Kind(
         "trials.csv",
@@ -124,7 +124,7 @@ KINDS = (
         mutate_csv,
         _in_folder(_SWEEP, "trials.csv", _read_table),
         count=50,
-        long_count=4_000,
+        long_count=3_000,
     ),
     Kind(
         "search-trials.csv",
@@ -132,7 +132,7 @@ KINDS = (
         mutate_csv,
         _in_folder(_SEARCH, "trials.csv", _read_table),
         count=50,
-        long_count=4_000,
+        long_count=2_500,
     ),
     Kind(
         "reference.json",
@@ -154,7 +154,7 @@ KINDS = (
         _mutate_rows,
         _read_record,
         count=40,
-        long_count=4_000,
+        long_count=1_500,
     ),
     Kind(
         "flipped-study.db",

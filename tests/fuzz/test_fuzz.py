@@ -1,6 +1,6 @@
 """Whatever a file holds, reading it gives a value or a `DseError` within a second and 300 MB.
 
-pytest tests/fuzz -m slow -n 0      100,000 inputs, with counts of each kind
+Run `pytest tests/fuzz -m slow -n 0` for 100,000 inputs, with counts of each kind.
 """
 
 from __future__ import annotations
