@@ -50,7 +50,7 @@ def _parse(
     parsed: dict[str, Any] = {}
     problems: list[str] = []
     for setting in settings:
-        source = f"--set {setting}"
+        source = f"--set {setting if len(setting) <= 100 else setting[:100] + '…'}"
         name, equals, text = setting.partition("=")
         name = name.strip()
         if not equals:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from dse.errors import DataError
+from dse.weights.preprocessing import SIDE_MOST_PX
 
 SourceName = Literal["digits", "folder", "cifar10"]
 SOURCES: tuple[SourceName, ...] = ("digits", "folder", "cifar10")
@@ -87,8 +88,11 @@ def parse_data(
         raise DataError(f"data {text!r}: nothing stands behind the colon; write `{name}`")
     if image_size is not None and source != "folder":
         raise DataError(f"{source} has one size; an image size ({image_size}) is for folder:PATH")
-    if image_size is not None and image_size < 1:
-        raise DataError(f"the image size is {image_size}, but must be at least 1 pixel")
+    if image_size is not None and not 1 <= image_size <= SIDE_MOST_PX:
+        raise DataError(
+            f"the image size is {image_size}, but must be at least 1 pixel and at most "
+            f"{SIDE_MOST_PX:,}"
+        )
     if train_limit is not None and train_limit < 1:
         raise DataError(f"the training limit is {train_limit}, but must be at least 1 image")
     wanted = next((known for known in DUPLICATES if known == duplicates), None)

@@ -22,6 +22,7 @@ from dse.search.rungs import Standings
 from dse.search.samplers import History
 from dse.study.fidelity import Fidelity
 from dse.study.measurement import Measurement, unpack_bits
+from dse.study.paths import record_damaged
 from dse.study.record import Record
 from dse.study.trial import Trial
 
@@ -204,7 +205,10 @@ class SearchState:
     @property
     def analyses(self) -> list[Analysis]:
         """Of the confirmation split, by all runs of this study."""
-        analyses = (analysis_from_dict(plain) for plain in self.record.note("analyses") or [])
+        try:
+            analyses = list(map(analysis_from_dict, self.record.note("analyses") or []))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise record_damaged(self.record.directory, f"analyses: {error!r}") from error
         return [replace(a, outcomes=tuple(map(self._as_known, a.outcomes))) for a in analyses]
 
     def _as_known(self, outcome: Outcome) -> Outcome:

@@ -13,7 +13,8 @@ from dse.errors import DIVERGED
 from dse.study.fields import Count, Rule, Seconds, Share
 
 
-def _is_base64(text: str) -> bool:
+def is_base64(text: str) -> bool:
+    """Whether `unpack_bits` can read it."""
     try:
         base64.b64decode(text, validate=True)
     except ValueError:  # binascii's is one
@@ -21,7 +22,7 @@ def _is_base64(text: str) -> bool:
     return True
 
 
-Bits = Annotated[str, Rule("base64, as `pack_bits` writes it", _is_base64)]
+Bits = Annotated[str, Rule("base64, as `pack_bits` writes it", is_base64)]
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from dse.architecture import FAMILIES, OBJECTIVES, Candidate
 from dse.errors import StudyError
@@ -25,7 +26,8 @@ from dse.files import locked
 from dse.space import Categorical, FloatRange, IntRange, SearchSpace, scalar
 from dse.study.definition import Definition, check_same
 from dse.study.fidelity import Fidelity
-from dse.study.measurement import Measurement
+from dse.study.fields import Positive, Rule, Seconds, from_dict
+from dse.study.measurement import Measurement, is_base64
 from dse.study.paths import record_damaged
 from dse.study.seal import sealed, unsealed
 from dse.study.storage import (
@@ -42,6 +44,17 @@ from dse.study.storage import (
 )
 from dse.study.table import write_table
 from dse.study.trial import FINALS, SEARCH, STOPPED, Trial, read_trial
+
+Tested = Annotated[
+    Mapping[str, Any],
+    Rule(
+        "an object of objects of base64 words",
+        lambda values: all(
+            isinstance(v, dict) and all(isinstance(w, str) and is_base64(w) for w in v.values())
+            for v in values.values()
+        ),
+    ),
+]
 
 Key = tuple[str, int]
 """(candidate key, replicate)."""
@@ -91,7 +104,8 @@ class Record:
         self.spent_s, self.spent_epochs = 0.0, 0
         self._rows: dict[Key, int] = {}
         self._notes = {name: _read_note(directory, study, name) for name in NOTES}
-        trials = read_trials(directory, study, space.family)
+        images = definition.data["images"]
+        trials = read_trials(directory, study, space.family, images)
         for trial in trials:
             self._hold(trial)
         for trial in trials:
@@ -353,11 +367,18 @@ def read_study(directory: Path) -> tuple[dict[str, Any] | None, list[Trial]]:
         if held is None:
             return None, []
         definition = read_definition(directory, held)
-        return definition, read_trials(directory, study, definition["space"]["family"])
+        images = definition["data"].get("images", definition["data"].get("pictures"))
+        return definition, read_trials(directory, study, definition["space"]["family"], images)
 
 
-def read_trials(directory: Path, study: Any, family: str) -> list[Trial]:
+def read_trials(directory: Path, study: Any, family: str, images: Mapping[str, int]) -> list[Trial]:
     """The trials of Optuna's study, in their order; those that are none of ours left out.
+
+    Args:
+        directory: of the study.
+        study: Optuna's.
+        family: of the space.
+        images: in each split.
 
     Raises:
         StudyError: one does not hold what it should; names it.
@@ -366,7 +387,7 @@ def read_trials(directory: Path, study: Any, family: str) -> list[Trial]:
     if [trial.number for trial in trials] != list(range(len(trials))):
         raise record_damaged(directory, "trials are missing: their numbers have gaps")
     try:
-        found = [read_trial(trial, family) for trial in trials]
+        found = [read_trial(trial, family, images) for trial in trials]
     except StudyError as error:
         raise record_damaged(directory, error) from error
     return [trial for trial in found if trial is not None]
@@ -378,12 +399,29 @@ def _read_note(directory: Path, study: Any, name: str) -> Any:
     held = study.user_attrs.get(attribute)
     try:
         value = unsealed(held, attribute)
-    except ValueError as error:
+        if value is not None:
+            from_dict(_Notes, {name: value}, attribute)
+    except (ValueError, StudyError) as error:
         raise record_damaged(directory, f"{attribute}: {error}") from error
-    kind = dict if name == "tested" else list
-    if value is not None and not isinstance(value, kind):
-        raise record_damaged(directory, f"{attribute} is no {kind.__name__}")
     return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A run that ended: the kind and amount of its budget, and what was spent."""
+
+    kind: Literal["time", "epochs", "trials"]
+    amount: Positive
+    spent: Seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Notes:
+    """What the notes hold; the finals read their analyses themselves."""
+
+    tested: Tested = field(default_factory=dict)
+    analyses: tuple[Mapping[str, Any], ...] = ()
+    runs: tuple[_Run, ...] = ()
 
 
 def _distributions_of(space: SearchSpace) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from dse.errors import DseError, StudyError
 from dse.space import scalar
 from dse.study.fidelity import Fidelity, parse_fidelity
 from dse.study.fields import Count, Name, Numbers, Seconds, from_dict
-from dse.study.measurement import Measurement
-from dse.study.seal import sealed, unsealed
+from dse.study.measurement import Measurement, unpack_bits
+from dse.study.seal import is_sealed, sealed, unsealed
 
 SAMPLED, RUNG, STOPPED = "dse:asked", "dse:rung:", "dse:stopped"
 ROW, CORRECT = "dse:row", "dse:correct"
@@ -140,7 +140,7 @@ class _Rung:
             raise ValueError("it finished, but its measurement.validation_accuracy is null")
 
 
-def read_trial(trial: Any, family: str) -> Trial | None:
+def read_trial(trial: Any, family: str, images: Mapping[str, int]) -> Trial | None:
     """A trial of Optuna's, or None where it is none of ours.
 
     Older versions of dse recorded faults of the machine as failures of the candidate: they are
@@ -149,6 +149,7 @@ def read_trial(trial: Any, family: str) -> Trial | None:
     Args:
         trial: Optuna's.
         family: of the study's space; trials of version 0.1's sweeps do not say it.
+        images: in each split.
 
     Raises:
         StudyError: its attributes do not hold what they should; says which and why.
@@ -176,6 +177,8 @@ def read_trial(trial: Any, family: str) -> Trial | None:
             name = f"{RUNG}{fidelity}"
             place = f"trial {trial.number}, {name}"
             rung = from_dict(_Rung, unsealed(attributes[name], *found.place_of(name)), "it")
+            if not is_sealed(attributes[name]):
+                _check_correct(rung.measurement, images)
             found.add(fidelity, rung.measurement, rung.ended_s)
         place = f"trial {trial.number}, {STOPPED}"
         found.stopped = str(unsealed(attributes.get(STOPPED, ""), *found.place_of(STOPPED)))
@@ -197,6 +200,21 @@ def _without_machine_fault(trial: Trial) -> Trial | None:
     trial.stopped = f"the machine failed: {latest.reason}"
     # A search keeps the order in which it sampled; other trials are made anew.
     return None if trial.stage == FINALS and not trial.rungs else trial
+
+
+def _check_correct(measurement: Measurement, images: Mapping[str, int]) -> None:
+    """Compare the accuracies with the images that are correct, where no checksum covers both.
+
+    Raises:
+        ValueError: they differ.
+    """
+    for split in ("validation", "test"):
+        text = getattr(measurement, f"{split}_correct")
+        accuracy = getattr(measurement, f"{split}_accuracy")
+        if text and accuracy is not None:
+            found = float(unpack_bits(text, images[split]).mean())
+            if abs(found - accuracy) > 1e-6:
+                raise ValueError(f"{split}_accuracy is {accuracy}, but {found} are correct")
 
 
 def _check_end(trial: Any, found: Trial) -> None:

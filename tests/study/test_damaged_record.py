@@ -151,3 +151,36 @@ def test_a_checksum_covers_value_and_place():
     ):
         with pytest.raises(ValueError, match="checksum differs"):
             unsealed(changed, *place)
+
+
+@pytest.mark.parametrize(
+    ("table", "old", "new", "problem"),
+    [
+        ("study_user_attributes", b'"spent": 92.0', b'"spent": "x"', 'runs[0].spent is "x", but'),
+        ("study_user_attributes", b'"//+8', b'"//.8', "tested is "),
+        (
+            "trial_user_attributes",
+            b'"validation_accuracy": 0.',
+            b'"validation_accuracy": 0.0',
+            "corr",
+        ),
+        ("trial_user_attributes", b'"epochs": 3', b'"epochs": 3.5', "epochs is 3.5, but must be"),
+        ("trial_user_attributes", b'"replicate": 0', b'"replicate": -1', "replicate is -1, but"),
+    ],
+)
+def test_values_of_an_older_study_are_checked_against_each_other(
+    studies, tmp_path, table, old, new, problem
+):
+    """They have no checksum; `open_record` reads the notes too."""
+    import dse
+
+    folder = tmp_path / "results" / studies[1].name
+    folder.mkdir(parents=True)
+    shutil.copy(studies[1] / "study.db", folder / "study.db")
+    row, text = next((row, text) for row, text in rows_of(folder, table) if old in text)
+    put(folder, table, row, text.replace(old, new, 1))
+    space = FIXTURES / "spaces" / "tiny_search.yaml"
+    options = {"margin": 0.1, "epochs": 8, "first_rung": 2, "budget": "8trials", "finalists": 2}
+    options |= {"reference": 0.5, "results": tmp_path / "results", "workers": 1}
+    with pytest.raises(StudyError, match=re.escape(problem)):
+        _ = read_study(folder) if "trial" in table else dse.search(space, **options)
