@@ -118,9 +118,7 @@ def show_answer(
     size = next((name for name in search.objectives if name in OBJECTIVES), "params_count")
     drawn = plot_search(study, answer, plots, size=size)
     found = answer.answer or answer.nearest
-    scores = None
-    if found:
-        scores = validation_scores(result.trials.values(), found.candidate, dataset)
+    scores = found and validation_scores(result.trials.values(), found.candidate, dataset)
     if as_json:
         per_class = {
             "largest_class_share": scores.largest[1] if scores else None,
@@ -131,7 +129,7 @@ def show_answer(
     else:
         _print_finalists(answer)
         print_facts(_facts(answer, search.pool.varying))
-        if scores:
+        if found and scores:
             note(f"validation accuracy {percent(found.validation_accuracy)}: {scores}")
     for line in drawn.notes:
         note(line)

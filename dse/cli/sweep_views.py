@@ -140,11 +140,9 @@ def show_result(
     study = StudyTable(sweep.name, trials, find_description(result.directory))
     paths = [plots / f"{sweep.name}.{suffix}" for suffix in ("png", "svg")]
     summary = summarise(trials).sort_values("params_count")
-    finished = summary.dropna(subset=["validation_accuracy_mean"])
-    best = finished.loc[finished["validation_accuracy_mean"].idxmax()] if len(finished) else None
-    scores = None
-    if best is not None:
-        scores = validation_scores(result.trials.values(), best["candidate"], dataset)
+    finished = summary.dropna(subset=["validation_accuracy_mean"]).to_dict(orient="records")
+    best = max(finished, key=lambda row: row["validation_accuracy_mean"], default=None)
+    scores = best and validation_scores(result.trials.values(), best["candidate"], dataset)
     plot_accuracy_against_size([study], png_path=paths[0], svg_path=paths[1])
     if as_json:
         print_json(
@@ -163,7 +161,7 @@ def show_result(
         )
     else:
         _print_summary(sweep, summary)
-        if scores:
+        if best and scores:
             accuracy = percent(best["validation_accuracy_mean"])
             note(f"highest validation accuracy {accuracy}: {scores}")
     if result.failed_count:

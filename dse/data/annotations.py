@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from dse.data.decode import shown
+from dse.data.names import normalized
 from dse.data.tree import File
 from dse.errors import DataError
 from dse.text import counted, some_of
@@ -58,6 +59,7 @@ def read_labels(
 
     def find(row: Sequence[str], column: int) -> File | None:
         name = row[column].strip().replace("\\", "/") if column < len(row) else ""
+        name = normalized(name)
         return by_name.get(name.removeprefix("./")) or by_name.get(name.rpartition("/")[2])
 
     tried = list(islice(rows, _TRIED_COUNT))
@@ -75,7 +77,7 @@ def read_labels(
     absent: list[str] = []
     absent_count = 0
     for line, row in chain(tried, rows):
-        label = row[label_at].strip() if label_at < len(row) else ""
+        label = normalized(row[label_at].strip()) if label_at < len(row) else ""
         if (file := find(row, at)) is None or not label:
             absent_count += 1
             absent += [f"line {line}"] if len(absent) < _NAMED_COUNT else []
@@ -130,7 +132,7 @@ def _by_name(images: Sequence[File]) -> dict[str, File | None]:
     found: dict[str, File | None] = {}
     for file in images:
         name = file.path.rpartition("/")[2]
-        for key in {file.path, name, name.rpartition(".")[0]}:
+        for key in {normalized(key) for key in (file.path, name, name.rpartition(".")[0])}:
             found[key] = None if key in found else file
     return found
 

@@ -321,6 +321,17 @@ def test_splits_may_spell_a_class_in_two_ways(tmp_path: Path) -> None:
     assert source.class_counts["test"] == (2, 3)
 
 
+def test_a_file_of_labels_may_spell_names_in_two_ways(tmp_path: Path) -> None:
+    for index in range(8):
+        write_image(tmp_path / f"{DECOMPOSED}{index}.png", np.zeros((2, 2, 3), np.uint8))
+    rows = [f"{COMPOSED}{n}.png,{(COMPOSED, DECOMPOSED, 'tea')[n % 3]}\n" for n in range(8)]
+    (tmp_path / "labels.csv").write_text("".join(rows))
+    with pytest.raises(DataError, match=r"in each of train, test, validation: tea \(2\)"):
+        opened(tmp_path)
+    (tmp_path / "labels.csv").write_text("".join(rows).replace(f"7.png,{DECOMPOSED}", "7.png,tea"))
+    assert opened(tmp_path).classes == (COMPOSED, "tea")
+
+
 def test_links_are_followed_but_not_into_circles(tmp_path: Path) -> None:
     write(tmp_path, {"pets/cat": 3, "pets/dog": 3, "more/cats": 2, "more/cats/tabby": 1})
     pets, more = tmp_path / "pets", tmp_path / "more"
