@@ -57,7 +57,7 @@ def command(
         parse_data,
         weights_classes,
     )
-    from dse.data.source import doubtful_text
+    from dse.data.source import warnings_text
     from dse.training.predict import evaluate
 
     spec = parse_data(data)
@@ -75,7 +75,7 @@ def command(
         check_same_data(weights, loaded.metadata, spec, description)
         images = prepared(spec, description).test
         where = {"directory": None, "folders_count": len(loaded.metadata.classes)}
-    doubtful: list[str] = []
+    warned: list[str] = []
     with DataProgress() as progress:
         found = evaluate(
             loaded,
@@ -83,10 +83,10 @@ def command(
             source=str(weights),
             batch_count=batch_count,
             on_progress=progress,
-            on_warning=doubtful.append,
+            on_warning=warned.append,
         )
-    if doubtful:
-        note(f"note: {doubtful_text(doubtful, found.broken_count + found.images_count)}")
+    if warned:
+        note(f"note: {warnings_text(warned, found.broken_count + found.images_count)}")
     if found.broken_count:
         note(
             f"note: {found.broken_count} of {found.broken_count + found.images_count} images "

@@ -47,7 +47,7 @@ def command(
     mean of conv10's map after its ReLU. A broken image is an error, told after the others.
     """
     from dse.data import weights_classes
-    from dse.data.source import doubtful_text
+    from dse.data.source import warnings_text
     from dse.training.predict import predict
 
     loaded = load(weights, preprocessing)
@@ -55,18 +55,18 @@ def command(
         loaded = loaded.applying_exif_orientation()
     classes = weights_classes(weights, loaded.metadata, classes_file)
     paths = [str(path) for path in images]
-    doubtful: list[str] = []
+    warned: list[str] = []
     results = list(
         predict(
             loaded,
             paths,
             source=str(weights),
             batch_count=BATCH_COUNT,
-            on_warning=doubtful.append,
+            on_warning=warned.append,
         )
     )
-    if doubtful:
-        note(f"note: {doubtful_text(doubtful, len(paths))}")
+    if warned:
+        note(f"note: {warnings_text(warned, len(paths))}")
     found = [result for result in results if not isinstance(result, str)]
     broken = [result for result in results if isinstance(result, str)]
     if as_json:

@@ -35,20 +35,18 @@ class Block:
         images: uint8 (n, height, width, channels).
         labels: int32 (n,).
         broken: `path (reason)` of each image that could not be decoded and is left out.
-        doubtful: `path (warning)` of each that was decoded, but with warnings of a library.
+        warnings: `path (warning)` of each that was decoded, but with warnings of a library.
     """
 
     images: np.ndarray
     labels: np.ndarray
     broken: tuple[str, ...] = ()
-    doubtful: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-def doubtful_text(doubtful: Sequence[str], images_count: int) -> str:
+def warnings_text(warned: Sequence[str], images_count: int) -> str:
     """Words for images that a library decoded with warnings, each `path (warning)`."""
-    return (
-        f"{len(doubtful)} of {images_count} images are decoded with warnings: {some_of(doubtful)}"
-    )
+    return f"{len(warned)} of {images_count} images are decoded with warnings: {some_of(warned)}"
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def decode_blocks(
         arrays = np.empty((len(block), *shape), np.uint8)
         labels: list[int] = []
         broken: list[str] = []
-        doubtful: list[str] = []
+        warned: list[str] = []
         for path, label in block:
             name = shown(path if root is None else os.path.relpath(path, root))
             with library_warnings() as said:
@@ -68,9 +68,9 @@ def decode_blocks(
                     continue
             labels.append(label)
             if said:
-                doubtful.append(f"{name} ({'; '.join(said)})")
+                warned.append(f"{name} ({'; '.join(said)})")
         return Block(
-            arrays[: len(labels)], np.array(labels, np.int32), tuple(broken), tuple(doubtful)
+            arrays[: len(labels)], np.array(labels, np.int32), tuple(broken), tuple(warned)
         )
 
     iterator = iter(images)
@@ -96,11 +96,11 @@ def stream_batches(
     arrays: list[np.ndarray] = []
     labels: list[int] = []
     broken: tuple[str, ...] = ()
-    doubtful: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
 
     def batch(count: int) -> Block:
         together = np.stack(arrays[:count]) if count else np.empty((0, *shape), np.uint8)
-        return Block(together, np.array(labels[:count], np.int32), broken, doubtful)
+        return Block(together, np.array(labels[:count], np.int32), broken, warned)
 
     blocks = decode_blocks(
         images,
@@ -113,13 +113,13 @@ def stream_batches(
         arrays.extend(block.images)
         labels += block.labels.tolist()
         broken += block.broken
-        doubtful += block.doubtful
+        warned += block.warnings
         while len(labels) >= batch_count:
             yield batch(batch_count)
-            arrays, labels, broken, doubtful = arrays[batch_count:], labels[batch_count:], (), ()
+            arrays, labels, broken, warned = arrays[batch_count:], labels[batch_count:], (), ()
         if len(broken) >= batch_count:  # a hopeless folder must not pile up names either
             yield batch(0)
-            broken = doubtful = ()
+            broken = warned = ()
     if labels or broken:
         yield batch(len(labels))
 

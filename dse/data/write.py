@@ -23,7 +23,7 @@ from dse.data.dataset import (
     images_name,
     labels_name,
 )
-from dse.data.source import Progress, Source, doubtful_text
+from dse.data.source import Progress, Source, warnings_text
 from dse.data.spec import CACHE_VARIABLE, DataSpec
 from dse.data.splits import SplitName
 from dse.errors import DataError
@@ -70,7 +70,7 @@ class Writer:
         self._total_count = sum(source.counts.values())
         self._splits: dict[str, dict[str, Any]] = {}
         self._broken: list[str] = []
-        self._doubtful: list[str] = []
+        self._warned: list[str] = []
         self._seen_count = 0
         self._moments = PixelMoments(source.input_shape[2])
 
@@ -91,7 +91,7 @@ class Writer:
                     self._seen_count += len(block.images) + len(block.broken)
                     self._report("decoding", self._seen_count, self._total_count)
                     self._broken += block.broken
-                    self._doubtful += block.doubtful
+                    self._warned += block.warnings
                     if block.broken and len(self._broken) > _PATIENCE_COUNT:
                         self._check_broken()
                     if split == "train":
@@ -122,8 +122,8 @@ class Writer:
         warnings = list(source.warnings)
         if self._broken:
             warnings.append(f"{self._broken_text()}; left out")
-        if self._doubtful:
-            warnings.append(doubtful_text(self._doubtful, self._total_count))
+        if self._warned:
+            warnings.append(warnings_text(self._warned, self._total_count))
         return {
             "format_version": FORMAT_VERSION,
             "name": name,

@@ -230,7 +230,7 @@ def evaluate(
         top5_count += int(correct.any(1).sum())
         broken_count += len(batch.broken)
         broken += batch.broken[: NAMED_COUNT - len(broken)]
-        for text in batch.doubtful:
+        for text in batch.warnings:
             on_warning(text)
         on_progress("scoring images", scored_count + broken_count, images_count)
     wall_s = time.perf_counter() - started
@@ -274,7 +274,7 @@ def predict(
         batch_count=predictor.batch_count,
     )
     for batch, found in _score(loaded, predictor, batches, source):
-        for text in batch.doubtful:
+        for text in batch.warnings:
             on_warning(text)
         yield from batch.broken
         for index, scores, classes in zip(batch.labels, found.scores, found.classes, strict=True):

@@ -148,8 +148,8 @@ def test_exif_that_cannot_be_read_is_a_warning_with_the_name(tmp_path: Path) -> 
     (block,) = decode_blocks(paths, lambda p: decode(p, rule), shape=rule.shape, root=tmp_path)
     assert block.labels.tolist() == [0, 1]
     assert block.broken == ("bad.jpg (cannot identify image file)",)
-    (doubtful,) = block.doubtful
-    assert doubtful.startswith("odd.jpg (Corrupt EXIF data.")
+    (warned,) = block.warnings
+    assert warned.startswith("odd.jpg (Corrupt EXIF data.")
     np.testing.assert_array_equal(block.images[0], block.images[1])
 
 
@@ -232,12 +232,12 @@ def test_what_a_file_is_called_does_not_matter_and_what_it_holds_does(tmp_path: 
     image = random_image(RNG, (3, 3, 3))
     (tmp_path / "a.jpg").write_bytes(saved(Image.fromarray(image), "PNG"))
     np.testing.assert_array_equal(decode(tmp_path / "a.jpg", Rule((3, 3, 3), resized=False)), image)
-    picture = Image.fromarray(image)
+    other = Image.fromarray(image)
     for form in ("EPS", "TGA", "PCX", "ICO", "SGI", "DDS", "PDF"):
-        (tmp_path / "b.jpg").write_bytes(saved(picture, form))
+        (tmp_path / "b.jpg").write_bytes(saved(other, form))
         with pytest.raises(ImageError, match=r"b\.jpg: cannot identify image file"):
             decode(tmp_path / "b.jpg", Rule((3, 3, 3), resized=False))
-    (tmp_path / "b.jpg").write_bytes(saved(picture.quantize(4), "BLP"))
+    (tmp_path / "b.jpg").write_bytes(saved(other.quantize(4), "BLP"))
     with pytest.raises(ImageError, match="cannot identify"):
         decode(tmp_path / "b.jpg", Rule((3, 3, 3), resized=False))
     assert not EXTENSIONS & {".eps", ".ps", ".pdf", ".tga", ".ico", ".dds", ".blp", ".pcx", ".mpg"}
