@@ -94,6 +94,15 @@ class Commands(TyperGroup):
             if ctx.params.get("debug"):
                 traceback.print_exc()
             raise typer.Exit(_end_of_stdout(error)) from error
+        except MemoryError as error:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            typer.echo(
+                f"{bold('error:', sys.stderr)} there is too little memory (ulimit -v, or the limit "
+                "of a container?); what was recorded is kept, and the same command tries again",
+                err=True,
+            )
+            raise typer.Exit(1) from error
 
 
 app = typer.Typer(

@@ -212,14 +212,15 @@ def image_tuner(
         WeightsError: runs cannot be kept there, or another process writes the same file.
     """
     directory = out.with_name(f".{out.name}.training")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WeightsError(f"{directory}: cannot be made: {error.strerror or error}") from error
     busy = WeightsError(f"{directory} is in use by another dse process that writes {out}")
     check_backend()
     use_compile_cache(cache_root() / "compiled")
-    with locked(directory / ".lock", busy):
+    with contextlib.ExitStack() as stack:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(directory / ".lock", busy))
+        except OSError as error:
+            raise WeightsError(f"{directory}: cannot be used: {error.strerror or error}") from error
         if any(directory.glob("*.safetensors")):
             say(f"resuming from what is kept in {directory}")
         tuner = ImageTuner(

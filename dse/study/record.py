@@ -328,6 +328,11 @@ def open_record(results: Path, definition: Definition, space: SearchSpace) -> It
                 "--study name"
             )
             held.enter_context(locked(directory / ".lock", busy))
+            if (directory / "study.db").is_symlink():
+                raise StudyError(
+                    f"{directory / 'study.db'} is a symbolic link, which is not written through; "
+                    "put the file itself there, or choose another --study name"
+                )
             storage = held.enter_context(opened_storage(directory / "study.db"))
             check = held.enter_context(watched(directory / "study.db", storage))
             with reading(directory):

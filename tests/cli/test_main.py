@@ -103,6 +103,14 @@ def test_interrupt_is_one_line_and_130(run, monkeypatch):
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "interrupted\n")
 
 
+def test_too_little_memory_is_one_error(run, monkeypatch):
+    monkeypatch.setattr("dse.config.json_schema", _raiser(MemoryError()))
+    result = run("schema")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: there is too little memory (ulimit -v, or")
+    assert result.stderr.count("\n") == 1
+
+
 def test_an_interrupted_process_does_not_wait_to_be_torn_down():
     # Threads in which XLA compiles would crash while the interpreter ends.
     program = (

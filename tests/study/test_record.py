@@ -152,6 +152,20 @@ def test_a_failure_ends_a_trial_behind_its_last_rung(tmp_path, epochs, rung):
         assert record.searched[0].latest.reason == FAILED.reason
 
 
+def test_a_record_is_not_written_through_a_link(tmp_path):
+    with opened(tmp_path) as record:
+        folder = record.directory
+    (folder / "study.db").rename(tmp_path / "victim")
+    before = (tmp_path / "victim").read_bytes()
+    (folder / "study.db").symlink_to(tmp_path / "victim")
+    with (
+        pytest.raises(StudyError, match=r"study\.db is a symbolic link, which is not written"),
+        opened(tmp_path),
+    ):
+        pass
+    assert (tmp_path / "victim").read_bytes() == before
+
+
 def test_a_failure_before_any_rung_counts_as_one_epoch(tmp_path):
     with opened(tmp_path) as record:
         trial = ask(record, 0)
