@@ -120,16 +120,21 @@ def _class_notes(tree: Tree, part: Part) -> Iterable[str]:
     """What to look at where folders that are classes may be meant as something else.
 
     Raises:
-        DataError: all of them hold splits, which would be mixed.
+        DataError: one of several holds splits, which would be mixed.
     """
     names = [name for name in part.files if name in tree.folders]
-    inside = [set(tree.filled(name)) for name in names]
-    shared = sorted(set.intersection(*inside)) if len(inside) > 1 else []
-    if len({split_of(name) for name in shared} - {None}) > 1:
-        raise DataError(
-            f"each class folder of {tree.at('')} holds {some_of(shared)}, which would be mixed; "
-            f"put the classes into the splits: {EXPECTED}"
-        )
+    inside = {name: tree.filled(name) for name in names if len(names) > 1}
+    for name, held in inside.items():
+        splits = {said[0]: sub for sub in held if (said := split_of(sub))}
+        if len(splits) > 1 and "train" in splits:
+            fix = f"put the classes into the splits; {EXPECTED}"
+            if not is_flat(tree, join(name, splits["train"])):
+                fix = f"did you mean folder:{tree.at(name)}?"
+            raise DataError(
+                f"{tree.at(name)} would be a class, but holds {listed(sorted(splits.values()))}, "
+                f"which would be mixed; {fix}"
+            )
+    shared = sorted(set.intersection(*map(set, inside.values()))) if inside else []
     if len(shared) > 1:
         yield (
             f"{tree.at('')}: the folders {some_of(names)} are taken as classes, though each holds "

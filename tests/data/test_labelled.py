@@ -82,3 +82,18 @@ def test_a_folder_whose_name_is_not_text(tmp_path: Path) -> None:
     classes = ClassNames(("c\ufffdat",), (), "x")
     tree = open_labelled(tmp_path, classes)
     assert [(os.path.exists(path), label) for path, label in tree.images()] == [(True, 0)]
+
+
+def test_a_folder_may_spell_its_class_in_another_normalization(tmp_path: Path) -> None:
+    write_classes(tmp_path, {"cafe\u0301": 1})
+    tree = open_labelled(tmp_path, ClassNames(("tea", "caf\u00e9"), (), "x"))
+    assert [label for _, label in tree.images()] == [1]
+
+
+def test_images_with_a_file_of_their_classes(tmp_path: Path) -> None:
+    write_classes(tmp_path / "val", {"images": 3})
+    rows = "0000.png\tdog\t1\n0001.png\tcat\t1\n0002.png\tdog\t1\n"
+    (tmp_path / "val" / "val_annotations.txt").write_text(rows)
+    tree = open_labelled(tmp_path / "val", PETS)
+    found = [(Path(path).name, label) for path, label in tree.images()]
+    assert found == [("0001.png", 0), ("0000.png", 2), ("0002.png", 2)]

@@ -90,10 +90,14 @@ def test_splits_by_their_names_or_by_their_class_folders(
             r"cats_train holds 5 .* no class fold",
         ),
         ({"train/images": 5, "test/images": 5}, r"/train holds 5 images and .* no class folders"),
+        (
+            {"all/train/a": 3, "all/train/b": 3, "all/test/a": 3, "docs": 2},
+            r"/all would be a class, but holds test and train, .*; did you mean folder:.*/all\?",
+        ),
         ({"cat": 3, "dog": 3, "test": 4}, r"/test holds 4 images, but no class .* rename a folder"),
         (
             {f"{c}/{s}": 3 for c in "ab" for s in ("train", "test")},
-            r"each class folder .* holds te",
+            r"/a would be a class, but holds test and train",
         ),
         (
             {**pets("learn"), **pets("test")},
@@ -134,8 +138,8 @@ def test_what_looks_like_another_layout_is_refused(
     with pytest.raises(DataError, match=message) as caught:
         opened(tmp_path)
     for word in str(caught.value).split():  # a folder that is named is there
-        if word.startswith(str(tmp_path)) and "<class>" not in word:
-            assert Path(word.rstrip(";:,")).exists()
+        if (path := word.removeprefix("folder:")).startswith(str(tmp_path)) and "<" not in path:
+            assert Path(path.rstrip(";:,?")).exists()
 
 
 def test_a_split_whose_files_begin_with_their_classes(tmp_path: Path) -> None:
