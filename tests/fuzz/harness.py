@@ -173,7 +173,8 @@ def _bounded() -> Iterator[None]:
     limits = resource.getrlimit(resource.RLIMIT_AS)
     if used := _kilobytes("VmSize"):
         resource.setrlimit(resource.RLIMIT_AS, (used * 1024 + _ROOM_BYTES, limits[1]))
-    signal.setitimer(signal.ITIMER_PROF, _HANGS_S)
+    # Again every second: a callback of the interpreter may swallow the first.
+    signal.setitimer(signal.ITIMER_PROF, _HANGS_S, 1.0)
     try:
         yield
     finally:
