@@ -9,6 +9,7 @@ it has come from the family's `build` and the graph alone.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -119,14 +120,13 @@ class _Part:
     @cached_property
     def _terms(self) -> tuple[Batch, Batch]:
         """Numerator and denominator of each choice as it is written; 0 for words."""
-        numbers = [
-            0 if isinstance(v, str | tuple) else Fraction(repr(v)) if isinstance(v, float) else v
-            for v in self.choices
+        terms = [
+            _decimal_terms(value)
+            if isinstance(value, float)
+            else (0 if isinstance(value, str | tuple) else value, 1)
+            for value in self.choices
         ]
-        return (
-            Batch.of(number.numerator for number in numbers),
-            Batch.of(number.denominator for number in numbers),
-        )
+        return Batch.of(n for n, _ in terms), Batch.of(d for _, d in terms)
 
     def at(self, rows: Ints) -> Any:
         """The value of these rows, which agree in their word or list if they have one."""
@@ -140,6 +140,20 @@ class _Part:
         if isinstance(first, int):
             return numerator.take(levels)
         return FractionBatch(numerator.take(levels), denominator.take(levels))
+
+
+def _decimal_terms(value: float) -> tuple[int, int]:
+    """Numerator and denominator of a float as it is written, in lowest terms.
+
+    Those of `Fraction(repr(value))`, ten times as fast: of a range without steps there are many.
+    """
+    digits, _, exponent = repr(value).partition("e")
+    whole, _, places = digits.partition(".")
+    numerator, power = int(whole + places), len(places) - int(exponent or 0)
+    if power <= 0:
+        return numerator * 10**-power, 1
+    shared = math.gcd(numerator, 10**power)
+    return numerator // shared, 10**power // shared
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,8 +189,11 @@ def bulk_costs(table: CandidateTable) -> BulkCosts:
             refused[rows] = True
             continue
         for name, value in built.costs.items():
-            array = value.array if isinstance(value, Batch) else value
-            costs[name][rows] = np.minimum(array, INT64_MOST)
+            costs[name][rows] = (
+                np.minimum(value.array, INT64_MOST)
+                if isinstance(value, Batch)
+                else min(value, INT64_MOST)
+            )
         hashes[rows] = _hashes(built)
     return BulkCosts(refused, costs, hashes)
 

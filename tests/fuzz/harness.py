@@ -22,7 +22,7 @@ from dse.errors import DseError
 
 MOST_S = 1.0
 MOST_BYTES = 300 * 10**6
-_HANGS_S = 10 * MOST_S  # of the processor's time
+_HANGS_S = 20 * MOST_S  # of the processor's time
 _ROOM_BYTES = 2 * 10**9  # a bomb is a MemoryError, and not the end of the machine
 _SHOWN_COUNT = 5
 
@@ -40,6 +40,7 @@ class Kind:
         read: what is tried; given the path of a file with the content.
         count: inputs in the default run.
         long_count: inputs in the long run.
+        most_s: of the processor's time for each.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Kind:
     read: Callable[[Path], object]
     count: int = 100
     long_count: int = 8000
+    most_s: float = MOST_S
 
     def __str__(self) -> str:
         return self.name
@@ -148,14 +150,14 @@ def _try(kind: Kind, path: Path, content: bytes, outcome: Outcome) -> tuple[str,
         where = f"{type(error).__name__} {own[-1].filename}:{own[-1].lineno}"
         problem = where, "".join(traceback.format_exception(error, limit=-8))[-3000:]
     took_s, took_bytes = time.process_time() - started_s, _peak_bytes() - before_bytes
-    if problem is None and took_s > MOST_S:  # once may be an import, or a machine with much to do
+    if problem is None and took_s > kind.most_s:  # once may be an import
         started_s = time.process_time()
         with contextlib.suppress(DseError):
             kind.read(path)
         took_s = min(took_s, time.process_time() - started_s)
     outcome.slowest_s = max(outcome.slowest_s, took_s)
     outcome.most_bytes = max(outcome.most_bytes, took_bytes)
-    if problem is None and took_s > MOST_S:
+    if problem is None and took_s > kind.most_s:
         problem = "slow", f"took {took_s:.2f} s"
     if problem is None and took_bytes > MOST_BYTES:
         problem = "large", f"took {took_bytes / 1e6:,.0f} MB"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from fractions import Fraction
 from itertools import product
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dse.architecture import FAMILIES, OBJECTIVES, Shape, build, cost
+from dse.architecture import FAMILIES, OBJECTIVES, Shape, build, cost, make_candidate
 from dse.architecture.families.squeezenet import round_half_up
 from dse.errors import ArchitectureError
 from dse.space import counting as bulk_module
@@ -257,3 +259,20 @@ def test_candidates_that_part_ways_are_named():
     assert numbers != "auto"
     assert list(range(Batch.of([2, 2]))) == [0, 1]
     assert f"{Batch.of([2, 2])} {numbers}" == "2 <several numbers>"
+
+
+def test_a_float_is_counted_as_it_is_written():
+    rng = random.Random(0)
+    floats = [rng.random() * 10 ** rng.randrange(-30, 30) for _ in range(500)]
+    for value in (*floats, 0.0, -0.125, 0.1, 1e22, 1e-5, 5e-324, 1.5e300, 100.0):
+        exact = Fraction(repr(value))
+        assert bulk_module._decimal_terms(value) == (exact.numerator, exact.denominator)
+
+
+def test_costs_of_a_single_candidate_that_leave_64_bits_are_the_largest():
+    widths = {"base_e": 128, "incr_e": 128 * 10**9}
+    assert cost(build(make_candidate("squeezenet", widths), (32, 32, 3), 10)).macs > INT64_MOST
+    table = CandidateTable(
+        "squeezenet", widths, {"freq": Column((2,), np.array([0]))}, (32, 32, 3), 10
+    )
+    assert bulk_costs(table).costs["macs"].tolist() == [INT64_MOST]
