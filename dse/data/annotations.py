@@ -102,7 +102,7 @@ def read_labels(
         notes.append(
             f"{where}: {counted(len(left), 'image')} without a row, ignored: {some_of(left)}"
         )
-    return files, tuple(notes)
+    return dict(sorted(files.items())), tuple(notes)
 
 
 def _rows(path: str) -> Iterator[tuple[int, list[str]]]:
