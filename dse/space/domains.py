@@ -9,7 +9,7 @@ from fractions import Fraction
 from dse.architecture import Value
 from dse.errors import SpaceError
 
-MOST_STEPS = 100_000
+MOST_STEPS = 1_000_000
 """Values of a range of fractions; those of whole numbers are never written out."""
 
 
@@ -148,7 +148,9 @@ class FloatRange:
         if self.size is None:
             raise SpaceError(f"the range [{self.low}, {self.high}] has no step")
         low, step = _exact(self.low), _exact(self.step or 1.0)
-        return tuple(float(low + index * step) for index in range(self.size))
+        below = math.lcm(low.denominator, step.denominator)
+        first, more = int(low * below), int(step * below)
+        return tuple((first + index * more) / below for index in range(self.size))
 
     def contains(self, value: object) -> bool:
         """Whether `value` lies in the range, and on a step where there are steps."""

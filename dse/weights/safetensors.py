@@ -110,9 +110,6 @@ def load_weights(
         metadata, tensors = read_dsz(path)
     else:
         metadata, tensors = _read(path)
-    for name, array in tensors.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise WeightsError(f"{path}: {name} holds values that are not finite")
     if architecture is not None:
         _check_shapes(path, {name: array.shape for name, array in tensors.items()}, architecture)
         for name, array in tensors.items():

@@ -85,8 +85,8 @@ def test_a_range_of_too_many_steps(step):
     (problem,) = problems_of(
         HEAD + f"metaparameters:\n  pct_3x3: {{range: [1.0e-9, 0.9], step: {step}}}\n"
     )
-    assert "must be larger: at most 100,000 values are listed" in problem
-    with pytest.raises(SpaceError, match="at most 100,000 values"):
+    assert "must be larger: at most 1,000,000 values are listed" in problem
+    with pytest.raises(SpaceError, match="at most 1,000,000 values"):
         FloatRange(0.0, 1.0, float(step))
 
 
