@@ -213,13 +213,18 @@ def main() -> None:
 def _end_of_stdout(error: OSError) -> int:
     """The exit status where standard output cannot be written, said unless its reader went away.
 
-    Files that cannot be written are a `DseError` by now, so what is left is the output.
+    Files that cannot be read or written are a `DseError` by now, nearly all of them.
     """
     _silence(sys.stdout)
     if isinstance(error, BrokenPipeError):  # `dse spaces | head`
         return BROKEN_PIPE_STATUS
-    what = error.filename or "the output"
-    typer.echo(f"{bold('error:', sys.stderr)} {what} cannot be written: {error.strerror}", err=True)
+    if error.filename:
+        text = f"{error.filename} cannot be read or written: {error.strerror}"
+    elif isinstance(error, FileNotFoundError):  # it has no name any more
+        text = "the working folder was removed; change to another one"
+    else:
+        text = f"the output cannot be written: {error.strerror or error}"
+    typer.echo(f"{bold('error:', sys.stderr)} {inert(text)}", err=True)
     return 1
 
 

@@ -52,6 +52,18 @@ def test_a_full_disk_behind_the_output_is_one_line():
     assert done.stderr == "error: the output cannot be written: No space left on device\n"
 
 
+def test_a_working_folder_that_was_removed_is_one_line(run, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    result = run("front", "tiny-digits", "--results", FIXTURES / "sweep")
+    monkeypatch.chdir(tmp_path)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "error: the working folder was removed; change to another one\n",
+    )
+
+
 @FULL
 def test_what_cannot_be_told_ends_nothing():
     with open("/dev/full", "w") as full:
