@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from dse.text import percent, some_of
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ class ClassScores:
     @property
     def largest(self) -> tuple[str, float]:
         """The class with the most images, and its share: what naming it always would give."""
-        at = int(np.argmax(self.images))
+        at = max(range(len(self.images)), key=self.images.__getitem__)
         return self.classes[at], self.images[at] / sum(self.images)
 
     def __str__(self) -> str:
@@ -61,6 +59,8 @@ class ClassScores:
 
 def validation_scores(trials: Iterable[Trial], key: str, dataset: Dataset) -> ClassScores | None:
     """A candidate's on the validation images, all its seeds together; None where none are known."""
+    import numpy as np
+
     from dse.study.measurement import unpack_bits
 
     labels, count = np.asarray(dataset.validation.labels), len(dataset.classes)
