@@ -13,6 +13,7 @@ import dse
 from dse.errors import ConfigError, DataError, StudyError, UsageError, WeightsError
 from dse.weights.metadata import WeightsMetadata
 from dse.weights.preprocessing import trained_preprocessing
+from tests.data.trees import write_classes
 
 TINY = {"base_e": 4, "incr_e": 2, "fire_modules": 2, "squeeze_ratio": 0.5}
 
@@ -87,6 +88,17 @@ def test_a_sweep_gives_what_the_command_writes(space, closed_form, tmp_path):
         dse.sweep(space, recipe={"learning_rate": 0.5}, epochs=3)
     with pytest.raises(StudyError, match="squeeze"):
         dse.load_study("results/squeeze_ratio-digitz")
+
+
+@pytest.mark.parametrize("study", [dse.sweep, dse.search])
+def test_duplicates_may_be_an_error(study, tmp_path, monkeypatch):
+    monkeypatch.setenv("DSE_CACHE", str(tmp_path / "cache"))
+    write_classes(tmp_path / "pets", {"cat": 4, "dog": 4})
+    (tmp_path / "pets/dog/cat.png").write_bytes((tmp_path / "pets/cat/0001.png").read_bytes())
+    with pytest.raises(
+        dse.DseError, match=r"1 image is in several classes \(cat/0001\.png = dog/c"
+    ):
+        study("squeeze_ratio.yaml", f"folder:{tmp_path}/pets", duplicates="error")
 
 
 def test_a_search_gives_its_answer(closed_form):

@@ -134,4 +134,4 @@ def own(tree: Tree, place: str) -> str | None:
 
 
 def _below(place: str, file: File) -> File:
-    return file._replace(path=file.path[len(place) + 1 :]) if place else file
+    return File(file.path[len(place) + 1 :], file.size, file.mtime_ns) if place else file
