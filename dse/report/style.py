@@ -82,7 +82,7 @@ def _matplotlib() -> Any:
     assert spec is not None
     assert spec.origin is not None
     backend = os.environ.pop("MPLBACKEND", None)
-    here = os.open(".", os.O_RDONLY)
+    here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))  # it may be one that cannot be read
     try:
         os.chdir(Path(spec.origin).parent / "mpl-data")
         # It warns where there is no home folder to cache its fonts in.
