@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -58,6 +59,8 @@ _TURNS = {
 }
 _MACHINE_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
 
+# Pillow logs errors that it raises, too; without a handler Python would print them.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 with contextlib.suppress(OSError, AttributeError):
     # libtiff would print what Pillow raises anyway, past Python and into our own output.
     _libraries = ctypes.CDLL(Image.core.__file__)

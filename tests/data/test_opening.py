@@ -450,8 +450,10 @@ def test_broken_tiffs_print_nothing(tmp_path: Path) -> None:
     )
     data[100:160] = bytes(range(60))
     (tmp_path / "a.tif").write_bytes(data)
+    samples = [(256, 3, 1, 1), (257, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 9), (277, 3, 1, 99)]
+    (tmp_path / "b.tif").write_bytes(tiff(samples))  # Pillow logs that these are too many
     done = subprocess.run(
-        [sys.executable, "-c", PEAK, str(tmp_path / "a.tif")],
+        [sys.executable, "-c", PEAK, str(tmp_path / "a.tif"), str(tmp_path / "b.tif")],
         capture_output=True,
         text=True,
         check=True,
