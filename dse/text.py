@@ -44,6 +44,13 @@ def inert(text: str, *, keep_lines: bool = False) -> str:
     return _LIVE.sub(written, text)
 
 
+def message(text: str) -> str:
+    """What is wrong, inert and of a length that is read: of very long words the ends."""
+    if len(text) > 12_000:
+        text = f"{text[:10_000]}…{text[-2_000:]}"
+    return re.sub(r"(\S{200})\S{300,}(\S{100})", r"\1…\2", inert(text, keep_lines=True))
+
+
 def json_inert(document: str) -> str:
     """A JSON document with the same characters as JSON's own escapes; its line ends stay."""
     return _LIVE.sub(

@@ -165,7 +165,9 @@ def parse_input(text: str) -> Shape:
         UsageError: it is not three whole numbers of at least 1.
     """
     parts = text.strip().lower().split("x")
-    if len(parts) == 3 and all(part.isdecimal() and int(part) > 0 for part in parts):
+    if len(parts) == 3 and all(
+        part.isdecimal() and len(part) < 10 and int(part) > 0 for part in parts
+    ):
         return int(parts[0]), int(parts[1]), int(parts[2])
     raise UsageError(
         f"--input is {text!r}, but must be HEIGHTxWIDTHxCHANNELS in pixels, for example 32x32x3"

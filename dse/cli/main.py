@@ -40,7 +40,7 @@ from dse.cli import (
 )
 from dse.cli.tables import bold
 from dse.errors import ConfigError, DseError, UsageError, problem_lines
-from dse.text import inert
+from dse.text import message
 
 COMMANDS = {
     "sweep": sweep,
@@ -84,8 +84,7 @@ class Commands(TyperGroup):
                 traceback.print_exc()
             found = error.problems if isinstance(error, ConfigError) else (str(error),)
             for problem in problem_lines(found):
-                text = inert(problem, keep_lines=True)
-                typer.echo(f"{bold('error:', sys.stderr)} {text}", err=True)
+                typer.echo(f"{bold('error:', sys.stderr)} {message(problem)}", err=True)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
         except KeyboardInterrupt as interrupt:
             typer.echo("interrupted", err=True)

@@ -74,6 +74,8 @@ def read_deep_compression(path: Path, architecture: Architecture) -> Decoded:
     """
     if path.is_dir():
         raise WeightsError(f"{path} is a folder, but must be a Deep Compression file")
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise WeightsError(f"{path} is no ordinary file, but must be a Deep Compression file")
     most = largest_bytes(architecture)
     try:
         with path.open("rb") as file:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dse.text import csv_cell, inert, json_inert
+from dse.text import csv_cell, inert, json_inert, message
 
 HOSTILE = "\x1b[2J\x9b31m<script>alert(1)<|script>$\\frac{$\u202e\u2028=cmd()[red]"
 WRITTEN = "\\x1b[2J\\x9b31m<script>alert(1)<|script>$\\frac{$\\u202e\\u2028=cmd()[red]"
@@ -94,3 +94,30 @@ def test_each_kind_of_cell():
     assert json.loads(json_inert(json.dumps({"a": HOSTILE}, ensure_ascii=False))) == {"a": HOSTILE}
     assert inert("día 日本 🙂 عربي") == "día 日本 🙂 عربي"
     assert inert("a\tb\r\n\udc80") == "a\\tb\\r\\n\\udc80"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("describe", "squeezenet_v1.0", "--input", "9" * 6000 + "x3x3"),
+        ("describe", "9" * 6000),
+        ("front", "9" * 6000),
+        ("sweep", "squeeze_ratio.yaml", "--recipe", "epochs=" + "9" * 6000),
+        ("sweep", "squeeze_ratio.yaml", "--set", "base_e=" + "9" * 6000),
+        ("search", "squeezenet.yaml", "--margin", "9" * 6000),
+    ],
+)
+def test_a_word_of_thousands_of_characters(run, args):
+    result = run(*args)
+    assert result.exit_code in (1, 2)
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr) < 1500
+    assert "Traceback" not in result.stderr
+
+
+def test_a_message_keeps_its_beginning_and_its_end():
+    assert message("a" * 300 + "b" * 5000 + "c" * 100) == "a" * 200 + "…" + "c" * 100
+    assert message("word " * 50) == "word " * 50
+    long = message("word\n" * 100_000 + "; take another")
+    assert len(long) < 12_100
+    assert long.endswith("; take another")

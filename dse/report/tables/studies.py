@@ -5,6 +5,7 @@ Reads `trials.csv` and `study.yaml` only, never the database: published results 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -119,9 +120,10 @@ def study_directory(results: Path, name: str) -> Path:
         StudyError: there is no such study, or it has no trials.csv yet.
     """
     for directory in (results / name, Path(name)):
-        if name.strip() and (directory / TRIALS_NAME).is_file():
+        # Not `Path.is_file`, which raises for a name that no file can have.
+        if name.strip() and os.path.isfile(directory / TRIALS_NAME):
             return directory
-    if name.strip() and (results / name / DATABASE_NAME).is_file():
+    if name.strip() and os.path.isfile(results / name / DATABASE_NAME):
         raise StudyError(
             f"study {name} in {results} has no {TRIALS_NAME} yet: no candidate has ended; "
             "the command that made it resumes it"
