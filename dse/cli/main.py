@@ -223,7 +223,7 @@ def _end_of_stdout(error: OSError) -> int:
         text = "the working folder was removed; change to another one"
     else:
         text = f"the output cannot be written: {error.strerror or error}"
-    typer.echo(f"{bold('error:', sys.stderr)} {inert(text)}", err=True)
+    typer.echo(f"{bold('error:', sys.stderr)} {message(text)}", err=True)
     return 1
 
 
