@@ -103,7 +103,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: the folder is missing, full or not to be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     file = open_itself(temporary, os.O_WRONLY | os.O_EXCL)
     try:
         with file:
