@@ -7,7 +7,8 @@ millisecond times the squeeze ratio. Knobs are environment variables, so that th
 processes:
 
 DSE_FAKE_CEILINGS: JSON, ceiling by squeeze ratio ("network" for one without), in place of the
-formula's. DSE_FAKE_FAILS: JSON, by squeeze ratio the epochs at which training fails.
+formula's. DSE_FAKE_FAILS: JSON, by squeeze ratio (or `RATIO-REPLICATE`) the epochs at
+which training fails.
 DSE_FAKE_IMAGES: validation and test images, as `200,100`.
 DSE_FAKE_LOG: a file that gets a line of JSON for each job.
 """
@@ -64,7 +65,8 @@ def answer(setup: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
     validation_count, test_count = images()
     full, name, replicate = setup["recipe"]["epochs"], name_of(job), job["replicate"]
     epochs = job["fidelity"]["epochs"] if job["fidelity"] else full
-    fails = json.loads(os.environ.get("DSE_FAKE_FAILS", "{}")).get(name)
+    knob = json.loads(os.environ.get("DSE_FAKE_FAILS", "{}"))
+    fails = knob.get(name, knob.get(f"{name}-{replicate}"))
     if fails is not None and epochs >= fails and job["task"] == "train":
         return {"status": "failed", "reason": "the loss became nan at step 7", "epochs": fails - 1}
     test = right(test_count, accuracy(name, full), replicate)

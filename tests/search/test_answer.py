@@ -188,15 +188,12 @@ def test_one_fresh_seed_tells_nothing_of_the_seeds(tmp_path, in_process, ceiling
     )
 
 
-def test_a_finalist_whose_fresh_seed_fails_is_not_the_answer(tmp_path, fake_worker, ceilings):
+def test_a_finalist_whose_fresh_seed_fails_is_not_the_answer(
+    tmp_path, in_process, ceilings, monkeypatch
+):
     ceilings({0.25: 0.9, 0.5: 0.95})
-    deaths = tmp_path / "deaths"
-    deaths.mkdir()
-    for name in "abc":
-        (deaths / f"0.25-2-{name}").touch()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DSE_FAKE_DEATHS", str(deaths))
-        result, _ = run(search("16trials"), tmp_path)
+    monkeypatch.setenv("DSE_FAKE_FAILS", json.dumps({"0.25-2": 9}))
+    result, _ = run(search("16trials"), tmp_path)
     found = document(result)
     assert found["answer"]["metaparameters"]["squeeze_ratio"] == 0.5
     verdicts = {f["candidate"]: f["verdict"] for f in found["finalists"]}
