@@ -53,7 +53,7 @@ def world(monkeypatch) -> World:
     class Timed(InProcess):
         trained: ClassVar[dict] = {}
 
-        def serve(self, source, *, most_workers=None):
+        def serve(self, source, **_):
             while not source.is_over():
                 job = source.next_job("", frozenset())
                 if job is None:
