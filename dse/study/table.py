@@ -55,7 +55,7 @@ def read_trials(path: Path) -> pd.DataFrame:
 
     Counts become integers, accuracies and times floats (NaN where nothing was measured), and
     a metaparameter whatever all of its values are: int, float or str. The columns of a search
-    may be absent; where they are there, `stage` is one of `STAGES`, `curve` the text that
+    are there together or not at all; `stage` is one of `STAGES`, `curve` the text that
     `parse_curve` reads, and `ended_s` seconds of search time.
 
     Raises:
@@ -192,7 +192,8 @@ def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise StudyError(f"{path}: cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise StudyError(f"{path}: not a CSV file in UTF-8: {error}") from error
-    missing = [name for name in _KINDS if name not in header]
+    wanted = (*_KINDS, *(SEARCH_COLUMNS if "stage" in header else ()))
+    missing = [name for name in wanted if name not in header]
     if missing:
         found = some_of(header, 20) or "an empty file"
         raise StudyError(f"{path}:1: columns are missing: {', '.join(missing)}; found: {found}")

@@ -138,6 +138,14 @@ def test_many_problems_are_twenty_lines(tmp_path):
         read_object(path, "something")
 
 
+def test_columns_of_a_search_stand_together(tmp_path):
+    source = FIXTURES / "search" / "tiny_search-digits-search" / "trials.csv"
+    path = tmp_path / "trials.csv"
+    path.write_text(source.read_text().replace(",curve,", ",curved,", 1))
+    with pytest.raises(StudyError, match=r"trials.csv:1: columns are missing: curve; found"):
+        read_trials(path)
+
+
 def test_names_in_a_table_are_inert(tmp_path):
     reason = '=HYPERLINK("http://x","ok")\x1b[31m\nerror: all is lost'
     write_table(tmp_path, [{"candidate": "a", "difference": -0.5, "reason": reason}])
