@@ -193,8 +193,10 @@ def _drawn(
         left = drawn.feasible()
         if not len(left):
             continue
+        before_count = 0 if kept is None else len(kept)
         kept = (left if kept is None else kept.joined(left)).distinct()
-        if len(kept) >= ENOUGH_DRAWN:
+        is_all = len(kept) == before_count and len(left) >= 5 * len(kept)  # each came again
+        if len(kept) >= ENOUGH_DRAWN or is_all:
             break
     if kept is None:
         assert first is not None

@@ -94,8 +94,8 @@ _SOUND = tuple(
 _SETTINGS = b"base_e={values: [8, 16]}\nsqueeze_ratio={range: [0.25, 1.0], step: 0.25}\npools=early"
 
 KINDS = (
-    # Of a range without steps 65,536 candidates are drawn and counted, several times over.
-    Kind("space.yaml", _SOUND, _mutate, _read, count=150, long_count=12_000, most_s=8.0),
+    # Of a range without steps up to a million candidates are drawn and counted.
+    Kind("space.yaml", _SOUND, _mutate, _read, count=150, long_count=12_000, most_s=30.0),
     Kind(
         "settings.txt",
         (_SETTINGS,),

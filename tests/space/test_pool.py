@@ -273,3 +273,14 @@ def test_log_draws_of_whole_numbers_reach_both_ends():
     # P(k) = log((k + 1/2) / (k - 1/2)) / log(4.5 / 0.5)
     expected = [math.log((k + 0.5) / (k - 0.5)) / math.log(9) for k in (1, 2, 3, 4)]
     assert counts.tolist() == pytest.approx(expected, abs=0.035)
+
+
+def test_drawing_ends_where_every_network_came_again(monkeypatch):
+    # pct_3x3 splits each module's 8 filters: few networks, infinitely many shares.
+    space = space_of(base_e=Fixed(8), incr_e=Fixed(0), pct_3x3=FloatRange(0.1, 0.9))
+    drawn = []
+    monkeypatch.setattr(pool_module, "draw", lambda *args: drawn.append(1) or draw(*args))
+    pool = make_pool(space, DIGITS, 10)
+    found = {round(8 * pool.candidate(n).metaparameters["pct_3x3"]) for n in range(len(pool))}
+    assert (found, len(pool)) == ({1, 2, 3, 4, 5, 6, 7}, 7)
+    assert len(drawn) == 2, "the second batch brought nothing new"
