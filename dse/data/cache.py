@@ -14,7 +14,6 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from dse.data.dataset import RECORD_NAME
 from dse.data.source import Progress
@@ -25,8 +24,8 @@ from dse.files import check_held_by_user, make_private, open_ordinary
 SHARED_VARIABLE, LIMIT_VARIABLE = "DSE_SHARED_CACHE", "DSE_CACHE_GB"
 DEFAULT_LIMIT_GB = 50.0
 
-_in_use: dict[Path, IO[bytes]] = {}
-"""Records of what this process uses: open, and locked so that nobody removes them."""
+_in_use: dict[Path, int] = {}
+"""Descriptors of records that this process uses: open, and locked so that nobody removes them."""
 
 
 def make_cache(cache: Path) -> None:
@@ -51,6 +50,7 @@ def found_in_cache(cache: Path, name: str) -> Iterator[Path]:
     """Where prepared images of this name lie, if they may be used: the user's own, then shared."""
     own = cache / name
     with contextlib.suppress(OSError):
+        check_held_by_user(cache.resolve())
         found = own.lstat()
         if found.st_uid == os.geteuid() and not found.st_mode & 0o022:
             yield own
@@ -65,9 +65,9 @@ def found_in_cache(cache: Path, name: str) -> Iterator[Path]:
 def use(directory: Path) -> None:
     """Note that prepared images are used now, and until the end of this process."""
     if directory in _in_use:
-        _in_use.pop(directory).close()
-    _in_use[directory] = open_ordinary(directory / RECORD_NAME)
+        os.close(_in_use.pop(directory))
     with contextlib.suppress(OSError):  # a cache that may only be read, or has no locks
+        _in_use[directory] = os.open(directory / RECORD_NAME, os.O_RDONLY | os.O_NOFOLLOW)
         os.utime(directory)
         fcntl.flock(_in_use[directory], fcntl.LOCK_SH | fcntl.LOCK_NB)
 

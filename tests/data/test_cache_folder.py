@@ -50,6 +50,9 @@ def test_a_folder_that_others_can_write_is_refused(tmp_path):
     assert [path for path in cache.iterdir() if path.is_dir()] == []
     cache.chmod(0o1777)  # as /tmp is: nobody can move what is another's
     start(root, cache)
+    cache.chmod(0o777)
+    with pytest.raises(DataError, match="can be written by others"):
+        start(root, cache)  # what was prepared is not believed any more either
 
 
 def test_prepared_images_that_others_could_write_are_made_again(tmp_path):
@@ -97,8 +100,8 @@ def test_what_was_used_least_recently_makes_room(tmp_path, monkeypatch):
     monkeypatch.setenv("DSE_CACHE_GB", str(2.5 * size_gb))
     start(roots[2], cache)
     assert all(directory.exists() for directory in made), "all are used by this process"
-    for file in policy._in_use.values():
-        file.close()
+    for descriptor in policy._in_use.values():
+        os.close(descriptor)
     policy._in_use.clear()
     assert not start(roots[2], cache)[1]
     assert [directory.exists() for directory in made] == [True, False, True]

@@ -174,15 +174,15 @@ def test_what_is_outside_the_space_is_left_out_and_told(tmp_path, sweep):
 
 
 def test_trials_that_do_not_say_which_images_were_right_are_left_out(tmp_path, sweep, monkeypatch):
-    from dse.study import trial
+    from dse.study.trial import Trial
 
-    def without_images(fidelity, measurement, ended_s):
+    def without_images(trial, fidelity, measurement, ended_s):
         measurement = dataclasses.replace(measurement, validation_correct="", test_correct="")
-        return written(fidelity, measurement, ended_s)
+        return written(trial, fidelity, measurement, ended_s)
 
     # As an older version of dse recorded them.
-    written = trial.rung_attribute
-    monkeypatch.setattr(trial, "rung_attribute", without_images)
+    written = Trial.rung_attribute
+    monkeypatch.setattr(Trial, "rung_attribute", without_images)
     swept = sweep()
     monkeypatch.undo()
     monkeypatch.setattr("dse.execution.local.WORKER_COMMAND", _worker())
