@@ -65,7 +65,10 @@ def reading(directory: Path) -> Iterator[None]:
     except DseError:
         raise
     except Exception as error:  # whatever Optuna makes of a row that it cannot have written
-        row = _unreadable_row(directory / DATABASE_NAME)
+        try:
+            row = _unreadable_row(directory / DATABASE_NAME)
+        except (sqlite3.Error, UnicodeDecodeError):  # what is damaged is no row of a table
+            row = None
         raise record_damaged(directory, row or f"{type(error).__name__}: {error}") from error
 
 
@@ -115,7 +118,10 @@ def opened_storage(path: Path, *, source: Path | None = None) -> Iterator[Any]:
         )
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it warns of, an error tells
     with contextlib.closing(sqlite3.connect(path)) as database:
-        (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+        try:
+            (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+        except UnicodeDecodeError as error:  # SQLite's message quotes the damaged names
+            raise record_damaged(source.parent, str(error)) from error
         if found != "ok":
             raise record_damaged(source.parent, found)
         database.execute("PRAGMA journal_mode=WAL")  # kept in the file; halves the time of a write

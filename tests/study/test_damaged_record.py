@@ -98,6 +98,17 @@ def test_a_bit_of_the_file_that_flipped_is_no_other_study(studies, tmp_path):
     assert refused_count > 3
 
 
+def test_names_that_are_no_text_are_named(studies, tmp_path):
+    """SQLite's own message quotes them, which Python cannot decode."""
+    content = (studies[0] / "study.db").read_bytes()
+    for old, new in ((b"tablestudies", b"table\xf4tudies"), (b"CREATE TABLE studies", b"?" * 20)):
+        assert old in content
+        content = content.replace(old, new)
+    (tmp_path / "study.db").write_bytes(content)
+    with pytest.raises(StudyError, match=r"study.db is damaged: 'utf-8' codec can't decode"):
+        read_study(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("table", "change", "problem"),
     [
