@@ -13,7 +13,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -81,7 +81,7 @@ class HangError(BaseException):
     """Too much of the processor's time: passes every `except Exception`."""
 
 
-def fuzz(kind: Kind, folder: Path, count: int, *, seed: int = 0) -> Outcome:
+def fuzz(kind: Kind, folder: Path, count: int, *, seed: int = 0, is_shared: bool = True) -> Outcome:
     """Try `count` inputs of a kind.
 
     Args:
@@ -89,11 +89,15 @@ def fuzz(kind: Kind, folder: Path, count: int, *, seed: int = 0) -> Outcome:
         folder: an empty one for the inputs.
         count: how many.
         seed: of all of them.
+        is_shared: whether others compute on the machine too: then an input has five times as
+            long, since what is measured is theirs as well.
 
     Raises:
         AssertionError: some ended in another way than with a value or a `DseError`, took more
             than a second or 300 MB; the first few with their inputs and traces.
     """
+    if is_shared:
+        kind = replace(kind, most_s=5 * kind.most_s)
     for number, content in enumerate(kind.sound):  # imports what is imported late, too
         (folder / kind.name).write_bytes(content)
         try:
