@@ -156,13 +156,14 @@ class Record:
             epochs = max(epochs, trial.epochs + 1)  # a failure is the last word on a candidate
         fidelity, since = Fidelity(epochs), trial.spent_epochs
         with self._writing():
+            # First what everything is read from: a kill may come between the two.
+            self._storage.set_trial_user_attr(
+                trial.trial_id, *trial.rung_attribute(fidelity, measurement, ended_s)
+            )
             if measurement.validation_accuracy is not None:
                 self._storage.set_trial_intermediate_value(
                     trial.trial_id, epochs, measurement.validation_accuracy
                 )
-            self._storage.set_trial_user_attr(
-                trial.trial_id, *trial.rung_attribute(fidelity, measurement, ended_s)
-            )
         trial.add(fidelity, measurement, ended_s)
         self._count(trial, since=since)
         self._end_if_over(trial)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dse.errors import StudyError
+from dse.study.measurement import Measurement
 from dse.study.record import read_study
 from dse.study.seal import sealed, unsealed
 from tests.study import test_record
@@ -195,3 +196,23 @@ def test_values_of_an_older_study_are_checked_against_each_other(
     options |= {"reference": 0.5, "results": tmp_path / "results", "workers": 1}
     with pytest.raises(StudyError, match=re.escape(problem)):
         _ = read_study(folder) if "trial" in table else dse.search(space, **options)
+
+
+@pytest.mark.parametrize("write", ["set_trial_user_attr", "set_trial_intermediate_value"])
+def test_a_kill_between_two_writes_of_a_rung_leaves_a_sound_record(tmp_path, monkeypatch, write):
+    with test_record.opened(tmp_path) as record:
+        test_record.fill(record)
+        candidate = next(iter(record.trials.values())).candidate
+        trial = record.begin(candidate, {"params_count": 1})
+        before = len(trial.rungs)
+        assert before == 0
+        storage = type(record._storage)
+        monkeypatch.setattr(
+            storage, write, lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            record.add(trial, Measurement("finished", validation_accuracy=0.5, epochs=1), 1.0)
+        monkeypatch.undo()
+    with test_record.opened(tmp_path) as record:
+        rungs_count = len(record.trials[trial.key].rungs)
+    assert rungs_count == (1 if write == "set_trial_intermediate_value" else 0)
