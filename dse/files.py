@@ -132,7 +132,7 @@ def private_folder(path: Path) -> Path:
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, "is not a folder", str(path))
-    _check_own(path, found)
+    check_own(path, found)
     for folder in path.parents:
         check_held_by_user(folder)
     return path
@@ -177,11 +177,20 @@ def read_own(path: Path) -> bytes:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "is not an ordinary file", str(path))
-        _check_own(path, found)
+        check_own(path, found)
         return file.read()
 
 
-def _check_own(path: Path, found: os.stat_result) -> None:
+def check_own(path: Path, found: os.stat_result) -> None:
+    """Refuse what is another user's or can be written by others.
+
+    Args:
+        path: for the error.
+        found: what the system says of it.
+
+    Raises:
+        OSError: it is so; `strerror` says it of `filename`.
+    """
     if found.st_uid != os.geteuid():
         raise PermissionError(errno.EPERM, "belongs to another user", str(path))
     if found.st_mode & 0o022:

@@ -99,11 +99,11 @@ class Copy:
         Raises:
             StudyError: it cannot be read.
         """
-        from dse.study.snapshot import copy_record
+        from dse.study.snapshot import copy_record, log_of
         from dse.study.storage import storage_errors
 
         with self._lock, storage_errors(self.source.parent):
-            files = (self.source, self.source.with_name(f"{self.source.name}-wal"))
+            files = (self.source, log_of(self.source))
             seen = tuple(file.stat().st_mtime_ns for file in files if file.exists())
             if seen != self._seen:
                 copy_record(self.source, self.path)

@@ -19,7 +19,7 @@ from dse.data.dataset import RECORD_NAME
 from dse.data.source import Progress
 from dse.data.spec import CACHE_VARIABLE
 from dse.errors import DataError
-from dse.files import check_held_by_user, make_private, open_ordinary
+from dse.files import check_held_by_user, check_own, make_private, open_ordinary
 
 SHARED_VARIABLE, LIMIT_VARIABLE = "DSE_SHARED_CACHE", "DSE_CACHE_GB"
 DEFAULT_LIMIT_GB = 50.0
@@ -51,9 +51,8 @@ def found_in_cache(cache: Path, name: str) -> Iterator[Path]:
     own = cache / name
     with contextlib.suppress(OSError):
         check_held_by_user(cache.resolve())
-        found = own.lstat()
-        if found.st_uid == os.geteuid() and not found.st_mode & 0o022:
-            yield own
+        check_own(own, own.lstat())
+        yield own
     if shared := os.environ.get(SHARED_VARIABLE):
         root = Path(shared).expanduser().resolve()
         with contextlib.suppress(OSError):

@@ -28,7 +28,7 @@ from dse.study.definition import Definition, check_same
 from dse.study.fidelity import Fidelity
 from dse.study.fields import Positive, Rule, Seconds, from_dict
 from dse.study.measurement import Measurement, is_base64
-from dse.study.paths import record_damaged
+from dse.study.paths import DATABASE_NAME, record_damaged
 from dse.study.seal import sealed, unsealed
 from dse.study.storage import (
     DEFINITION,
@@ -329,13 +329,13 @@ def open_record(results: Path, definition: Definition, space: SearchSpace) -> It
                 "--study name"
             )
             held.enter_context(locked(directory / ".lock", busy))
-            if (directory / "study.db").is_symlink():
+            if (directory / DATABASE_NAME).is_symlink():
                 raise StudyError(
-                    f"{directory / 'study.db'} is a symbolic link, which is not written through; "
-                    "put the file itself there, or choose another --study name"
+                    f"{directory / DATABASE_NAME} is a symbolic link, which is not written "
+                    "through; put the file itself there, or choose another --study name"
                 )
-            storage = held.enter_context(opened_storage(directory / "study.db"))
-            check = held.enter_context(watched(directory / "study.db", storage))
+            storage = held.enter_context(opened_storage(directory / DATABASE_NAME))
+            check = held.enter_context(watched(directory / DATABASE_NAME, storage))
             with reading(directory):
                 study = open_study(directory, storage, definition)
                 record = Record(directory, study, storage, space, definition, check)
@@ -353,7 +353,7 @@ def peek_trials(results: Path, definition: Definition) -> dict[Key, Trial]:
     """
     directory = results / definition.name
     check_has_record(directory)
-    if not (directory / "study.db").exists():
+    if not (directory / DATABASE_NAME).exists():
         return {}
     held, trials = read_study(directory)
     if held is not None:
@@ -367,7 +367,7 @@ def read_study(directory: Path) -> tuple[dict[str, Any] | None, list[Trial]]:
     Raises:
         StudyError: it cannot be read.
     """
-    with reading(directory), copied_storage(directory / "study.db") as storage:
+    with reading(directory), copied_storage(directory / DATABASE_NAME) as storage:
         study = find_study(directory, storage)
         held = study.user_attrs.get(DEFINITION) if study else None
         if held is None:

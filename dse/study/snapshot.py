@@ -21,10 +21,10 @@ def copy_record(path: Path, copy: Path) -> None:
     Raises:
         OSError, sqlite3.Error: it cannot be read, or is damaged.
     """
-    log = _log_of(path)
+    log = log_of(path)
     if log.exists() and not os.access(path.parent, os.W_OK):
         # SQLite reads a log by a file of its own that it makes beside it: it gets both elsewhere.
-        shutil.copyfile(log, _log_of(copy))
+        shutil.copyfile(log, log_of(copy))
         shutil.copyfile(path, copy)
         return
     with (
@@ -36,10 +36,10 @@ def copy_record(path: Path, copy: Path) -> None:
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
     """A connection that writes nothing; without a log beside the file it takes no lock either."""
-    mode = "mode=ro" if _log_of(path).exists() else "immutable=1"
+    mode = "mode=ro" if log_of(path).exists() else "immutable=1"
     return sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True)
 
 
-def _log_of(path: Path) -> Path:
+def log_of(path: Path) -> Path:
     """The write-ahead log of a database, which is there while it is open or after a crash."""
     return path.with_name(f"{path.name}-wal")

@@ -14,6 +14,16 @@ from dse.config import dump_yaml
 ACCURACIES = {0.125: (0.8, 0.9), 0.25: (0.84, 0.82), 0.5: (0.95, None), 1.0: (None, None)}
 """Validation accuracy of two seeds for each squeeze ratio of the `toy` study; None failed."""
 
+SPACE = """\
+schema: 1
+family: squeezenet
+metaparameters:
+  base_e: 8
+  incr_e: 8
+  squeeze_ratio: {values: [0.25, 0.5]}
+"""
+"""Two candidates, as a file."""
+
 Run = Callable[..., Result]
 
 

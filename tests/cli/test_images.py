@@ -9,16 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.cli.conftest import SPACE
 from tests.data.trees import write_classes
 
-SPACE = """\
-schema: 1
-family: squeezenet
-metaparameters:
-  base_e: 8
-  incr_e: 8
-  squeeze_ratio: {values: [0.25, 0.5]}
-"""
 SWEEP = ("sweep", "toy.yaml", "--epochs", "2", "--data")
 
 

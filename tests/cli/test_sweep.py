@@ -8,15 +8,8 @@ import pytest
 
 from dse.architecture import build, cost, make_candidate
 from dse.study.table import read_trials
+from tests.cli.conftest import SPACE
 
-SPACE = """\
-schema: 1
-family: squeezenet
-metaparameters:
-  base_e: 8
-  incr_e: 8
-  squeeze_ratio: {values: [0.25, 0.5]}
-"""
 COUNTS = {
     ratio: cost(
         build(
