@@ -3,7 +3,7 @@
 The names below are the library; each is loaded when it is first used, so that `import dse`
 costs nothing and only training imports JAX. What the commands do is `dse.api`, whose functions
 are here too: `dse.load_space`, `dse.sweep`, `dse.search`, `dse.evaluate`, `dse.predict`,
-`dse.compress`, `dse.describe`, `dse.load_study`.
+`dse.compress`, `dse.export`, `dse.describe`, `dse.load_study`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _HOMES = {
         "compress",
         "describe",
         "evaluate",
+        "export",
         "load_space",
         "load_study",
         "predict",
@@ -51,7 +52,9 @@ __all__ = ["__version__", *_MODULES]
 
 
 class _Room(ModuleType):
-    """A package whose name is also that of a function: `dse.search` and `dse.compress`."""
+    """A package whose name is also that of a function: `dse.search`, `dse.compress`
+    and `dse.export`.
+    """
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         name = self.__name__.rpartition(".")[2]

@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # pandas, and what imports JAX: only who uses it pays
     import pandas as pd
 
     from dse.compress.stages import Stage
+    from dse.export.exporting import Exported, Format
     from dse.search import RunEvent
     from dse.training.predict import Evaluation
 
@@ -503,6 +504,39 @@ def compress(
         found = compress_network(arrays, metadata, plan, tuner)
         write_content(out, found.content)
     return Compression(out, len(found.content), found.stages)
+
+
+def export(
+    weights: str | Path,
+    out: str | Path,
+    *,
+    format: Format | None = None,
+    with_preprocessing: bool = False,
+    force: bool = False,
+) -> Exported:
+    """Write a network in the format of another runtime, as `dse export`.
+
+    Args:
+        weights: a safetensors or `.dsz` file.
+        out: the file to write.
+        format: `onnx`; None goes by the suffix of `out`.
+        with_preprocessing: the file takes uint8 pixels, RGB or gray, and scales them itself.
+        force: replace a file that is there.
+
+    Raises:
+        ExportError: no such format, an operator that it cannot hold, a package that is missing,
+            or `out` exists or cannot be written.
+        WeightsError: the weights cannot be read.
+    """
+    from dse.export.exporting import export_weights
+
+    return export_weights(
+        Path(weights),
+        Path(out),
+        format=format,
+        with_preprocessing=with_preprocessing,
+        force=force,
+    )
 
 
 def describe(

@@ -11,6 +11,7 @@
     │   ├── ChecksumError       a file that is not the published one
     │   └── ImageError          one image that cannot be decoded
     ├── WeightsError            a weights file that does not hold what it should
+    ├── ExportError             a network that a format cannot hold, or a runtime that is missing
     ├── TrainingError           a training run that cannot continue
     │   └── DivergenceError     the loss is no longer a number
     ├── LadderError             epochs that make no ladder of rungs
@@ -98,6 +99,10 @@ class ImageError(DataError):
 
 class WeightsError(DseError):
     """A weights file does not hold what it should."""
+
+
+class ExportError(DseError):
+    """A format cannot hold a network, its file cannot be written, or a runtime is missing."""
 
 
 class TrainingError(DseError):

@@ -33,6 +33,7 @@ PUBLIC = {
     "describe",
     "dominates",
     "evaluate",
+    "export",
     "find_space",
     "front",
     "hypervolume",

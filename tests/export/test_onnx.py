@@ -1,0 +1,60 @@
+"""ONNX files in onnxruntime against the numpy version."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dse.architecture import PRESETS, Candidate, Shape
+from dse.export import forward
+from dse.export.graph import Graph, scaled
+from dse.export.onnx import onnx_model
+from tests.export.networks import BYPASS, preset_graph, random_graph, random_images
+from tests.strategies import squeezenet_candidates_with_input
+
+onnx = pytest.importorskip("onnx", reason="the package onnx is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+
+def run(model: bytes, images: np.ndarray) -> np.ndarray:
+    return onnxruntime.InferenceSession(model).run(["scores"], {"images": images})[0]
+
+
+def check(graph: Graph, count: int = 2) -> None:
+    """Within 1e-4 of the network, in units of its largest score."""
+    images = random_images(graph.metadata.input_shape, count)
+    wanted = forward.scores(graph, images)
+    if not graph.with_preprocessing:
+        images = scaled(images, graph.metadata.preprocessing).transpose(0, 3, 1, 2)
+    found = run(onnx_model(graph), images)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * max(1, np.abs(wanted).max()))
+
+
+@settings(max_examples=10)
+@given(drawn=squeezenet_candidates_with_input(), with_preprocessing=st.booleans())
+def test_equals_the_network(drawn: tuple[Candidate, Shape], with_preprocessing: bool) -> None:
+    check(random_graph(*drawn, with_preprocessing=with_preprocessing))
+
+
+def test_equals_a_small_alexnet() -> None:
+    check(preset_graph("alexnet_tiny"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRESETS)
+def test_equals_every_preset(name: str) -> None:
+    check(preset_graph(name), count=1)
+
+
+def test_the_file_says_what_it_is() -> None:
+    model = onnx.load_from_string(onnx_model(random_graph(BYPASS, (16, 16, 3))))
+    assert model.ir_version == 10
+    assert [opset.version for opset in model.opset_import] == [21]
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    props = {prop.key: json.loads(prop.value) for prop in model.metadata_props}
+    assert props["classes"] == [f"class {number}" for number in range(10)]
+    assert props["dse"]["preprocessing"]["mean"] == [0.4, 0.5, 0.3]
