@@ -46,33 +46,25 @@ def undisturbed(tmp_path_factory) -> list[dict[str, str]]:
     return found
 
 
-def test_a_killed_driver_leaves_nothing_running_and_goes_on(undisturbed, tmp_path):
+def test_killed_workers_ctrl_c_and_killed_drivers_change_nothing(undisturbed, tmp_path):
+    """One sweep through all three, which ends with the table of one that nothing befell."""
+    process = start(SWEEP, tmp_path)
+    killed = wait_until(lambda: workers_of(process.pid))[0]
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: len(workers := workers_of(process.pid)) == 2 and killed not in workers)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "died (signal SIGKILL)" in said.decode()
+    assert "the same command resumes" in said.decode()
+    assert "Traceback" not in said.decode()
+
     process = start(SWEEP, tmp_path)
     workers = wait_until(lambda: workers_of(process.pid))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     wait_until(lambda: not any(map(alive, workers)), 20)
-    finish(SWEEP, tmp_path)
-    assert table(tmp_path) == undisturbed
 
-
-def test_a_killed_worker_is_replaced(undisturbed, tmp_path):
-    process = start(SWEEP, tmp_path)
-    os.kill(wait_until(lambda: workers_of(process.pid))[0], signal.SIGKILL)
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 0
-    assert "died (signal SIGKILL)" in said.decode()
-    assert table(tmp_path) == undisturbed
-
-
-def test_ctrl_c_ends_in_order_and_says_how_to_go_on(undisturbed, tmp_path):
-    process = start(SWEEP, tmp_path)
-    wait_until(lambda: workers_of(process.pid))
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "the same command resumes" in said.decode()
-    assert "Traceback" not in said.decode()
     finish(SWEEP, tmp_path)
     assert table(tmp_path) == undisturbed
 
