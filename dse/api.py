@@ -511,22 +511,29 @@ def export(
     out: str | Path,
     *,
     format: Format | None = None,
+    int8: bool = False,
+    calibrate: str | None = None,
     with_preprocessing: bool = False,
     force: bool = False,
+    **options: Any,
 ) -> Exported:
     """Write a network in the format of another runtime, as `dse export`.
 
     Args:
         weights: a safetensors or `.dsz` file.
         out: the file to write.
-        format: `onnx`; None goes by the suffix of `out`.
+        format: `onnx` or `tflite`; None goes by the suffix of `out`.
+        int8: integer arithmetic instead of float32; takes `calibrate`.
+        calibrate: images that int8 takes its ranges from: `folder:PATH`, `digits`, `cifar10`.
         with_preprocessing: the file takes uint8 pixels, RGB or gray, and scales them itself.
-        force: replace a file that is there.
+        force: replace files that are there.
+        options: more of `dse.export.exporting.export_weights`.
 
     Raises:
         ExportError: no such format, an operator that it cannot hold, a package that is missing,
             or `out` exists or cannot be written.
         WeightsError: the weights cannot be read.
+        DataError: the calibration images cannot be read.
     """
     from dse.export.exporting import export_weights
 
@@ -534,8 +541,11 @@ def export(
         Path(weights),
         Path(out),
         format=format,
+        int8=int8,
+        calibrate_on=calibrate,
         with_preprocessing=with_preprocessing,
         force=force,
+        **options,
     )
 
 

@@ -16,7 +16,8 @@ EXAMPLES = """
 \b
 Examples:
   dse export squeezenet.safetensors --out squeezenet.onnx
-  dse export small.dsz --format onnx --with-preprocessing --out small.onnx
+  dse export small.dsz --with-preprocessing --out small.tflite
+  dse export small.dsz --int8 --calibrate folder:photos --with-preprocessing --out small.tflite
 """
 
 
@@ -28,9 +29,33 @@ def command(
         Path, typer.Option("--out", metavar="FILE", help="The file to write, such as x.onnx.")
     ],
     format: Annotated[
-        Literal["onnx"] | None,
+        Literal["onnx", "tflite"] | None,
         typer.Option("--format", help="Default: as the suffix of --out says."),
     ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Integer arithmetic; takes --calibrate.")
+    ] = False,
+    calibrate_on: Annotated[
+        str | None,
+        typer.Option(
+            "--calibrate",
+            metavar="SPEC",
+            help="Images that int8 takes the range of every map from: folder:PATH (its train "
+            "folder where it has one), digits, cifar10.",
+        ),
+    ] = None,
+    calibration_count: Annotated[
+        int,
+        typer.Option("--calibration-images", metavar="N", min=1, help="How many of them."),
+    ] = 128,
+    method: Annotated[
+        Literal["minmax", "percentile", "mse"],
+        typer.Option(
+            "--calibration",
+            help="How ranges follow from the images: all values, all but one in 20,000 at each "
+            "end, or the least squared error.",
+        ),
+    ] = "minmax",
     with_preprocessing: Annotated[
         bool,
         typer.Option(
@@ -43,19 +68,28 @@ def command(
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write a network for another runtime: ONNX."""
+    """Write a network for another runtime: ONNX or LiteRT."""
     from dse.export.exporting import export_weights
 
     found = export_weights(
-        weights, out, format=format, with_preprocessing=with_preprocessing, force=force
+        weights,
+        out,
+        format=format,
+        int8=int8,
+        calibrate_on=calibrate_on,
+        calibration_count=calibration_count,
+        method=method,
+        with_preprocessing=with_preprocessing,
+        force=force,
     )
     if as_json:
-        print_json({**asdict(found), "path": str(found.path)})
+        print_json({**asdict(found), "paths": [str(path) for path in found.paths]})
         return
     print_facts(
         {
             "network": found.candidate,
-            "values": found.params_count,
+            "values": f"{found.params_count:,} in {found.precision}",
+            "calibrated on": f"{found.calibration_count} images" if int8 else None,
             "wrote": f"{out}: {found.file_bytes:,} bytes ({size_text(found.file_bytes)})",
         }
     )

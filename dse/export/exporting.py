@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from dse.errors import ExportError
+from dse.errors import ExportError, UsageError
+from dse.export.calibrate import METHOD, Method, calibrate
 from dse.export.graph import Graph, read_graph
+from dse.export.images import IMAGES_COUNT, calibration_images
+from dse.export.int8 import Int8Graph, quantize
+from dse.export.litert import litert_model
 from dse.export.onnx import onnx_model
 from dse.files import replacing
 
-Format = Literal["onnx"]
+Format = Literal["onnx", "tflite"]
 
-FORMATS: dict[str, Callable[[Graph], bytes]] = {"onnx": onnx_model}
-"""What writes each format."""
+Files = dict[Path, bytes]
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written.
+    """Files that were written.
 
     Attributes:
-        path: the file.
-        format: of it.
+        paths: the files, the one that was asked for first.
+        format: of them.
         candidate: key of the network's candidate.
-        params_count: values that it holds.
-        file_bytes: its size.
+        params_count: kernel and bias values that they hold.
+        precision: `float32` or `int8`.
+        file_bytes: size of the first.
+        calibration_count: images that int8 was calibrated on; 0 in float32.
     """
 
-    path: Path
+    paths: tuple[Path, ...]
     format: str
     candidate: str
     params_count: int
+    precision: str
     file_bytes: int
+    calibration_count: int
 
 
 def export_weights(
@@ -42,6 +50,10 @@ def export_weights(
     out: Path,
     *,
     format: Format | None = None,
+    int8: bool = False,
+    calibrate_on: str | None = None,
+    calibration_count: int = IMAGES_COUNT,
+    method: Method = METHOD,
     with_preprocessing: bool = False,
     force: bool = False,
 ) -> Exported:
@@ -51,28 +63,73 @@ def export_weights(
         weights: a safetensors or `.dsz` file.
         out: the file to write.
         format: None goes by the suffix of `out`.
+        int8: integer arithmetic instead of float32.
+        calibrate_on: images that int8 takes its ranges from: `folder:PATH`, `digits`, `cifar10`.
+        calibration_count: how many of its training images.
+        method: how the ranges follow from them; see `calibrate`.
         with_preprocessing: the file takes uint8 pixels and scales them itself.
-        force: replace a file that is there.
+        force: replace files that are there.
 
     Raises:
         ExportError: no such format, an operator that it cannot hold, a package that is missing,
             or `out` exists or cannot be written.
         WeightsError: the weights cannot be read.
+        DataError: the calibration images cannot be read.
     """
     format = format or _format_of(out)
+    if int8 and calibrate_on is None:
+        raise UsageError("int8 takes images to calibrate on: --calibrate folder:PATH")
+    if calibrate_on is not None and not int8:
+        raise UsageError("--calibrate is of --int8, which was not given")
     if out.exists() and not force:
         raise ExportError(f"{out} exists; --force replaces it, or choose another --out")
     graph = read_graph(weights, with_preprocessing=with_preprocessing)
-    content = FORMATS[format](graph)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(out) as file:
-            file.write(content)
-    except OSError as error:
-        raise ExportError(f"{out}: cannot be written: {error.strerror or error}") from error
+    network, images_count = None, 0
+    if calibrate_on is not None:
+        images = calibration_images(calibrate_on, graph.metadata.preprocessing, calibration_count)
+        network, images_count = quantize(graph, calibrate(graph, images, method)), len(images)
+    files = FORMATS[format](graph, network, out)
+    _write(files, force=force)
     return Exported(
-        out, format, graph.metadata.candidate.key, graph.params_count, out.stat().st_size
+        tuple(files),
+        format,
+        graph.metadata.candidate.key,
+        graph.params_count,
+        "int8" if int8 else "float32",
+        out.stat().st_size,
+        images_count,
     )
+
+
+def _onnx(graph: Graph, int8: Int8Graph | None, out: Path) -> Files:
+    return {out: onnx_model(graph, int8)}
+
+
+def _tflite(graph: Graph, int8: Int8Graph | None, out: Path) -> Files:
+    return {out: litert_model(graph, int8)}
+
+
+FORMATS: dict[str, Callable[[Graph, Int8Graph | None, Path], Files]] = {
+    "onnx": _onnx,
+    "tflite": _tflite,
+}
+"""What each format writes."""
+
+
+def _write(files: Files, *, force: bool) -> None:
+    """Write files, all or none of them."""
+    taken = [path for path in files if path.exists()]
+    if taken and not force:
+        raise ExportError(f"{taken[0]} exists; --force replaces it, or choose another --out")
+    with contextlib.ExitStack() as stack:
+        for path, content in files.items():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(replacing(path)).write(content)
+            except OSError as error:
+                raise ExportError(
+                    f"{path}: cannot be written: {error.strerror or error}"
+                ) from error
 
 
 def _format_of(out: Path) -> Format:

@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import dse
+from dse.architecture import make_candidate
 from dse.cli.main import app
-from dse.errors import ExportError
-from tests.export.networks import write_weights
+from dse.errors import DataError, ExportError, UsageError
+from dse.export.images import calibration_images
+from dse.export.int8 import quantize
+from tests.export.networks import BYPASS, random_graph, random_metadata, write_weights
 
 pytest.importorskip("onnx", reason="the package onnx is not installed")
 
@@ -39,6 +43,43 @@ def test_an_unknown_suffix_names_the_formats(tmp_path: Path) -> None:
     weights = write_weights(tmp_path / "a.safetensors")
     with pytest.raises(ExportError, match=r"a\.pb: no format goes with '\.pb'; --format is one of"):
         dse.export(weights, tmp_path / "a.pb")
+
+
+def test_int8_takes_images(tmp_path: Path) -> None:
+    weights = write_weights(tmp_path / "a.safetensors")
+    with pytest.raises(UsageError, match="int8 takes images to calibrate on"):
+        dse.export(weights, tmp_path / "a.tflite", int8=True)
+    with pytest.raises(UsageError, match="--calibrate is of --int8"):
+        dse.export(weights, tmp_path / "a.tflite", calibrate="digits")
+    with pytest.raises(DataError, match="images of 8x8x1, but the network takes 16x16x3"):
+        dse.export(weights, tmp_path / "a.tflite", int8=True, calibrate="digits")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no images to calibrate on"):
+        dse.export(weights, tmp_path / "a.tflite", int8=True, calibrate=f"folder:{tmp_path}/empty")
+    assert not (tmp_path / "a.tflite").exists()
+
+
+def test_int8_is_calibrated_on_training_images(tmp_path: Path) -> None:
+    for part, value in (("train", 255), ("test", 0)):
+        for name in "ab":
+            folder = tmp_path / "photos" / part / name
+            folder.mkdir(parents=True)
+            Image.new("RGB", (20, 20), (value,) * 3).save(folder / "0.png")
+    rule = random_metadata(BYPASS, (16, 16, 3), 10).preprocessing
+    images = calibration_images(f"folder:{tmp_path}/photos", rule)
+    assert images.shape == (2, 16, 16, 3)
+    assert (images == 255).all()
+    weights = write_weights(tmp_path / "a.safetensors")
+    found = dse.export(
+        weights, tmp_path / "a.tflite", int8=True, calibrate=f"folder:{tmp_path}/photos"
+    )
+    assert (found.precision, found.calibration_count) == ("int8", 2)
+
+
+def test_local_response_norm_has_no_int8_form() -> None:
+    graph = random_graph(make_candidate("alexnet", {"variant": "original"}), (67, 67, 3))
+    with pytest.raises(ExportError, match=r"norm1: local norm 5 has no int8 form"):
+        quantize(graph, [(0, 1)] * len(graph.shapes))
 
 
 def test_jax_is_not_imported(tmp_path: Path) -> None:

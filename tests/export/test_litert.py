@@ -1,0 +1,106 @@
+"""`.tflite` files in LiteRT's reference kernels."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dse.architecture import PRESETS, Candidate, Shape, make_candidate
+from dse.export import forward, int8
+from dse.export.calibrate import calibrate
+from dse.export.graph import Graph, scaled
+from dse.export.litert import litert_model
+from tests.export.networks import BYPASS, preset_graph, random_graph, random_images
+from tests.export.runtimes import run_litert
+from tests.strategies import squeezenet_candidates, squeezenet_candidates_with_input
+
+tflite = pytest.importorskip("tflite", reason="the package tflite is not installed")
+pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
+
+
+def check_float(graph: Graph, count: int = 2) -> None:
+    images = random_images(graph.metadata.input_shape, count)
+    wanted = forward.scores(graph, images)
+    if not graph.with_preprocessing:
+        images = scaled(images, graph.metadata.preprocessing)
+    found = run_litert(litert_model(graph), images)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * max(1, np.abs(wanted).max()))
+
+
+def check_int8(graph: Graph, count: int = 2) -> None:
+    """The integer reference says every score as LiteRT does."""
+    images = random_images(graph.metadata.input_shape, count)
+    network = int8.quantize(graph, calibrate(graph, images))
+    wanted = int8.scores(network, images)
+    if not graph.with_preprocessing:
+        images = network.scales[0].quantize(scaled(images, graph.metadata.preprocessing))
+    found = run_litert(litert_model(graph, network), images)
+    assert np.array_equal(found, wanted)
+
+
+@settings(max_examples=8)
+@given(drawn=squeezenet_candidates_with_input(), with_preprocessing=st.booleans())
+def test_equals_the_network_and_the_integer_reference(
+    drawn: tuple[Candidate, Shape], with_preprocessing: bool
+) -> None:
+    graph = random_graph(*drawn, with_preprocessing=with_preprocessing)
+    check_float(graph)
+    check_int8(graph)
+
+
+def test_a_small_alexnet() -> None:
+    check_float(preset_graph("alexnet_tiny"))
+    check_int8(preset_graph("alexnet_tiny"))
+
+
+@pytest.mark.parametrize("stem_stride", [1, 2])
+def test_padding_that_litert_does_not_know(stem_stride: int) -> None:
+    """Pools over an even and an odd side, and strides that start before the first pixel."""
+    values = {"base_e": 4, "squeeze_ratio": 0.5, "stem_stride": stem_stride, "stem_kernel": 5}
+    graph = random_graph(make_candidate("squeezenet", values), (22, 31, 3))
+    names = [tensor.decode() for tensor in _tensor_names(litert_model(graph))]
+    assert any(name.endswith("/padded") for name in names)
+    check_float(graph)
+    check_int8(graph)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", [32, 64])
+def test_random_candidates(side: int) -> None:
+    @settings(max_examples=30)
+    @given(candidate=squeezenet_candidates((side, side, 3)))
+    def check(candidate: Candidate) -> None:
+        check_float(random_graph(candidate, (side, side, 3)))
+        check_int8(random_graph(candidate, (side, side, 3), with_preprocessing=True))
+
+    check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset(name: str) -> None:
+    graph = preset_graph(name)
+    check_float(graph, count=1)
+    if name != "alexnet":  # local response norm has no int8 form
+        check_int8(graph, count=1)
+
+
+def test_the_file_says_what_it_is() -> None:
+    content = litert_model(random_graph(BYPASS, (16, 16, 3)))
+    model = tflite.Model.GetRootAs(content)
+    assert content[4:8] == b"TFL3"
+    texts = {}
+    for number in range(model.MetadataLength()):
+        entry = model.Metadata(number)
+        texts[entry.Name()] = json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+    assert texts[b"classes"] == [f"class {number}" for number in range(10)]
+    assert texts[b"dse"]["input_shape"] == [16, 16, 3]
+
+
+def _tensor_names(content: bytes) -> list[bytes]:
+    graph = tflite.Model.GetRootAs(content).Subgraphs(0)
+    return [graph.Tensors(number).Name() for number in range(graph.TensorsLength())]
