@@ -38,13 +38,36 @@ _ANSWER: dict[str, Any] = {"color": VERMILLION, "linewidth": 2.6}
 
 
 @dataclass(frozen=True)
-class _Axis:
+class Coordinate:
     """One upright axis: its name, each candidate's height in [0, 1], and its ticks."""
 
     name: str
     heights: Floats
     ticks: tuple[tuple[float, str], ...]
     is_stepped: bool
+
+    @property
+    def fan(self) -> Floats:
+        """By how much each line is shifted, so that many of one value can be told apart."""
+        return np.linspace(-_FAN, _FAN, len(self.heights)) * self.is_stepped
+
+
+def coordinates(
+    study: StudyTable, *, size: str = "params_count"
+) -> tuple[pd.DataFrame, list[Coordinate]] | None:
+    """The finished candidates, the least accurate first, and the axes across which they lie.
+
+    Returns:
+        None where fewer than two candidates finished.
+    """
+    summary = ended_summary(study, size)
+    summary = summary[(summary["seeds_count"] > 0).to_numpy()]
+    if len(summary) < LEAST_CANDIDATES_COUNT:
+        return None
+    summary = summary.sort_values("validation_accuracy_mean", kind="stable")
+    axes = [_metaparameter_axis(summary[name], name) for name in varying(study.trials)]
+    percents = 100 * summary["validation_accuracy_mean"].to_numpy(dtype=float)
+    return summary, [*axes, _size_axis(summary, size), _linear_axis("accuracy, %", percents)]
 
 
 def parallel_figure(
@@ -59,14 +82,10 @@ def parallel_figure(
     Returns:
         None where fewer than two candidates finished.
     """
-    summary = ended_summary(study, size)
-    summary = summary[(summary["seeds_count"] > 0).to_numpy()]
-    if len(summary) < LEAST_CANDIDATES_COUNT:
+    found = coordinates(study, size=size)
+    if found is None:
         return None
-    summary = summary.sort_values("validation_accuracy_mean", kind="stable")
-    axes_of = [_metaparameter_axis(summary[name], name) for name in varying(study.trials)]
-    percents = 100 * summary["validation_accuracy_mean"].to_numpy(dtype=float)
-    axes_of += [_size_axis(summary, size), _linear_axis("accuracy, %", percents)]
+    summary, axes_of = found
     plate = new_plate()
     axes = plate.axes
     keys = _draw_lines(axes, axes_of, summary, answer)
@@ -87,7 +106,7 @@ def parallel_figure(
     return plate.figure
 
 
-def _metaparameter_axis(values: pd.Series, name: str) -> _Axis:
+def _metaparameter_axis(values: pd.Series, name: str) -> Coordinate:
     """Few values at equal distances; words that are numbers in their order, then the others."""
     is_number = values.dtype.kind in "if"
     distinct = sorted(set(values)) if is_number else sorted(set(values), key=_as_number)
@@ -101,7 +120,9 @@ def _metaparameter_axis(values: pd.Series, name: str) -> _Axis:
         is_long = len(text) > _LONGEST_WORD_COUNT
         ticks.append((float(place), text[: _LONGEST_WORD_COUNT - 1] + "…" if is_long else text))
     thinned = tuple(ticks[:: -(-len(ticks) // _MOST_TICKS_COUNT) or 1])
-    return _Axis(name, np.array([place_of[value] for value in values]), thinned, is_stepped=True)
+    return Coordinate(
+        name, np.array([place_of[value] for value in values]), thinned, is_stepped=True
+    )
 
 
 def _as_number(value: object) -> tuple[float, str]:
@@ -111,30 +132,30 @@ def _as_number(value: object) -> tuple[float, str]:
         return np.inf, str(value)
 
 
-def _size_axis(summary: pd.DataFrame, size: str) -> _Axis:
+def _size_axis(summary: pd.DataFrame, size: str) -> Coordinate:
     sizes = np.maximum(summary[size].to_numpy(dtype=float), 1)
     name, unit = f"{ALL_OBJECTIVES[size].title} (log)", ALL_OBJECTIVES[size].tick_unit
     low, high = float(sizes.min()), float(sizes.max())
     if low == high:
-        return _Axis(name, np.full(len(sizes), 0.5), ((0.5, short_count(low, unit)),), False)
+        return Coordinate(name, np.full(len(sizes), 0.5), ((0.5, short_count(low, unit)),), False)
     span = np.log10(high / low)
     ticks = tuple(
         (float(np.log10(tick / low) / span), short_count(tick, unit))
         for tick in nice_ticks(low, high)
     )
-    return _Axis(name, np.log10(sizes / low) / span, ticks, is_stepped=False)
+    return Coordinate(name, np.log10(sizes / low) / span, ticks, is_stepped=False)
 
 
-def _linear_axis(name: str, values: Floats) -> _Axis:
+def _linear_axis(name: str, values: Floats) -> Coordinate:
     low, high = float(values.min()), float(values.max())
     if low == high:
-        return _Axis(name, np.full(len(values), 0.5), ((0.5, f"{low:.6g}"),), is_stepped=False)
+        return Coordinate(name, np.full(len(values), 0.5), ((0.5, f"{low:.6g}"),), is_stepped=False)
     ticks = tuple(((tick - low) / (high - low), f"{tick:.6g}") for tick in round_values(low, high))
-    return _Axis(name, (values - low) / (high - low), ticks, is_stepped=False)
+    return Coordinate(name, (values - low) / (high - low), ticks, is_stepped=False)
 
 
 def _draw_lines(
-    axes: Axes, axes_of: Sequence[_Axis], summary: pd.DataFrame, answer: Answer | None
+    axes: Axes, axes_of: Sequence[Coordinate], summary: pd.DataFrame, answer: Answer | None
 ) -> list[Key]:
     import matplotlib
     from matplotlib.colors import ListedColormap
@@ -142,8 +163,7 @@ def _draw_lines(
     # Without its palest tenth, which white paper swallows.
     colours = ListedColormap(matplotlib.colormaps[_COLOURS](np.linspace(0, 0.9, 256)))
     count = len(summary)
-    fan = np.linspace(-_FAN, _FAN, count)
-    heights = np.array([axis.heights + fan * axis.is_stepped for axis in axes_of])  # (axis, line)
+    heights = np.array([axis.heights + axis.fan for axis in axes_of])  # (axis, line)
     alpha = float(np.clip(12 / count**0.75, 0.25, 0.85))
     found = marked(answer)
     keys: list[Key] = []
@@ -174,7 +194,7 @@ def _draw_lines(
     return keys
 
 
-def _draw_axes(axes: Axes, axes_of: Sequence[_Axis]) -> None:
+def _draw_axes(axes: Axes, axes_of: Sequence[Coordinate]) -> None:
     from matplotlib.patheffects import withStroke
 
     last = len(axes_of) - 1
