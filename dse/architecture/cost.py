@@ -6,10 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from dse.architecture.architecture import Architecture, Node
+from dse.architecture.architecture import Architecture
 from dse.architecture.objectives import OBJECTIVES
-from dse.architecture.primitives import Join, Shape
+from dse.architecture.primitives import Join, Primitive, Shape
 
 VALUE_BYTES = 4  # float32
 
@@ -109,7 +110,7 @@ def held_elements(architecture: Architecture) -> list[int]:
         For each node of `architecture.graph` the values of all maps that are held.
     """
     graph = architecture.graph
-    buffers = _buffers(graph)
+    buffers = buffers_of(graph)
     shapes = [architecture.input_shape, *(node.output_shape for node in graph)]
     last_use = dict.fromkeys(buffers, 0)
     for at, node in enumerate(graph, start=1):
@@ -129,7 +130,19 @@ def held_elements(architecture: Architecture) -> list[int]:
     return held
 
 
-def _buffers(graph: Sequence[Node]) -> list[int]:
+class Step(Protocol):
+    """What `buffers_of` has to know of a node."""
+
+    @property
+    def primitive(self) -> Primitive:
+        """What it does."""
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The maps that it reads; see `Node`."""
+
+
+def buffers_of(graph: Sequence[Step]) -> list[int]:
     """For each map, the image first, the map in whose memory it lies: as usual its own."""
     readers_count = Counter(given for node in graph for given in node.inputs)
     last_reader = {given: at for at, node in enumerate(graph, start=1) for given in node.inputs}

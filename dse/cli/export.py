@@ -18,6 +18,7 @@ Examples:
   dse export squeezenet.safetensors --out squeezenet.onnx
   dse export small.dsz --with-preprocessing --out small.tflite
   dse export small.dsz --int8 --calibrate folder:photos --with-preprocessing --out small.tflite
+  dse export small.dsz --calibrate folder:photos --out network.c
 """
 
 
@@ -29,7 +30,7 @@ def command(
         Path, typer.Option("--out", metavar="FILE", help="The file to write, such as x.onnx.")
     ],
     format: Annotated[
-        Literal["onnx", "tflite"] | None,
+        Literal["onnx", "tflite", "c"] | None,
         typer.Option("--format", help="Default: as the suffix of --out says."),
     ] = None,
     int8: Annotated[
@@ -68,7 +69,11 @@ def command(
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write a network for another runtime: ONNX or LiteRT."""
+    """Write a network for another runtime: ONNX, LiteRT (.tflite) or C99.
+
+    C is int8 and takes pixels: network.c, network.h and network_test.c, a program that runs one
+    image and compares its scores.
+    """
     from dse.export.exporting import export_weights
 
     found = export_weights(
@@ -89,7 +94,9 @@ def command(
         {
             "network": found.candidate,
             "values": f"{found.params_count:,} in {found.precision}",
-            "calibrated on": f"{found.calibration_count} images" if int8 else None,
+            "calibrated on": f"{found.calibration_count} images"
+            if found.calibration_count
+            else None,
             "wrote": f"{out}: {found.file_bytes:,} bytes ({size_text(found.file_bytes)})",
         }
     )

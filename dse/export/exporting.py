@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+
 from dse.errors import ExportError, UsageError
+from dse.export.c import c_files
 from dse.export.calibrate import METHOD, Method, calibrate
-from dse.export.graph import Graph, read_graph
+from dse.export.graph import read_graph
 from dse.export.images import IMAGES_COUNT, calibration_images
-from dse.export.int8 import Int8Graph, quantize
+from dse.export.int8 import quantize
 from dse.export.litert import litert_model
 from dse.export.onnx import onnx_model
 from dse.files import replacing
 
-Format = Literal["onnx", "tflite"]
+Format = Literal["onnx", "tflite", "c"]
 
 Files = dict[Path, bytes]
 
@@ -63,11 +65,11 @@ def export_weights(
         weights: a safetensors or `.dsz` file.
         out: the file to write.
         format: None goes by the suffix of `out`.
-        int8: integer arithmetic instead of float32.
+        int8: integer arithmetic instead of float32; C has no other.
         calibrate_on: images that int8 takes its ranges from: `folder:PATH`, `digits`, `cifar10`.
         calibration_count: how many of its training images.
         method: how the ranges follow from them; see `calibrate`.
-        with_preprocessing: the file takes uint8 pixels and scales them itself.
+        with_preprocessing: the file takes uint8 pixels and scales them itself; C always does.
         force: replace files that are there.
 
     Raises:
@@ -77,18 +79,29 @@ def export_weights(
         DataError: the calibration images cannot be read.
     """
     format = format or _format_of(out)
+    int8 = int8 or format == "c"
+    with_preprocessing = with_preprocessing or format == "c"
     if int8 and calibrate_on is None:
-        raise UsageError("int8 takes images to calibrate on: --calibrate folder:PATH")
+        raise UsageError(
+            f"{'C is int8, which' if format == 'c' else 'int8'} takes images to calibrate on: "
+            "--calibrate folder:PATH"
+        )
     if calibrate_on is not None and not int8:
         raise UsageError("--calibrate is of --int8, which was not given")
     if out.exists() and not force:
         raise ExportError(f"{out} exists; --force replaces it, or choose another --out")
     graph = read_graph(weights, with_preprocessing=with_preprocessing)
-    network, images_count = None, 0
+    network, images = None, np.empty((0, *graph.metadata.input_shape), np.uint8)
     if calibrate_on is not None:
         images = calibration_images(calibrate_on, graph.metadata.preprocessing, calibration_count)
-        network, images_count = quantize(graph, calibrate(graph, images, method)), len(images)
-    files = FORMATS[format](graph, network, out)
+        network = quantize(graph, calibrate(graph, images, method))
+    if format == "onnx":
+        files = {out: onnx_model(graph, network)}
+    elif format == "tflite":
+        files = {out: litert_model(graph, network)}
+    else:
+        assert network is not None
+        files = c_files(network, out, images[0])
     _write(files, force=force)
     return Exported(
         tuple(files),
@@ -97,23 +110,8 @@ def export_weights(
         graph.params_count,
         "int8" if int8 else "float32",
         out.stat().st_size,
-        images_count,
+        len(images),
     )
-
-
-def _onnx(graph: Graph, int8: Int8Graph | None, out: Path) -> Files:
-    return {out: onnx_model(graph, int8)}
-
-
-def _tflite(graph: Graph, int8: Int8Graph | None, out: Path) -> Files:
-    return {out: litert_model(graph, int8)}
-
-
-FORMATS: dict[str, Callable[[Graph, Int8Graph | None, Path], Files]] = {
-    "onnx": _onnx,
-    "tflite": _tflite,
-}
-"""What each format writes."""
 
 
 def _write(files: Files, *, force: bool) -> None:

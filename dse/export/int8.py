@@ -148,7 +148,8 @@ def rescaled(values: np.ndarray, q: np.ndarray | int, shift: np.ndarray | int) -
     halves away from zero.
     """
     left, right = np.maximum(shift, 0), np.maximum(-np.asarray(shift), 0)
-    product = (values.astype(np.int64) << left) * q
+    shifted = np.clip(values.astype(np.int64) << left, -(2**31), 2**31 - 1)
+    product = shifted * q
     nudge = np.where(product >= 0, 2**30, 1 - 2**30)
     total = product + nudge
     high = np.where(total >= 0, total >> 31, -((-total) >> 31))  # rounded towards zero

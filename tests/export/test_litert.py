@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,22 +13,22 @@ from hypothesis import strategies as st
 from dse.architecture import PRESETS, Candidate, Shape, make_candidate
 from dse.export import forward, int8
 from dse.export.calibrate import calibrate
-from dse.export.graph import Graph, scaled
+from dse.export.graph import Graph
 from dse.export.litert import litert_model
+from dse.export.runtimes import open_litert
 from tests.export.networks import BYPASS, preset_graph, random_graph, random_images
-from tests.export.runtimes import run_litert
 from tests.strategies import squeezenet_candidates, squeezenet_candidates_with_input
 
 tflite = pytest.importorskip("tflite", reason="the package tflite is not installed")
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
 
+PATH = Path("a.tflite")  # for messages
+
 
 def check_float(graph: Graph, count: int = 2) -> None:
     images = random_images(graph.metadata.input_shape, count)
     wanted = forward.scores(graph, images)
-    if not graph.with_preprocessing:
-        images = scaled(images, graph.metadata.preprocessing)
-    found = run_litert(litert_model(graph), images)
+    found = open_litert(PATH, litert_model(graph), reference=True).run(images)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * max(1, np.abs(wanted).max()))
 
 
@@ -36,9 +37,7 @@ def check_int8(graph: Graph, count: int = 2) -> None:
     images = random_images(graph.metadata.input_shape, count)
     network = int8.quantize(graph, calibrate(graph, images))
     wanted = int8.scores(network, images)
-    if not graph.with_preprocessing:
-        images = network.scales[0].quantize(scaled(images, graph.metadata.preprocessing))
-    found = run_litert(litert_model(graph, network), images)
+    found = open_litert(PATH, litert_model(graph, network), reference=True).run(images)
     assert np.array_equal(found, wanted)
 
 

@@ -1,0 +1,134 @@
+/* kernel: rescale */
+/* x * q / 2^31 * 2^shift in two roundings, to the nearest, as LiteRT's reference kernels do. */
+static int32_t dse_rescale(int32_t x, int32_t q, int shift) {
+  const int right = shift > 0 ? 0 : -shift;
+  int64_t value = x;
+  if (shift > 0) {
+    value *= (int64_t)1 << shift;
+    value = value > INT32_MAX ? INT32_MAX : value < INT32_MIN ? INT32_MIN : value;
+  }
+  value *= q;
+  value += value >= 0 ? (int64_t)1 << 30 : 1 - ((int64_t)1 << 30);
+  const int32_t high = (int32_t)(value / ((int64_t)1 << 31));
+  const int32_t mask = (int32_t)(((int64_t)1 << right) - 1);
+  const int32_t threshold = (mask >> 1) + (high < 0 ? 1 : 0);
+  return (high >> right) + ((high & mask) > threshold ? 1 : 0);
+}
+
+static int8_t dse_clamp(int32_t value, int32_t low) {
+  return (int8_t)(value < low ? low : value > 127 ? 127 : value);
+}
+
+/* A map in the arena: a pixel's channels stand together, pitch bytes from one pixel to the next. */
+typedef struct {
+  int height, width, channels, pitch, zero_point;
+} dse_map;
+
+/* kernel: convolution */
+typedef struct {
+  int height, width, stride, padding, groups;
+  int32_t low;            /* of the result: its zero point where a ReLU follows */
+  const int8_t *kernel;   /* (filter, height, width, channel of the group) */
+  const int32_t *bias, *multipliers;
+  const int8_t *shifts;
+} dse_convolution;
+
+static void dse_convolve(const dse_convolution *op, const dse_map *from, const int8_t *x,
+                         const dse_map *to, int8_t *y) {
+  const int depth = from->channels / op->groups, filters = to->channels / op->groups;
+  const int32_t zero = from->zero_point;
+  for (int row = 0; row < to->height; row++) {
+    const int top = row * op->stride - op->padding;
+    const int first_row = top < 0 ? -top : 0;
+    const int last_row = top + op->height > from->height ? from->height - top : op->height;
+    for (int column = 0; column < to->width; column++) {
+      const int left = column * op->stride - op->padding;
+      const int first = left < 0 ? -left : 0;
+      const int last = left + op->width > from->width ? from->width - left : op->width;
+      int8_t *result = y + (row * to->width + column) * to->pitch;
+      for (int filter = 0; filter < to->channels; filter++) {
+        const int group = filter / filters;
+        int32_t sum = op->bias[filter];
+        for (int i = first_row; i < last_row; i++) {
+          const int8_t *w = op->kernel + ((filter * op->height + i) * op->width + first) * depth;
+          const int8_t *v = x + ((top + i) * from->width + left + first) * from->pitch + group * depth;
+          for (int j = first; j < last; j++, v += from->pitch, w += depth)
+            for (int channel = 0; channel < depth; channel++)
+              sum += (v[channel] - zero) * w[channel];
+        }
+        sum = dse_rescale(sum, op->multipliers[filter], op->shifts[filter]) + to->zero_point;
+        result[filter] = dse_clamp(sum, op->low);
+      }
+    }
+  }
+}
+
+/* kernel: pixels */
+/* A 1x1 convolution of uint8 pixels: order, scale, mean and standard deviation of the channels. */
+static void dse_scale_pixels(const dse_convolution *op, const uint8_t *image, const dse_map *to,
+                             int8_t *y) {
+  for (int pixel = 0; pixel < to->height * to->width; pixel++)
+    for (int filter = 0; filter < to->channels; filter++) {
+      int32_t sum = op->bias[filter];
+      for (int channel = 0; channel < to->channels; channel++)
+        sum += image[pixel * to->channels + channel] * op->kernel[filter * to->channels + channel];
+      sum = dse_rescale(sum, op->multipliers[filter], op->shifts[filter]) + to->zero_point;
+      y[pixel * to->pitch + filter] = dse_clamp(sum, op->low);
+    }
+}
+
+/* kernel: max_pool */
+static void dse_max_pool(int window, int stride, const dse_map *from, const int8_t *x,
+                         const dse_map *to, int8_t *y) {
+  for (int row = 0; row < to->height; row++) {
+    const int top = row * stride;
+    const int bottom = top + window > from->height ? from->height : top + window;
+    for (int column = 0; column < to->width; column++) {
+      const int left = column * stride;
+      const int right = left + window > from->width ? from->width : left + window;
+      int8_t *result = y + (row * to->width + column) * to->pitch;
+      for (int channel = 0; channel < to->channels; channel++) {
+        int8_t most = -128;
+        for (int i = top; i < bottom; i++)
+          for (int j = left; j < right; j++) {
+            const int8_t value = x[(i * from->width + j) * from->pitch + channel];
+            most = value > most ? value : most;
+          }
+        result[channel] = most;
+      }
+    }
+  }
+}
+
+/* kernel: mean */
+static void dse_mean(int32_t q, int shift, const dse_map *from, const int8_t *x,
+                     const dse_map *to, int8_t *y) {
+  for (int channel = 0; channel < to->channels; channel++) {
+    int32_t sum = 0;
+    for (int pixel = 0; pixel < from->height * from->width; pixel++)
+      sum += x[pixel * from->pitch + channel] - from->zero_point;
+    y[channel] = dse_clamp(dse_rescale(sum, q, shift) + to->zero_point, -128);
+  }
+}
+
+/* kernel: add */
+/* (q, shift) of the first input, of the second and of their sum. */
+static void dse_add(const int32_t *q, const int8_t *shift, const dse_map *first, const int8_t *a,
+                    const dse_map *second, const int8_t *b, const dse_map *to, int8_t *y) {
+  for (int pixel = 0; pixel < to->height * to->width; pixel++)
+    for (int channel = 0; channel < to->channels; channel++) {
+      const int32_t one = a[pixel * first->pitch + channel] - first->zero_point;
+      const int32_t other = b[pixel * second->pitch + channel] - second->zero_point;
+      const int32_t sum = dse_rescale(one * (1 << 20), q[0], shift[0]) +
+                          dse_rescale(other * (1 << 20), q[1], shift[1]);
+      y[pixel * to->pitch + channel] =
+          dse_clamp(dse_rescale(sum, q[2], shift[2]) + to->zero_point, -128);
+    }
+}
+
+/* kernel: copy */
+static void dse_copy(const dse_map *from, const int8_t *x, const dse_map *to, int8_t *y) {
+  for (int pixel = 0; pixel < from->height * from->width; pixel++)
+    for (int channel = 0; channel < from->channels; channel++)
+      y[pixel * to->pitch + channel] = x[pixel * from->pitch + channel];
+}

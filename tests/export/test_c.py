@@ -1,0 +1,117 @@
+"""C programs, compiled with every warning and sanitizer, against the integer reference."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from dse.architecture import PRESETS, Candidate, build, cost
+from dse.export import int8
+from dse.export.arena import plan_arena
+from dse.export.c import c_files
+from dse.export.calibrate import calibrate
+from dse.export.graph import Graph
+from dse.export.int8 import Int8Graph
+from dse.export.runtimes import CHECKED, open_c
+from tests.export.networks import BYPASS, random_graph, random_images
+from tests.strategies import squeezenet_candidates
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+
+
+def write(graph: Graph, folder: Path, count: int = 3) -> tuple[Int8Graph, Path, np.ndarray]:
+    images = random_images(graph.metadata.input_shape, count)
+    network = int8.quantize(graph, calibrate(graph, images))
+    for path, content in c_files(network, folder / "net.c", images[-1]).items():
+        path.write_bytes(content)
+    return network, folder / "net.c", images
+
+
+def check(graph: Graph, folder: Path, flags: tuple[str, ...] = ("-O1", *CHECKED)) -> None:
+    """Every score is the integer reference's, and the arena is the computed peak."""
+    network, path, images = write(graph, folder)
+    found = open_c(path, path.read_bytes(), flags=flags)
+    assert np.array_equal(found.run(images), int8.scores(network, images))
+    assert found.metadata == graph.metadata
+    last = network.scales[-1]
+    np.testing.assert_allclose(found.scores(images), last.value(found.run(images)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "shape"),
+    [
+        (BYPASS, (23, 16, 3)),
+        pytest.param(PRESETS["alexnet_tiny"].candidate, (8, 8, 1), marks=pytest.mark.slow),
+    ],
+)
+def test_equals_the_integer_reference(
+    candidate: Candidate, shape: tuple[int, int, int], tmp_path: Path
+) -> None:
+    check(random_graph(candidate, shape, with_preprocessing=True), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", [32, 64])
+def test_random_candidates(side: int, tmp_path: Path) -> None:
+    @settings(max_examples=30)
+    @given(candidate=squeezenet_candidates((side, side, 3)))
+    def run(candidate: Candidate) -> None:
+        check(random_graph(candidate, (side, side, 3), with_preprocessing=True), tmp_path)
+
+    run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in PRESETS if name.startswith("squeezenet")])
+def test_presets(name: str, tmp_path: Path) -> None:
+    preset = PRESETS[name]
+    graph = random_graph(preset.candidate, preset.input_shape, with_preprocessing=True)
+    check(graph, tmp_path, ("-O2", *CHECKED))
+
+
+@settings(max_examples=25)
+@given(candidate=squeezenet_candidates((32, 32, 3)))
+def test_the_arena_is_the_computed_peak(candidate: Candidate) -> None:
+    """Within 10%; and no two maps that are held at once overlap."""
+    graph = random_graph(candidate, (32, 32, 3), with_preprocessing=True)
+    peak = cost(build(candidate, (32, 32, 3), 10)).peak_activation_bytes // 4
+    assert plan_arena(graph).arena_bytes <= 1.1 * peak + 64
+
+
+def test_the_program_tests_itself(tmp_path: Path) -> None:
+    graph = random_graph(BYPASS, (16, 16, 3), with_preprocessing=True)
+    _, path, _ = write(graph, tmp_path)
+    command = ["gcc", "-std=c99", "-O1", "-o", "net", "net.c", "net_test.c"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    run = subprocess.run(["./net"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (0, "0 of 10 scores differ\n")
+    source = path.with_name("net_test.c")
+    text = source.read_text()
+    place = text.index("expected[10] = {\n") + len("expected[10] = {\n")
+    first, rest = text[place:].split(",", 1)
+    source.write_text(f"{text[:place]}{-1 - int(first)},{rest}")
+    subprocess.run(command, cwd=tmp_path, check=True)
+    run = subprocess.run(["./net"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (1, "1 of 10 scores differ\n")
+
+
+def test_names_that_c_does_not_like(tmp_path: Path) -> None:
+    graph = random_graph(BYPASS, (16, 16, 3), with_preprocessing=True)
+    names = ('a "quoted"', "*/ end", "what??/", "ümlaut", "\\back", "f", "g", "h", "i", "j")
+    object.__setattr__(graph.metadata, "classes", names)
+    _, path, _ = write(graph, tmp_path, 1)
+    main = tmp_path / "main.c"
+    main.write_text(
+        '#define DSE_CLASS_NAMES\n#include "net.h"\n#include <stdio.h>\n'
+        "int main(void) { for (int i = 0; i < 10; i++) puts(dse_class_names[i]); return 0; }\n"
+    )
+    command = ["gcc", *CHECKED[:4], "-o", "net", "net.c", "main.c"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    printed = subprocess.run(["./net"], cwd=tmp_path, capture_output=True, check=True).stdout
+    assert tuple(printed.decode().splitlines()) == names
+    assert open_c(path, path.read_bytes()).metadata.classes == names
