@@ -35,6 +35,7 @@ from dse.errors import ConfigError, DataError, WeightsError
 from dse.report.tables.studies import open_study
 from dse.report.tables.summary import StudyTable, front_table
 from dse.space import SearchSpace
+from dse.space.whole import whole_space
 from dse.study.answer import Answer, find_answer
 from dse.text import counted, nearest, percent, shape_text
 
@@ -265,10 +266,10 @@ def sweep(
 
 
 def search(
-    space: SearchSpace | str | Path,
+    space: SearchSpace | str | Path | None = None,
     data: str = "digits",
     *,
-    reference: str | float = "alexnet",
+    reference: str | float | None = None,
     budget: str = "8trials",
     margin: float = 0.0,
     confidence: float = 0.95,
@@ -294,9 +295,11 @@ def search(
     """Find the fewest parameters at a reference's accuracy, as `dse search`.
 
     Args:
-        space: a space, or the name or path of one.
+        space: a space, or the name or path of one; None is the whole space of SqueezeNets with
+            widths for images of this size.
         data: `digits`, `folder:PATH`, `cifar10` or `cifar10:PATH`.
-        reference: `alexnet`, another preset, or an accuracy as a fraction.
+        reference: `best` (the most accurate network that the search finds), `alexnet`, another
+            preset, or an accuracy as a fraction; None is `best` for a folder, else `alexnet`.
         budget: what search and finals may spend: `60m`, `500epochs`, `40trials`.
         margin: how far below the reference (a fraction) is still non-inferior.
         confidence: of the claim, in (0, 1).
@@ -331,7 +334,7 @@ def search(
 
     spec, dataset = _images(data, image_size, train_images, duplicates)
     options = SearchOptions(
-        reference=str(reference),
+        reference=None if reference is None else str(reference),
         budget=budget,
         margin=str(margin),
         confidence=str(confidence),
@@ -347,7 +350,10 @@ def search(
         study=study,
         study_seed=study_seed,
     )
-    space = space if isinstance(space, SearchSpace) else load_space(space)
+    if space is None:
+        space = whole_space(dataset.input_shape)
+    elif not isinstance(space, SearchSpace):
+        space = load_space(space)
     plan = plan_search(space, spec, dataset, options)
     results, executor = Path(results), _executor(workers)
     known = find_reference(

@@ -16,7 +16,6 @@ from dse.cli.options import (
     PlotsDirectory,
     ResultsDirectory,
     SettingTexts,
-    SpaceName,
     StudySeed,
     TrainImages,
     WorkersCount,
@@ -38,13 +37,14 @@ from dse.text import counted, percent
 if TYPE_CHECKING:
     from dse.data import DataDescription, Dataset
     from dse.execution.local import LocalExecutor
-    from dse.search import Reference, ReferencePlan, Search
+    from dse.search import BestReference, Reference, ReferencePlan, Search
 
 EXAMPLES = """
 \b
 Examples:
+  dse search --data folder:photos
   dse search squeezenet.yaml --reference alexnet
-  dse search squeezenet.yaml --data folder:images --reference alexnet --budget 60m
+  dse search squeezenet.yaml --data folder:photos --reference alexnet --budget 60m
   dse search squeezenet.yaml --reference 0.95 --objective params_count --objective macs
   dse search squeezenet.yaml --reference alexnet --reuse squeeze_ratio-digits
 
@@ -53,16 +53,25 @@ Interrupt it whenever you like: the same command resumes where it stopped.
 
 
 def command(
-    space_name: SpaceName,
+    space_name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SPACE]",
+            help="A search space: a path or a name of `dse spaces`; default: all widths, shares, "
+            "places of pools and bypasses of a SqueezeNet for images of this size.",
+        ),
+    ] = None,
     data: DataText = "digits",
     reference: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--reference",
             metavar="WHAT",
-            help="What to reach: alexnet, another preset, or an accuracy such as 0.803.",
+            help="What to reach: best (the most accurate network that the search finds), alexnet, "
+            "another preset, or an accuracy such as 0.803; default: best for a folder, else "
+            "alexnet.",
         ),
-    ] = "alexnet",
+    ] = None,
     budget: Annotated[
         str,
         typer.Option(
@@ -181,11 +190,13 @@ def command(
     from dse.search import SearchOptions, plan_search, run
     from dse.search.engine import under_former_name
     from dse.search.reuse import reusable_trials
+    from dse.space.whole import whole_space
     from dse.training import check_fits
 
-    space = apply_settings(load_space(find_space(space_name)), settings or ())
     spec = parse_data(data, image_size=image_size, train_limit=train_images, duplicates=duplicates)
+    named = None if space_name is None else load_space(find_space(space_name))
     description = described(spec)
+    space = apply_settings(named or whole_space(description.input_shape), settings or ())
     options = SearchOptions(
         reference=reference,
         budget=budget,
@@ -264,15 +275,18 @@ def _recorded_count(
 
 
 def _reference(
-    plan: Reference | ReferencePlan, dataset: Dataset, results: Path, executor: LocalExecutor
-) -> Reference:
+    plan: Reference | ReferencePlan | BestReference,
+    dataset: Dataset,
+    results: Path,
+    executor: LocalExecutor,
+) -> Reference | BestReference:
     """What the answer is compared with, trained where it is not known; says what it is."""
     from dse.cli.progress import SweepProgress
     from dse.cli.time_left import TimeLeft
-    from dse.search import Reference, find_reference
+    from dse.search import Reference, ReferencePlan, find_reference
     from dse.search.estimate import COMPILE_S
 
-    if isinstance(plan, Reference):
+    if not isinstance(plan, ReferencePlan):
         return plan
     workers_count = executor.workers_count
     seeds, epochs = counted(plan.seeds, "seed"), counted(plan.recipe.epochs, "epoch")
@@ -289,6 +303,7 @@ def _reference(
         found = find_reference(
             plan, dataset, executor, results=results, command=command_text(), on_event=progress
         )
+    assert isinstance(found, Reference)
     assert found.costs is not None
     note(
         f"reference {plan.name}: {found.costs['params_count']:,} parameters, validation accuracy "

@@ -126,6 +126,8 @@ class SearchProgress:
 
     def _reached(self, state: SearchState) -> str:
         """The reference and its accuracy where the accuracies of the search are from."""
+        if state.reference_trial is None and state.reference_seeds:
+            return "any accuracy"
         text = f"the reference, {percent(state.reference_selection_accuracy())}"
         if self._search.margin:
             text += f" less {100 * self._search.margin:g} points"

@@ -27,7 +27,7 @@ def show_search_plan(
     as_json: bool,
 ) -> None:
     """Print space, rungs, recipes, what is recorded and expected time; nothing is trained."""
-    from dse.search import ReferencePlan
+    from dse.search import BestReference, ReferencePlan
     from dse.search.estimate import COMPILE_S, train_s
 
     search = plan.search
@@ -75,7 +75,10 @@ def show_search_plan(
         "rungs": ", ".join(map(str, search.ladder.epochs)) + " epochs",
         "recipe": _in_words(asdict(search.recipe)),
     }
-    if reference is None:
+    if isinstance(plan.reference, BestReference):
+        seeds = counted(plan.reference.seeds, "fresh seed")
+        shown["reference"] = f"the most accurate network that the search finds, {seeds} of it"
+    elif reference is None:
         shown["reference"] = "a number"
     else:
         shown["reference"] = f"{reference.name}, {counted(reference.seeds, 'seed')}"
@@ -232,6 +235,13 @@ def _reference_text(reference: ReferenceSummary) -> str:
     accuracy = percent(reference.validation_accuracy)
     if reference.params_count is None:
         return f"an accuracy of {accuracy}"
+    if reference.chosen:
+        tested = f", test {percent(reference.test_accuracy)}" if reference.test_accuracy else ""
+        return (
+            f"{reference.candidate}, {reference.params_count:,} parameters, {reference.chosen}; "
+            f"validation accuracy {accuracy}{tested}, mean of "
+            f"{counted(reference.seeds_count, 'fresh seed')}"
+        )
     return (
         f"{reference.name}, {reference.params_count:,} parameters, validation accuracy "
         f"{accuracy}, test {percent(reference.test_accuracy)}, mean of "

@@ -13,10 +13,11 @@ from dse.search.plan import (
     plan_search,
     plan_sweep,
 )
-from dse.search.reference import Reference, ReferencePlan
+from dse.search.reference import BestReference, Reference, ReferencePlan
 from dse.search.train_reference import find_reference
 
 __all__ = [
+    "BestReference",
     "Reference",
     "ReferencePlan",
     "RunEvent",

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from dse.architecture import Candidate
 from dse.compress.quantize import compressed_bytes
 from dse.execution.job import Job
 from dse.search.analyses import analyses_count
 from dse.search.finals import Decision
-from dse.search.reference import Reference
 from dse.search.state import SearchState
 from dse.space import scalar
 from dse.stats.comparison import Comparison, Correctness, compare
@@ -52,7 +52,7 @@ def make_answer(state: SearchState, finalists: list[Trial], decision: Decision) 
     return Answer(
         study=search.name,
         found=decision.answer is not None,
-        reference=_reference(state.reference),
+        reference=_reference(state),
         margin=search.margin,
         confidence=search.confidence,
         objectives=tuple(search.objectives),
@@ -99,7 +99,7 @@ def _found(state: SearchState, trial: Trial, comparison: Comparison | None) -> F
     params_count = trial.costs["params_count"]
     return Found(
         candidate=trial.candidate.key,
-        metaparameters={n: scalar(v) for n, v in trial.candidate.metaparameters.items()},
+        metaparameters=_metaparameters(trial.candidate),
         **trial.costs,
         times_fewer=costs["params_count"] / params_count if costs is not None else None,
         **_difference(comparison),
@@ -151,21 +151,33 @@ def _test(state: SearchState, trial: Trial) -> dict[str, Any]:
     return plain
 
 
-def _reference(reference: Reference) -> ReferenceSummary:
+def _reference(state: SearchState) -> ReferenceSummary:
+    reference, trial = state.reference, state.reference_trial
     ends: dict[str, float | None] = {"low": None, "high": None}
     if reference.replicates:
         ends = _ends("", np.stack([replicate.validation for replicate in reference.replicates]))
     return ReferenceSummary(
         name=reference.name,
         params_count=reference.costs["params_count"] if reference.costs else None,
-        validation_accuracy=reference.validation_accuracy,
+        # Before its fresh seeds are measured, what the search knows of the best.
+        validation_accuracy=state.full_accuracy(trial)
+        if trial and not reference.replicates
+        else reference.validation_accuracy,
         seeds_count=len(reference.replicates),
         **ends,
         test_accuracy=reference.test_accuracy,
         seeds=tuple(float(replicate.validation.mean()) for replicate in reference.replicates),
         epochs=reference.recipe.epochs if reference.recipe else None,
         train_s=sum(replicate.train_s for replicate in reference.replicates),
+        candidate=reference.candidate.key if reference.candidate else None,
+        metaparameters=_metaparameters(reference.candidate) if reference.candidate else None,
+        recipe=reference.recipe.to_dict() if reference.recipe else None,
+        chosen=reference.chosen,
     )
+
+
+def _metaparameters(candidate: Candidate) -> dict[str, Any]:
+    return {name: scalar(value) for name, value in candidate.metaparameters.items()}
 
 
 def _cost(state: SearchState) -> SearchCost:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from dse.architecture import Candidate, build, cost
+from dse.config.files import dump_yaml
 from dse.data import DataDescription, Dataset
 from dse.errors import ConfigError, MachineError, StudyError, StudyMismatchError
 from dse.execution.executor import Executor, Session
@@ -23,11 +24,12 @@ from dse.execution.job import Ended, Event, GivenUp, Job, Setup
 from dse.search.answer import make_answer
 from dse.search.estimate import COMPILE_S, job_s, train_s
 from dse.search.plan import Search, Sweep
-from dse.search.reference import Reference
+from dse.search.reference import BestReference, Reference
 from dse.search.reuse import ReuseResult, import_trials
 from dse.search.schedule import handing_out
 from dse.search.stages import FinalsStage, SearchStage, Stage, SweepStage, TestStage
 from dse.search.state import SearchState
+from dse.space.whole import NAME as WHOLE
 from dse.study.answer import Answer, write_answer
 from dse.study.definition import described_data
 from dse.study.description import read_description, write_description
@@ -179,7 +181,7 @@ def run(
     executor: Executor,
     *,
     results: Path,
-    reference: Reference | None = None,
+    reference: Reference | BestReference | None = None,
     reuse: Sequence[Path] = (),
     retry_failed: bool = False,
     command: str = "",
@@ -265,7 +267,12 @@ class _Study:
         return self._result(trials_path, trials)
 
     def search(
-        self, plan: Search, reference: Reference, reuse: Sequence[Path], *, command: str
+        self,
+        plan: Search,
+        reference: Reference | BestReference,
+        reuse: Sequence[Path],
+        *,
+        command: str,
     ) -> RunResult:
         record, definition = self.record, plan.definition(self.dataset)
         recorded_count = len(record.trials)
@@ -289,6 +296,9 @@ class _Study:
     def _describe(self, plan: Sweep | Search, facts: Mapping[str, Any], command: str) -> None:
         told = plan.definition(self.dataset).to_dict() | {"data": described_data(self.dataset)}
         write_description(self.record.directory, {**told, **facts}, command=command)
+        if plan.space.name == WHOLE:  # made here; a file may be changed, and searched again
+            plain = {name: value for name, value in told["space"].items() if name != "name"}
+            dump_yaml(plain, self.record.directory / f"{WHOLE}.yaml")
 
     def _search_stages(
         self, state: SearchState, on_answer: Callable[[Answer], None]

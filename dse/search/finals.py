@@ -111,6 +111,7 @@ def choose_finalists(
     noise: float,
     margin: float = 0.0,
     most: int = MOST_FINALISTS,
+    is_best: bool = False,
 ) -> list[int]:
     """Candidates for the finals: the smallest that may be non-inferior to the smallest safe one.
 
@@ -127,6 +128,8 @@ def choose_finalists(
         noise: standard error of an accuracy on the selection images, see `selection_noise`.
         margin: how much worse (a fraction) is still non-inferior.
         most: finalists.
+        is_best: the reference is the most accurate of the same search, so that none reaches far
+            above it: the steps end where the most accurate of these stands.
 
     Returns:
         Indices in ascending order of size; none where no accuracy is known.
@@ -144,7 +147,10 @@ def choose_finalists(
     by_size = np.lexsort((-accuracies, *sizes.T[::-1]))
     advantages = (accuracies - reference_accuracy + margin) / noise
     chosen: list[int] = []
-    for step in np.linspace(0, SURE, most) if most > 1 else [SURE / 2]:
+    sure = SURE
+    if is_best and not np.isnan(advantages).all():
+        sure = min(SURE, max(0.0, float(np.nanmax(advantages))))
+    for step in np.linspace(0, sure, most) if most > 1 else [sure / 2]:
         for index in by_size:
             if advantages[index] >= step and index not in chosen:
                 chosen.append(int(index))
@@ -267,6 +273,20 @@ def decide(
     answer = min(passed, key=lambda i: (finalists[i].sizes, order.index(i)), default=None)
     closest = nearest(finalists, comparisons) if answer is None else None
     return Decision(answer, closest, order, tuple(comparisons), tuple(verdicts), tuple(reasons))
+
+
+def undecided(finalists: Sequence[Finalist], reason: str) -> Decision:
+    """The decision where nothing could be compared, for this reason."""
+    count = len(finalists)
+    able = [index for index, finalist in enumerate(finalists) if not finalist.is_failed]
+    return Decision(
+        answer=None,
+        nearest=max(able, key=lambda i: finalists[i].selection_accuracy, default=None),
+        order=order_of_tests(finalists),
+        comparisons=(None,) * count,
+        verdicts=(Verdict.UNTESTED,) * count,
+        reasons=(reason,) * count,
+    )
 
 
 def order_of_tests(finalists: Sequence[Finalist]) -> tuple[int, ...]:

@@ -46,11 +46,11 @@ class Pace:
 def search_part(state: SearchState, pace: Pace, workers_count: int) -> float:
     """What the search may spend of a budget of time (seconds) or epochs.
 
-    At most `SEARCH_SHARE`; less where the fresh seeds of one finalist need more than the rest,
-    for without them nothing can be claimed. A budget too small for those seeds behind one
-    candidate at full fidelity cannot end in a claim however it is shared out: there the share
-    stands. What runs with smaller budgets spent, finals included, is spent: what is shared out
-    is the rest.
+    At most `SEARCH_SHARE`; less where the fresh seeds of one finalist, and of a reference that
+    the search chooses itself, need more than the rest, for without them nothing can be claimed.
+    A budget too small for those seeds behind one candidate at full fidelity cannot end in a
+    claim however it is shared out: there the share stands. What runs with smaller budgets spent,
+    finals included, is spent: what is shared out is the rest.
 
     Args:
         state: of the candidates begun so far the one with the most MACs stands for the finalist.
@@ -61,15 +61,16 @@ def search_part(state: SearchState, pace: Pace, workers_count: int) -> float:
     epochs, before = search.recipe.epochs, state.spent_before()
     amount = search.budget.amount - before
     part = SEARCH_SHARE * amount
+    trainings = search.seeds + state.reference_seeds
     if search.budget.kind == "trials":  # finals take what they take
         return part
     if search.budget.kind == "epochs":
-        full, finals = float(epochs), float(epochs * search.seeds)
+        full, finals = float(epochs), float(epochs * trainings)
     else:
         macs = [float(trial.costs["macs"]) for trial in state.record.searched if trial.rungs]
         if not macs:
             return before + part
         full = pace.epochs_s(max(macs), epochs)
-        finals = SLACK * full * math.ceil(search.seeds / workers_count)
+        finals = SLACK * full * math.ceil(trainings / workers_count)
     rest = amount - finals
     return before + (min(part, rest) if rest >= full else part)

@@ -21,7 +21,13 @@ from dse.execution.job import Job
 from dse.search.budget import Budget, parse_budget
 from dse.search.estimate import worthwhile
 from dse.search.finals import LEAST_SEEDS, MOST_FINALISTS
-from dse.search.reference import Reference, ReferencePlan, plan_reference
+from dse.search.reference import (
+    BEST,
+    BestReference,
+    Reference,
+    ReferencePlan,
+    plan_reference,
+)
 from dse.search.rungs import Ladder, first_rung, make_ladder
 from dse.search.samplers import default_sampler, make_sampler
 from dse.space import SearchSpace
@@ -160,7 +166,8 @@ class SearchOptions:
     """A search as a user states it; the defaults are those of `dse search`.
 
     Attributes:
-        reference: `alexnet`, another preset, or an accuracy such as `0.803`.
+        reference: `best` (the most accurate network that the search finds), `alexnet`, another
+            preset, or an accuracy such as `0.803`; None is `best` for a folder, else `alexnet`.
         budget: `90s`, `60m`, `500epochs` or `40trials`.
         margin, confidence: of the claim, as fractions or percent (`0.5%`).
         objectives: costs that are to be small; () is the number of parameters.
@@ -176,7 +183,7 @@ class SearchOptions:
         study_seed: source of all random draws.
     """
 
-    reference: str = "alexnet"
+    reference: str | None = None
     budget: str = "8trials"
     margin: str = "0"
     confidence: str = "0.95"
@@ -198,7 +205,7 @@ class SearchPlan:
     """A search, and what its answer is compared with: known, or to be trained first."""
 
     search: Search
-    reference: Reference | ReferencePlan
+    reference: Reference | ReferencePlan | BestReference
 
 
 def plan_sweep(
@@ -279,7 +286,7 @@ def plan_search(
             "percent: 0.95 or 95%"
         )
     reference = plan_reference(
-        options.reference,
+        options.reference or (BEST if spec.source == "folder" else "alexnet"),
         spec,
         data,
         changes=options.reference_recipe,

@@ -34,16 +34,22 @@ from dse.training import Recipe, default_recipe, recipe_from_texts
 
 SEEDS = 3
 
+BEST = "best"
+"""Name of the reference that the search chooses itself."""
+
 
 @dataclass(frozen=True)
 class Replicate:
-    """One training of the reference; bool arrays (image,) say which images are right."""
+    """One training of the reference; bool arrays (image,) say which images are right.
+
+    `test` is None where the test images were not scored.
+    """
 
     replicate: int
     epochs: int
     train_s: float
     validation: np.ndarray
-    test: np.ndarray
+    test: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Reference:
         recipe: that it was trained by.
         replicates: its trainings.
         path: the file that holds it.
+        chosen: how a search came to it; empty where the user named it.
     """
 
     name: str
@@ -67,32 +74,51 @@ class Reference:
     recipe: Recipe | None = None
     replicates: tuple[Replicate, ...] = ()
     path: Path | None = None
+    chosen: str = ""
 
     @property
     def validation_accuracy(self) -> float:
-        """Mean over replicates and validation images, or the number."""
+        """Mean over replicates and validation images, or the number; NaN before the first."""
         if self.accuracy is not None:
             return self.accuracy
+        if not self.replicates:
+            return float("nan")
         return float(np.mean([r.validation.mean() for r in self.replicates]))
 
     @property
     def test_accuracy(self) -> float | None:
-        """Mean over replicates and test images; None for a number."""
-        if self.accuracy is not None:
-            return None
-        return float(np.mean([r.test.mean() for r in self.replicates]))
+        """Mean over replicates and test images; None for a number, and where not all scored."""
+        correct = self.on_test()
+        return None if correct is None else float(correct.mean())
 
     def on(self, mask: np.ndarray) -> Correctness | float:
         """On some of the validation images: bool (seed, image), or the number."""
         if self.accuracy is not None:
             return self.accuracy
-        return np.stack([replicate.validation[mask] for replicate in self.replicates])
+        rows = [replicate.validation[mask] for replicate in self.replicates]
+        return np.array(rows, dtype=bool).reshape(len(rows), int(mask.sum()))
 
-    def on_test(self) -> Correctness | float | None:
-        """On the test images: bool (seed, image); None for a number."""
-        if self.accuracy is not None:
+    def on_test(self) -> Correctness | None:
+        """On the test images: bool (seed, image); None as for `test_accuracy`."""
+        scored = [r.test for r in self.replicates if r.test is not None]
+        if not scored or len(scored) < len(self.replicates):
             return None
-        return np.stack([replicate.test for replicate in self.replicates])
+        return np.stack(scored)
+
+
+@dataclass(frozen=True)
+class BestReference:
+    """The most accurate network of the search itself, which is chosen when the search ends.
+
+    The selection images choose it; fresh seeds of it, trained by the candidates' recipe, are
+    measured on the confirmation images, as those of any reference.
+
+    Attributes:
+        seeds: fresh trainings.
+    """
+
+    seeds: int = SEEDS
+    name: str = BEST
 
 
 def reference_recipe(
@@ -151,13 +177,13 @@ def plan_reference(
     changes: Sequence[str] = (),
     seeds: int = SEEDS,
     study_seed: int = 0,
-) -> Reference | ReferencePlan:
+) -> Reference | ReferencePlan | BestReference:
     """The reference that a user names: a number as it is, a network as what is to be trained.
 
     `alexnet` is the form that suits the size of the images.
 
     Args:
-        text: `alexnet` or another preset, or an accuracy between 0 and 1.
+        text: `best`, `alexnet` or another preset, or an accuracy between 0 and 1.
         spec: of the images; the recipe's defaults follow from their source.
         data: the images, or their description.
         changes: of the network's recipe, `KEY=VALUE`.
@@ -167,11 +193,18 @@ def plan_reference(
     Raises:
         ConfigError: neither a network nor an accuracy, or a change that no recipe has.
     """
+    if text == BEST:
+        if changes:
+            raise ConfigError(
+                f"--reference-recipe {changes[0]}: the reference {BEST} is a candidate and is "
+                "trained by --recipe, as all of them are"
+            )
+        return BestReference(seeds)
     try:
         accuracy = float(text)
     except ValueError:
         if text != "alexnet" and text not in PRESETS:
-            names = {"alexnet": None, **PRESETS}
+            names = {"alexnet": None, BEST: None, **PRESETS}
             raise ConfigError(
                 f"--reference {text}: unknown network{nearest(text, names)}; or give an accuracy "
                 "such as 0.803"

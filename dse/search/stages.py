@@ -8,7 +8,7 @@ any way resumes as it would have continued.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,17 +29,21 @@ from dse.search.finals import (
     choose_finalists,
     decide,
     next_seeds,
+    order_of_tests,
     selection_noise,
+    undecided,
 )
 from dse.search.pace import Pace, search_part
 from dse.search.plan import Sweep
 from dse.search.rungs import next_promotion, stop_reason, top_up
 from dse.search.samplers import make_sampler
 from dse.search.state import SearchState
+from dse.stats.comparison import Correctness
 from dse.study.fidelity import Fidelity
 from dse.study.measurement import Measurement
 from dse.study.record import Record
 from dse.study.trial import FINALS, REUSED, SEARCH, Trial
+from dse.text import counted
 
 SAMPLING_SHARE = 0.8
 """Of the search's own part, after which nothing new is sampled: promotions have the rest.
@@ -234,6 +238,9 @@ class SearchStage:
 class FinalsStage:
     """Trains the finalists with fresh seeds; what is known of them decides who gets more.
 
+    A reference that the search chose is trained first, and while the last of its seeds run, the
+    finalist that is tested first; of no finalist more is known before it is measured.
+
     What earlier runs settled on the same terms is kept, and is not trained again.
     """
 
@@ -243,7 +250,6 @@ class FinalsStage:
     def __init__(self, state: SearchState) -> None:
         self._search, self._state = state.search, state
         self._pace = Pace(state)
-        self._reference = state.reference.on(state.confirmation)
         full = state.full()
         self._full_count = len(full)
         self._previous = previous_analyses(
@@ -270,7 +276,10 @@ class FinalsStage:
 
     def _chosen(self, full: list[Trial]) -> list[Trial]:
         state, search = self._state, self._search
-        reached = state.reference_selection_accuracy()
+        reached, reference = state.reference_selection_accuracy(), state.reference_trial
+        if reference is not None:  # only who is smaller can be an answer
+            size = search.objectives[0]
+            full = [trial for trial in full if trial.costs[size] < reference.costs[size]]
         accuracies = [state.full_accuracy(trial) for trial in full]
         rows = open_candidates(
             self._previous,
@@ -287,19 +296,36 @@ class FinalsStage:
             noise=selection_noise(reached, int((~state.confirmation).sum())),
             margin=search.margin,
             most=search.finalists,
+            is_best=reference is not None,
         )
         return [able[index] for index in chosen]
 
     def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
         """The replicate that is wanted most, of those that nobody trains."""
         running = self._state.running
-        wanted = next_seeds(self._finalists(self._new), self._reference, **self._options)
-        for index, replicate in wanted:
-            job = Job(self._new[index].candidate, replicate)
-            if job.key not in running and self._is_affordable(self._new[index]):
+        for job, costs in self._wanted():
+            if job.key not in running and self._is_affordable(costs):
                 self._state.started(job, epochs=self._search.recipe.epochs)
                 return job
         return None
+
+    def _wanted(self) -> Iterator[tuple[Job, Mapping[str, Any]]]:
+        """What may be trained now with its costs, most wanted first."""
+        finalists, missing = self._finalists(self._new), self._state.reference_missing
+        if not missing:
+            wanted = next_seeds(finalists, self._reference_correct(), **self._options)
+        else:
+            trial = self._state.reference_trial
+            assert trial is not None
+            yield from ((job, trial.costs) for job in missing)
+            first = [index for index in order_of_tests(finalists) if not finalists[index].is_failed]
+            seeds = self._search.seeds
+            wanted = [(i, number) for i in first[:1] for number in finalists[i].missing(seeds)]
+        for index, number in wanted:
+            yield Job(self._new[index].candidate, number), self._new[index].costs
+
+    def _reference_correct(self) -> Correctness | float:
+        return self._state.reference.on(self._state.confirmation)
 
     def is_over(self) -> bool:
         """When all of the time is up."""
@@ -308,7 +334,9 @@ class FinalsStage:
 
     def ended(self, event: Ended) -> None:
         """Add the replicate."""
-        costs = next(t.costs for t in self._new if t.candidate == event.job.candidate)
+        reference = self._state.reference_trial
+        trained = [*self._new, *([reference] if reference else [])]
+        costs = next(t.costs for t in trained if t.candidate == event.job.candidate)
         self._state.ended(event.job)
         trial = whole_trial(event.job, costs, FINALS, event.measurement, self._state.clock())
         self._state.record.add_whole(trial)
@@ -318,7 +346,16 @@ class FinalsStage:
         state, previous = self._state, self._previous
         state.nothing_runs()
         new = self._finalists(self._new)
-        outcomes = outcomes_of(new, decide(new, self._reference, **self._options))
+        if state.reference_missing:  # the budget ended: nothing is compared with less of it
+            reference = state.reference
+            reason = (
+                f"not tested: the budget ended after {len(reference.replicates)} of "
+                f"{counted(state.reference_seeds, 'seed')} of the reference"
+            )
+            decision = undecided(new, reason)
+        else:
+            decision = decide(new, self._reference_correct(), **self._options)
+        outcomes = outcomes_of(new, decision)
         analysis = Analysis(state.terms, self._full_count, self._search.finalists, outcomes)
         state.note_analyses(previous.with_analysis(analysis))
         by_key = previous.kept | {outcome.candidate_key: outcome for outcome in outcomes}
@@ -327,40 +364,48 @@ class FinalsStage:
     def _finalists(self, trials: Sequence[Trial]) -> list[Finalist]:
         return [self._state.finalist(trial) for trial in trials]
 
-    def _is_affordable(self, trial: Trial) -> bool:
+    def _is_affordable(self, costs: Mapping[str, Any]) -> bool:
         budget, epochs = self._search.budget, self._search.recipe.epochs
         if budget.kind == "trials":
             return True
         if budget.kind == "epochs":
             spent = self._state.record.spent_epochs + self._state.running_epochs
             return spent + epochs <= budget.amount
-        expected_s = self._pace.epochs_s(trial.costs["macs"], epochs)
+        expected_s = self._pace.epochs_s(costs["macs"], epochs)
         return self._state.clock() + expected_s < budget.amount
 
 
 class TestStage(JobList):
-    """Scores the answer's fresh replicates, 1 to `seeds`, on the test images, once."""
+    """Scores fresh replicates, 1 to `seeds`, on the test images, once.
+
+    The answer's, and those of the reference that the search has chosen.
+    """
 
     __test__ = False  # no test of pytest's, whatever it is called
     name = "test"
     most_workers: int | None = None
 
     def __init__(self, state: SearchState, candidate_key: str) -> None:
-        self._state, self._key = state, candidate_key
+        self._state = state
         weights = state.record.directory / "weights"
+        seeds = {candidate_key: state.search.seeds}
+        if reference := state.reference_trial:
+            seeds[reference.candidate.key] = state.reference_seeds
         jobs = []
         for trial in state.record.trials.values():
-            if trial.candidate.key != candidate_key or trial.is_failed:
+            key = trial.candidate.key
+            if key not in seeds or trial.is_failed:
                 continue
             job = Job(trial.candidate, trial.replicate, task="test")
             # Seeds of another study may have come without their weights.
             is_there = trial.stage != REUSED or (weights / job.weights_name).is_file()
-            is_fresh = 0 < trial.replicate <= state.search.seeds
-            if is_fresh and is_there and str(trial.replicate) not in state.tested(candidate_key):
+            is_fresh = 0 < trial.replicate <= seeds[key]
+            if is_fresh and is_there and str(trial.replicate) not in state.tested(key):
                 jobs.append(job)
         super().__init__(jobs)
 
     def ended(self, event: Ended) -> None:
         """Note which test images are correct."""
         if event.measurement.status == "finished":
-            self._state.note_tested(self._key, event.job.replicate, event.measurement.test_correct)
+            key, correct = event.job.candidate.key, event.measurement.test_correct
+            self._state.note_tested(key, event.job.replicate, correct)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dse.architecture import LATENCY
+from dse.architecture import LATENCY, OBJECTIVES
 from dse.data import Dataset
 from dse.errors import StudyError
 from dse.execution.job import Job
@@ -17,7 +17,7 @@ from dse.search.columns import Columns, Floats, sizes_of
 from dse.search.confirmation import Mask, confirmation_split
 from dse.search.finals import Finalist, Verdict
 from dse.search.plan import Search
-from dse.search.reference import Reference
+from dse.search.reference import BEST, BestReference, Reference, Replicate
 from dse.search.rungs import Standings
 from dse.search.samplers import History
 from dse.study.fidelity import Fidelity
@@ -25,6 +25,7 @@ from dse.study.measurement import Measurement, unpack_bits
 from dse.study.paths import record_damaged
 from dse.study.record import Record
 from dse.study.trial import Trial
+from dse.text import counted, percent
 
 
 class SearchState:
@@ -34,7 +35,7 @@ class SearchState:
         search: what is searched for.
         record: of the search.
         dataset: its images.
-        reference: what an answer is compared with.
+        reference: what an answer is compared with: known, or the best that is found.
         clock: seconds of search.
 
     Attributes:
@@ -48,11 +49,11 @@ class SearchState:
         search: Search,
         record: Record,
         dataset: Dataset,
-        reference: Reference,
+        reference: Reference | BestReference,
         clock: Callable[[], float],
     ) -> None:
         self.search, self.record, self.dataset = search, record, dataset
-        self.reference, self.clock = reference, clock
+        self._reference, self.clock = reference, clock
         self.pool, self.ladder, self.objectives = search.pool, search.ladder, search.objectives
         self.confirmation: Mask = confirmation_split(len(dataset.validation))
         # Latency is measured, so of the pool it is not known: MACs stand for it there.
@@ -63,6 +64,66 @@ class SearchState:
         self._sampled: list[int] = []
         self._selection: dict[tuple[str, int, Fidelity], float] = {}
         self.columns = Columns(record, self.ladder, self.objectives, self.selection_accuracy)
+
+    @property
+    def reference(self) -> Reference:
+        """What an answer is compared with; the best has what is measured of it so far."""
+        if isinstance(self._reference, Reference):
+            return self._reference
+        trial = self.reference_trial
+        if trial is None:
+            return Reference(BEST)
+        fresh = self.finished(self._replicates(trial, self._reference.seeds))
+        test_count, key = len(self.dataset.test), trial.candidate.key
+        tested = {int(n): unpack_bits(bits, test_count) for n, bits in self.tested(key).items()}
+        full = self.ladder.full
+        return Reference(
+            BEST,
+            candidate=trial.candidate,
+            costs={name: trial.costs[name] for name in OBJECTIVES},
+            recipe=self.search.recipe,
+            replicates=tuple(
+                Replicate(
+                    t.replicate,
+                    t.epochs,
+                    t.rungs[full].train_s,
+                    self.correct(t.rungs[full]),
+                    tested.get(t.replicate),
+                )
+                for t in fresh
+            ),
+            chosen=f"the most accurate of {counted(len(self.full()), 'candidate')} trained to "
+            f"full fidelity, by the selection images ({percent(self.full_accuracy(trial))})",
+        )
+
+    @property
+    def reference_trial(self) -> Trial | None:
+        """The most accurate trial, which is the reference; None where that is known beforehand.
+
+        Of equally accurate ones the smallest; none whose fresh training failed.
+        """
+        if isinstance(self._reference, Reference):
+            return None
+        seeds = self._reference.seeds
+        able = [t for t in self.full() if not any(f.is_failed for f in self._replicates(t, seeds))]
+        accuracies = [self.full_accuracy(trial) for trial in able]
+        highest = max(accuracies, default=0.0)
+        return self.smallest(t for t, a in zip(able, accuracies, strict=True) if a == highest)
+
+    @property
+    def reference_missing(self) -> list[Job]:
+        """Trainings of the reference that the record does not hold; the finals do them first."""
+        trial = self.reference_trial
+        if trial is None or isinstance(self._reference, Reference):
+            return []
+        numbers = range(1, self._reference.seeds + 1)
+        keys = [(trial.candidate.key, number) for number in numbers]
+        return [Job(trial.candidate, key[1]) for key in keys if key not in self.record.trials]
+
+    @property
+    def reference_seeds(self) -> int:
+        """Trainings of the reference that are part of the search; 0 where it is known."""
+        return 0 if isinstance(self._reference, Reference) else self._reference.seeds
 
     @property
     def running(self) -> dict[tuple[str, int], int]:
@@ -105,8 +166,11 @@ class SearchState:
         return self.selection_accuracy(trial, self.ladder.full)
 
     def reference_selection_accuracy(self) -> float:
-        """The reference's, on the same images."""
-        return float(np.mean(self.reference.on(~self.confirmation)))
+        """The reference's, on the same images; NaN while there is none."""
+        if isinstance(self._reference, Reference):
+            return float(np.mean(self._reference.on(~self.confirmation)))
+        trial = self.reference_trial
+        return float("nan") if trial is None else self.full_accuracy(trial)
 
     def sizes(self, trials: Sequence[Trial]) -> Floats:
         """Float array (trial, objective); NaN where a latency is not measured yet."""
@@ -123,7 +187,10 @@ class SearchState:
 
     def fresh(self, trial: Trial) -> list[Trial]:
         """Trials of a candidate's replicates 1 to `search.seeds`, which confirm it; in order."""
-        keys = [(trial.candidate.key, number) for number in range(1, self.search.seeds + 1)]
+        return self._replicates(trial, self.search.seeds)
+
+    def _replicates(self, trial: Trial, seeds: int) -> list[Trial]:
+        keys = [(trial.candidate.key, number) for number in range(1, seeds + 1)]
         return [self.record.trials[key] for key in keys if key in self.record.trials]
 
     def finalist(self, trial: Trial) -> Finalist:
@@ -192,7 +259,16 @@ class SearchState:
     @property
     def terms(self) -> Terms:
         """The terms on which this search claims."""
-        reference = self.reference
+        reference, trial = self.reference, self.reference_trial
+        if trial is not None:  # known by its key, before its fresh trainings are
+            return Terms(
+                reference=f"{reference.name} ({trial.candidate.key})",
+                reference_accuracy=self.full_accuracy(trial),
+                reference_seeds=self.reference_seeds,
+                margin=self.search.margin,
+                confidence=self.search.confidence,
+                seeds=self.search.seeds,
+            )
         return Terms(
             reference=reference.name if reference.replicates else "",
             reference_accuracy=float(np.mean(reference.on(self.confirmation))),

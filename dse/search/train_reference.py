@@ -15,6 +15,7 @@ from dse.files import locked
 from dse.search.engine import OnEvent, ReferenceAwaited, run
 from dse.search.plan import Sweep
 from dse.search.reference import (
+    BestReference,
     Reference,
     ReferencePlan,
     Replicate,
@@ -33,15 +34,17 @@ from dse.study.trial import Trial
 
 
 def find_reference(
-    plan: Reference | ReferencePlan,
+    plan: Reference | ReferencePlan | BestReference,
     dataset: Dataset,
     executor: Executor,
     *,
     results: Path,
     command: str = "",
     on_event: OnEvent = lambda event: None,
-) -> Reference:
+) -> Reference | BestReference:
     """The number, the network as it was measured before, or the network trained now.
+
+    The best of the search stays what it is: the search trains it.
 
     Where another search trains it, that is waited for.
 
@@ -49,7 +52,7 @@ def find_reference(
         StudyError: its file is damaged, or it does not train.
         ConfigError: it cannot be built for these images.
     """
-    if isinstance(plan, Reference):
+    if not isinstance(plan, ReferencePlan):
         return plan
     if held := held_reference(plan, dataset, results):
         return held

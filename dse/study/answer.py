@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ class ReferenceSummary:
         seeds: validation accuracy of each.
         epochs: of its training; None for a number.
         train_s: seconds that its trainings took.
+        candidate, metaparameters, recipe: the network and how it was trained; None for a number.
+        chosen: how the search came to it; empty where the user named it.
     """
 
     name: Name
@@ -55,6 +58,10 @@ class ReferenceSummary:
     seeds: tuple[Share, ...] = ()
     epochs: Count | None = None
     train_s: Seconds = 0.0
+    candidate: Name | None = None
+    metaparameters: Words | None = None
+    recipe: Mapping[str, Any] | None = None
+    chosen: str = ""
 
     def __post_init__(self) -> None:
         if self.seeds and len(self.seeds) != self.seeds_count:
