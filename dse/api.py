@@ -13,6 +13,7 @@ resumes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -270,8 +271,8 @@ def search(
     data: str = "digits",
     *,
     reference: str | float | None = None,
-    budget: str = "8trials",
-    margin: float = 0.0,
+    budget: str | None = None,
+    margin: float | None = None,
     confidence: float = 0.95,
     objectives: Sequence[str] = ("params_count",),
     sampler: str | None = None,
@@ -279,6 +280,7 @@ def search(
     seeds: int = 3,
     epochs: int | None = None,
     first_rung: int | None = None,
+    folds: int | None = None,
     recipe: Mapping[str, object] | None = None,
     reference_recipe: Mapping[str, object] | None = None,
     reference_seeds: int = 3,
@@ -300,8 +302,10 @@ def search(
         data: `digits`, `folder:PATH`, `cifar10` or `cifar10:PATH`.
         reference: `best` (the most accurate network that the search finds), `alexnet`, another
             preset, or an accuracy as a fraction; None is `best` for a folder, else `alexnet`.
-        budget: what search and finals may spend: `60m`, `500epochs`, `40trials`.
-        margin: how far below the reference (a fraction) is still non-inferior.
+        budget: how long it takes at most, all in all: `60m`; or what search and finals may
+            spend: `500epochs`, `40trials`; None is a forecast in minutes.
+        margin: how far below the reference (a fraction) is still non-inferior; None is 0, and for
+            the reference `best` what the confirmation images can resolve, from 0.01 to 0.05.
         confidence: of the claim, in (0, 1).
         objectives: costs that are to be small, the first above all.
         sampler: `tpe`, `nsga2`, `gp` or `random`; None chooses one.
@@ -309,6 +313,8 @@ def search(
         seeds: fresh trainings of each finalist, at least 3.
         epochs: of a training to full fidelity; None is the recipe's.
         first_rung: fewest epochs after which a candidate may be paused.
+        folds: of five folds of the training images, those that choose candidates by
+            cross-validation; 0 for half of the validation images, None for what suits.
         recipe: changes of the candidates' recipe, by name.
         reference_recipe: changes of the reference's.
         reference_seeds: trainings of the reference.
@@ -332,11 +338,13 @@ def search(
     from dse.search import SearchOptions, find_reference, plan_search, run
     from dse.search.engine import under_former_name
 
+    started = time.monotonic()
+
     spec, dataset = _images(data, image_size, train_images, duplicates)
     options = SearchOptions(
         reference=None if reference is None else str(reference),
         budget=budget,
-        margin=str(margin),
+        margin=None if margin is None else str(margin),
         confidence=str(confidence),
         objectives=objectives,
         sampler=sampler,
@@ -344,6 +352,7 @@ def search(
         seeds=seeds,
         epochs=epochs,
         first_rung=first_rung,
+        folds=0 if reuse and folds is None else folds,
         recipe=_texts(recipe),
         reference_recipe=_texts(reference_recipe),
         reference_seeds=reference_seeds,
@@ -354,8 +363,9 @@ def search(
         space = whole_space(dataset.input_shape)
     elif not isinstance(space, SearchSpace):
         space = load_space(space)
-    plan = plan_search(space, spec, dataset, options)
     results, executor = Path(results), _executor(workers)
+    count = executor.workers_count
+    plan = plan_search(space, spec, dataset, options, workers_count=count)
     known = find_reference(
         plan.reference, dataset, executor, results=results, command="dse.search", on_event=on_event
     )
@@ -369,6 +379,7 @@ def search(
         reuse=[Path(folder) for folder in reuse],
         command="dse.search",
         on_event=on_event,
+        started=started,
     )
     return load_study(result.directory)
 

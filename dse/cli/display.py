@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from dse.cli.tables import note
 from dse.text import inert
+
+SILENT_S = 25.0
+"""Without a terminal what is being done is said after so long a silence."""
 
 SAY_EVERY_S = 10.0
 """Without a terminal the preparation of images says how far it is this often."""
@@ -17,10 +22,16 @@ SAY_EVERY_S = 10.0
 class Display:
     """One line per running candidate and one for the whole, on standard error.
 
-    Use it as a context manager. Without a terminal only what is said is shown.
+    Use it as a context manager. Without a terminal only what is said is shown, and after a
+    silence what `doing` gives, which is called from another thread.
+
+    Args:
+        doing: what is being done and how long it will take; empty for nothing to say.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, doing: Callable[[], str] = str) -> None:
+        self._doing, self._said_at = doing, time.monotonic()
+        self._over = threading.Event()
         self.is_live = sys.stderr.isatty()
         self._live: Any = None
         self._running: dict[int, Any] = {}
@@ -54,7 +65,15 @@ class Display:
     def __enter__(self) -> Display:
         if self._live:
             self._live.start()
+        else:
+            self._said_at = time.monotonic()
+            threading.Thread(target=self._break_silence, daemon=True).start()
         return self
+
+    def _break_silence(self) -> None:
+        while not self._over.wait(1.0):
+            if time.monotonic() - self._said_at > SILENT_S and (text := self._doing()):
+                self.say(text)
 
     def __exit__(
         self,
@@ -62,6 +81,7 @@ class Display:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._over.set()
         if self._live:
             self._live.stop()
 
@@ -91,6 +111,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """A line that stays."""
+        self._said_at = time.monotonic()
         if self._live:
             self._live.console.print(
                 inert(line, keep_lines=True), highlight=False, markup=False, soft_wrap=True

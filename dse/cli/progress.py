@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,7 +44,8 @@ class SweepProgress:
         self._time_left = time_left
         self._count = self._done = 0
         self._started = False
-        self.display = Display()
+        self._doing = ("", 0.0, math.nan)
+        self.display = Display(self.doing)
 
     def __call__(self, event: RunEvent) -> None:
         """Take note of an event and show it."""
@@ -65,6 +67,13 @@ class SweepProgress:
         elif isinstance(event, GivenUp):
             self.display.say(f"{self._name(event.job)} is given up for now: {event.reason}")
             self.display.end(event.worker)
+
+    def doing(self) -> str:
+        """One line: how many are done, what is being trained, time left; from any thread."""
+        text, moment, seconds = self._doing
+        if not text or math.isnan(seconds):
+            return text
+        return f"{text}; about {duration(max(1.0, seconds - (time.monotonic() - moment)))} left"
 
     def interrupted(self, directory: Path) -> None:
         """Say what an interrupted sweep keeps."""
@@ -104,6 +113,9 @@ class SweepProgress:
         self.display.state(f"{self._done} of {self._count}, {left}")
 
     def _show(self, worker: int, job: Job, epochs: int, doing: str) -> None:
+        running = f"{self._done} of {self._count} done; {self._name(job)}, "
+        running += f"epoch {epochs} of {self._epochs}" if epochs else doing
+        self._doing = (running, time.monotonic(), self._time_left.seconds())
         if self.display.is_live:
             self.display.show(worker, f"{self._name(job)}  {doing}", epochs, self._epochs)
             self.display.state(f"{self._done} of {self._count}, {self._left()}")

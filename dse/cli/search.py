@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,7 +39,7 @@ from dse.text import counted, percent
 if TYPE_CHECKING:
     from dse.data import DataDescription, Dataset
     from dse.execution.local import LocalExecutor
-    from dse.search import BestReference, Reference, ReferencePlan, Search
+    from dse.search import BestReference, Reference, ReferencePlan, Search, SearchPlan
 
 EXAMPLES = """
 \b
@@ -73,22 +75,28 @@ def command(
         ),
     ] = None,
     budget: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--budget",
             metavar="AMOUNT",
-            help="What search and finals may spend: 60m, 1.5h, 500epochs; or 40trials, the "
-            "candidates to sample.",
+            help="How long you wait at most, all in all: 60m, 1.5h; or what search and finals may "
+            "spend: 500epochs; or 40trials, the candidates to sample. Default: minutes, as the "
+            "forecast says; --dry-run shows it.",
         ),
-    ] = "8trials",
+    ] = None,
+    reference_apart: Annotated[
+        bool,
+        typer.Option("--reference-apart", help="Train a reference network outside of the budget."),
+    ] = False,
     margin: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--margin",
             metavar="SHARE",
-            help="How far below the reference is still non-inferior: 0.005 or 0.5%.",
+            help="How far below the reference is still non-inferior: 0.005 or 0.5%. Default: 0; "
+            "for the reference best what the confirmation images can resolve, from 1% to 5%.",
         ),
-    ] = "0",
+    ] = None,
     confidence: Annotated[
         str,
         typer.Option("--confidence", metavar="SHARE", help="Of the claim: 0.95 or 95%."),
@@ -143,6 +151,19 @@ def command(
             "than 40% of a full training.",
         ),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds",
+            metavar="N",
+            min=0,
+            max=5,
+            help="Choose candidates by cross-validation on the training images, with N of 5 folds "
+            "held out in turn, and keep all validation images for the confirmation; 0: by half of "
+            "the validation images. Default: as many as hold 500 images where fewer than 1,000 "
+            "are for validation.",
+        ),
+    ] = None,
     recipe_texts: Annotated[
         list[str] | None,
         typer.Option(
@@ -183,6 +204,7 @@ def command(
     as_json: JsonFlag = False,
 ) -> None:
     """Find the fewest parameters at a reference's accuracy; report it with its uncertainty."""
+    started = time.monotonic()
     from dse.cli.search_progress import SearchProgress
     from dse.config import apply_settings, find_space, load_space
     from dse.data import parse_data
@@ -190,6 +212,7 @@ def command(
     from dse.search import SearchOptions, plan_search, run
     from dse.search.engine import under_former_name
     from dse.search.reuse import reusable_trials
+    from dse.search.verdicts import few_images_note
     from dse.space.whole import whole_space
     from dse.training import check_fits
 
@@ -208,20 +231,21 @@ def command(
         seeds=seeds,
         epochs=epochs,
         first_rung=first_rung,
+        folds=0 if reuse and folds is None else folds,
         recipe=recipe_texts or (),
         reference_recipe=reference_texts or (),
         reference_seeds=reference_seeds,
         study=study,
         study_seed=study_seed,
     )
-    plan = plan_search(space, spec, description, options)
+    workers_count = workers or default_workers()
+    plan = plan_search(space, spec, description, options, workers_count=workers_count)
     check_fits(
         plan.search.recipe,
         description.name,
         input_shape=description.input_shape,
         train_count=description.train_count,
     )
-    workers_count = workers or default_workers()
     reused = [results / name if (results / name).is_dir() else Path(name) for name in reuse or ()]
     if dry_run:
         recorded_count = _recorded_count(plan.search, description, results, reused)
@@ -229,16 +253,23 @@ def command(
         return
     dataset = prepared(spec, description)
     # Broken images are left out by now, and the recipe follows the number of the others.
-    plan = plan_search(space, spec, dataset, options, pool=plan.search.pool)
+    pool = plan.search.pool
+    plan = plan_search(space, spec, dataset, options, pool=pool, workers_count=workers_count)
     search = plan.search if study else under_former_name(plan.search, dataset, results)
     # Whatever is refused is refused before hours go into a reference.
     check_plots(plots, search.name)
     _recorded_count(search, dataset, results, reused)
     reusable_trials(reused, search.definition(dataset))
     end_like_ctrl_c()
+    confirming = len(dataset.validation) - (0 if search.folds else len(dataset.validation) // 2)
+    if said := few_images_note(confirming, search.margin, search.confidence):
+        note(f"note: {said}")
+    _say_if_short(plan, search, dataset, results, is_apart=reference_apart)
     executor = LocalExecutor(workers_count, compile_cache())
+    waited = time.monotonic()
     found = _reference(plan.reference, dataset, results, executor)
-    pool = search.pool
+    if reference_apart:
+        started += time.monotonic() - waited
     of = f" of {pool.space_count:,}" if pool.space_count else ""
     drawn = "" if pool.is_whole else " (drawn from the space)"
     note(f"classes {classes_text(dataset)}")
@@ -258,8 +289,27 @@ def command(
             reuse=reused,
             command=command_text(),
             on_event=progress,
+            started=started,
         )
     show_answer(search, result, dataset, plots, as_json)
+
+
+def _say_if_short(
+    plan: SearchPlan, search: Search, dataset: Dataset, results: Path, *, is_apart: bool
+) -> None:
+    """Say beforehand where a budget is too short for a claim; refuse what reaches to nothing."""
+    from dse.search import ReferencePlan
+    from dse.search.engine import count_recorded
+    from dse.search.reference import held_reference
+
+    expected, reference = plan.forecast, plan.reference
+    is_held = isinstance(reference, ReferencePlan) and held_reference(reference, dataset, results)
+    if is_held or is_apart:
+        expected = replace(expected, reference_s=0.0)
+    if count_recorded(search, dataset, results=results):
+        return  # what is measured says more
+    if said := expected.check(search.budget, reference.name):
+        note(f"note: {said}")
 
 
 def _recorded_count(

@@ -22,7 +22,7 @@ SAY_EVERY_S = 20.0
 """Without a terminal the state of the whole search is said this often."""
 
 _STAGES = {
-    "search": "searching",
+    "search": "searching; accuracies are {selection}",
     "finals": "finals: more seeds for the candidates around the reference",
     "test": "the answer's test images, once",
 }
@@ -38,8 +38,8 @@ class SearchProgress:
     def __init__(self, search: Search) -> None:
         self._search = search
         self._state: SearchState | None = None
-        self._said_at = time.monotonic()
-        self.display = Display()
+        self._stage, self._counts, self._said_at = "", "", time.monotonic()
+        self.display = Display(self.doing)
 
     def __call__(self, event: RunEvent) -> None:
         """Take note of an event and show it."""
@@ -47,7 +47,9 @@ class SearchProgress:
         if isinstance(event, SearchStarted):
             self._start(event)
         elif isinstance(event, StageStarted):
-            say(_STAGES[event.name])
+            self._stage = event.name
+            words = self._state.selection_words if self._state else ""
+            say(_STAGES[event.name].format(selection=words))
         elif isinstance(event, Started):
             self._show(event.worker, event.job, 0, "starting")
         elif isinstance(event, EpochDone):
@@ -62,9 +64,18 @@ class SearchProgress:
             return
         if self.display.is_live:
             self.display.state(self.state())
-        elif isinstance(event, Ended) and time.monotonic() - self._said_at > SAY_EVERY_S:
-            self._said_at = time.monotonic()
-            say(self.state())
+        else:
+            ended = sum(bool(trial.rungs) for trial in self._state.record.trials.values())
+            self._counts = f"{ended:,} measured, {len(self._state.running)} running"
+            if isinstance(event, Ended) and time.monotonic() - self._said_at > SAY_EVERY_S:
+                self._said_at = time.monotonic()
+                say(self.state())
+
+    def doing(self) -> str:
+        """One line: the stage, what is done, and the time left; from any thread."""
+        if self._state is None or not self._counts:
+            return ""
+        return f"{self._stage}: {self._counts}, {self._left(self._state)}"
 
     def interrupted(self, directory: Path) -> None:
         """Say what an interrupted search keeps, with the best so far."""
@@ -155,8 +166,17 @@ class SearchProgress:
             return f"failed: {measured.reason}"
         if event.job.task == "test":
             return f"test accuracy {percent(measured.test_accuracy)}"
-        accuracy = percent(measured.validation_accuracy)
-        return f"validation accuracy {accuracy} after {counted(measured.epochs, 'epoch')}"
+        return f"{self._accuracy(event)} after {counted(measured.epochs, 'epoch')}"
+
+    def _accuracy(self, event: Ended) -> str:
+        """Of a candidate of the search on the selection images, else on the confirmation split."""
+        state, job = self._state, event.job
+        assert state is not None
+        trial = state.record.trials.get(job.key)
+        if not job.replicate and trial is not None:
+            return f"accuracy {percent(state.selection_accuracy(trial, max(trial.rungs)))}"
+        correct = state.correct(event.measurement)[state.confirmation]
+        return f"confirmation accuracy {percent(float(correct.mean()))}"
 
     def _show(self, worker: int, job: Job, epochs: int, doing: str) -> None:
         if self.display.is_live:

@@ -28,13 +28,11 @@ def show_search_plan(
 ) -> None:
     """Print space, rungs, recipes, what is recorded and expected time; nothing is trained."""
     from dse.search import BestReference, ReferencePlan
-    from dse.search.estimate import COMPILE_S, train_s
 
     search = plan.search
     reference = plan.reference if isinstance(plan.reference, ReferencePlan) else None
     pool, count = search.pool, description.train_count
-    macs = sorted(int(value) for value in pool.costs["macs"])
-    full_s = train_s(macs[len(macs) // 2], search.recipe, count) + COMPILE_S
+    stages = plan.forecast.stages(search.budget)
     sizes = {name: pool.costs[name] for name in search.objectives if name in pool.costs}
     facts: dict[str, Any] = {
         "study": search.name,
@@ -59,7 +57,8 @@ def show_search_plan(
         "sampler": search.sampler,
         "workers": workers_count,
         "recorded_count": recorded_count,
-        "estimated_full_training_s": full_s,
+        "estimated_full_training_s": plan.forecast.full_s,
+        "stages": {stage.name: stage.seconds for stage in stages},
     }
     if as_json:
         print_json(facts)
@@ -92,8 +91,9 @@ def show_search_plan(
     if recorded_count:
         trials = counted(recorded_count, "trial")
         shown["record"] = f"{trials} of this study in the record; the search resumes"
-    shown["time"] = (
-        f"about {duration(full_s)} for one median candidate at full fidelity (a rough guess)"
+    shown["plan"] = (
+        "; ".join(f"{s.name} {duration(s.seconds)} ({s.what})" for s in stages)
+        + f"; {duration(sum(s.seconds for s in stages))} in all (a rough forecast)"
     )
     print_facts(shown)
 
@@ -182,6 +182,7 @@ def _facts(answer: Answer, varying: Sequence[str]) -> dict[str, object]:
         )
         if found:
             facts["nearest"] = _found_text(found, reference)
+        facts["missing"] = answer.missing
     if found:
         facts["network"] = ", ".join(f"{n} {cell(found.metaparameters[n])}" for n in varying)
         ends = (found.validation_low, found.validation_high)
@@ -193,6 +194,13 @@ def _facts(answer: Answer, varying: Sequence[str]) -> dict[str, object]:
                 f"{found.compressed_bytes:,} bytes with 64 values per layer; dse compress "
                 "continues from there"
             )
+    if answer.passed_over:
+        one = answer.passed_over[0]
+        facts["no finalists"] = (
+            f"{counted(len(answer.passed_over), 'more candidate')} at the level by the selection "
+            f"images; the smallest, {one.candidate} ({one.params_count:,} parameters, "
+            f"{percent(one.selection_accuracy)}): {one.reason}"
+        )
     if answer.other_claims:
         facts["claimed"] = "; ".join(map(_other_claim_text, answer.other_claims))
     if answer.analyses_count > 1:

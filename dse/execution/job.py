@@ -69,6 +69,8 @@ class Job:
         fidelity: where to stop and measure, a rung; None for the recipe's end.
         task: `train`, or `test`: score the test images with the weights that are there.
         measure_latency: measure the latency of one image too.
+        folds: so many of the folds of the training images are held out, one after the other,
+            and scored in place of the validation images; 0 for none.
     """
 
     candidate: Candidate
@@ -76,6 +78,7 @@ class Job:
     fidelity: Fidelity | None = None
     task: Literal["train", "test"] = "train"
     measure_latency: bool = False
+    folds: int = 0
 
     @property
     def key(self) -> tuple[str, int]:
@@ -100,6 +103,7 @@ class Job:
             "fidelity": asdict(self.fidelity) if self.fidelity else None,
             "task": self.task,
             "measure_latency": self.measure_latency,
+            "folds": self.folds,
         }
 
 
@@ -111,6 +115,7 @@ def job_from_dict(values: dict[str, Any]) -> Job:
         Fidelity(**values["fidelity"]) if values["fidelity"] else None,
         values["task"],
         values["measure_latency"],
+        values["folds"],
     )
 
 

@@ -20,6 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dse.architecture import build
 from dse.errors import DataError, DivergenceError, DseError, WeightsError
 from dse.execution.artifacts import ArtifactStore, FolderStore
@@ -66,6 +68,8 @@ class Evaluator:
             DseError: images or weights are not what they should be, or a file cannot be written.
             OSError: likewise.
         """
+        if job.folds:
+            return self._cross_validate(job, on_epoch)
         trainer, compile_s = self._trainer_of(job)
         if job.task == "test":
             return self._test(job, trainer, on_epoch)
@@ -129,6 +133,45 @@ class Evaluator:
             keep(run)
         measurement: Measurement = trainer.measure(run, scores_test=self.setup.scores_test)
         return measurement
+
+    def _cross_validate(self, job: Job, on_epoch: Callable[[int, float], None]) -> Measurement:
+        """The accuracy on all that the folds hold out; one program serves them, none is kept."""
+        from dse.data.folds import folds_of
+        from dse.training.trainer import Seed, Trainer
+
+        architecture = build(job.candidate, self.dataset.input_shape, len(self.dataset.classes))
+        seed, epochs = Seed(self.setup.study_seed, job.replicate), self.setup.recipe.epochs
+        trainer, correct, train_s = None, [], 0.0
+        for number, view in enumerate(folds_of(self.dataset, job.folds)):
+            if trainer is None:
+                trainer = Trainer(architecture, view, self.setup.recipe)
+            trainer.dataset = view
+            run = trainer.begin(seed)
+            try:
+                for grown in trainer.epochs(run, seed, epochs):
+                    run = grown
+                    on_epoch((number * epochs + run.epochs) // job.folds, run.loss)
+            except DivergenceError as error:
+                return Measurement(
+                    status="failed",
+                    reason=str(error),
+                    epochs=error.epochs,
+                    train_s=train_s + error.train_s,
+                )
+            train_s += run.train_s
+            params, statistics = trainer.params_of(run), trainer.statistics_of(run)
+            correct.append(trainer.correct(params, statistics, view.validation))
+        assert trainer is not None
+        images_count = job.folds * epochs * trainer.steps_per_epoch * self.setup.recipe.batch_size
+        return Measurement(
+            status="finished",
+            validation_accuracy=float(np.concatenate(correct).mean()),
+            train_loss=run.loss,
+            epochs=epochs,
+            train_s=train_s,
+            compile_s=trainer.compile_s,
+            images_per_s=images_count / train_s if train_s else 0.0,
+        )
 
     def _test(self, job: Job, trainer: Any, on_epoch: Callable[[int, float], None]) -> Measurement:
         from dse.weights.safetensors import load_weights

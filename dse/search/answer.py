@@ -14,6 +14,7 @@ from dse.execution.job import Job
 from dse.search.analyses import analyses_count
 from dse.search.finals import Decision
 from dse.search.state import SearchState
+from dse.search.verdicts import passed_over, what_is_missing
 from dse.space import scalar
 from dse.stats.comparison import Comparison, Correctness, compare
 from dse.study.answer import (
@@ -29,9 +30,12 @@ from dse.study.measurement import unpack_bits
 from dse.study.trial import FINALS, REUSED, Trial
 
 _EACH_END = 0.975  # confidence of either end of a 95% interval
+_NO_ENDS: dict[str, float | None] = {"validation_low": None, "validation_high": None}
 
 
-def make_answer(state: SearchState, finalists: list[Trial], decision: Decision) -> Answer:
+def make_answer(
+    state: SearchState, finalists: list[Trial], decision: Decision, *, workers_count: int = 1
+) -> Answer:
     """What was decided.
 
     `difference` and `difference_low` are the claim's: on the confirmation split of the validation
@@ -41,6 +45,7 @@ def make_answer(state: SearchState, finalists: list[Trial], decision: Decision) 
         state: what is measured.
         finalists: trials of the search that went to the finals.
         decision: of the race between them.
+        workers_count: trainings side by side, for what a larger budget would do.
     """
     search = state.search
 
@@ -76,6 +81,9 @@ def make_answer(state: SearchState, finalists: list[Trial], decision: Decision) 
         other_claims=_other_claims(state),
         analyses_count=analyses_count(state.analyses),
         tested_count=state.tested_count,
+        missing=what_is_missing(state, finalists, decision, workers_count=workers_count),
+        passed_over=passed_over(state, finalists),
+        selection=state.selection_words,
     )
 
 
@@ -93,9 +101,11 @@ def _other_claims(state: SearchState) -> tuple[OtherClaim, ...]:
 
 def _found(state: SearchState, trial: Trial, comparison: Comparison | None) -> Found:
     fresh = state.finished(state.fresh(trial))
-    full = state.ladder.full
+    full, folds = state.ladder.full, state.search.folds
     costs = state.reference.costs
-    validation = np.stack([state.correct(t.rungs[full]) for t in fresh or [trial]])
+    scored = [state.correct(t.rungs[full]) for t in fresh or [trial] if t.replicate or not folds]
+    ends = _ends("validation_", np.stack(scored)) if scored else _NO_ENDS
+    accuracy = float(np.mean(scored)) if scored else state.full_accuracy(trial)
     params_count = trial.costs["params_count"]
     return Found(
         candidate=trial.candidate.key,
@@ -104,8 +114,8 @@ def _found(state: SearchState, trial: Trial, comparison: Comparison | None) -> F
         times_fewer=costs["params_count"] / params_count if costs is not None else None,
         **_difference(comparison),
         p_value=comparison.p_value if comparison else None,
-        validation_accuracy=float(validation.mean()),
-        **_ends("validation_", validation),
+        validation_accuracy=accuracy,
+        **ends,
         **_test(state, trial),
         seeds_count=len(fresh),
         compressed_bytes=compressed_bytes(

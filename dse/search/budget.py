@@ -9,6 +9,9 @@ from typing import Literal
 
 from dse.errors import ConfigError
 
+SEARCH_SHARE = 0.6
+"""Of a budget of time or epochs, what the search spends at most; the finals have the rest."""
+
 _UNITS_S = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _PATTERN = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]+)\s*")
 _LONGEST, _SHOWN = 1000, 40
@@ -17,11 +20,11 @@ _LONGEST, _SHOWN = 1000, 40
 
 @dataclass(frozen=True)
 class Budget:
-    """What a search may spend, the reference aside.
+    """What a search may spend.
 
     Attributes:
-        kind: `time` in seconds of search and finals together; `epochs` of both together;
-            `trials`: candidates that are sampled, with finals of whatever they take.
+        kind: `time` in seconds of all that the user waits for; `epochs` of search and finals
+            together; `trials`: candidates that are sampled, with finals of whatever they take.
         amount: above 0.
     """
 

@@ -23,6 +23,7 @@ from dse.execution.executor import Executor, Session
 from dse.execution.job import Ended, Event, GivenUp, Job, Setup
 from dse.search.answer import make_answer
 from dse.search.estimate import COMPILE_S, job_s, train_s
+from dse.search.forecast import fold_times
 from dse.search.plan import Search, Sweep
 from dse.search.reference import BestReference, Reference
 from dse.search.reuse import ReuseResult, import_trials
@@ -186,6 +187,7 @@ def run(
     retry_failed: bool = False,
     command: str = "",
     on_event: OnEvent = lambda event: None,
+    started: float | None = None,
 ) -> RunResult:
     """Train whatever of a study is not in its record yet, and decide what follows.
 
@@ -199,6 +201,8 @@ def run(
         retry_failed: train recorded failures of a sweep again.
         command: kept in `study.yaml`.
         on_event: told of everything that happens, from this process.
+        started: `time.monotonic()` when the user began to wait: what was done since (images, a
+            reference) is in a budget of time; None is now.
 
     Raises:
         TrainingError: the recipe does not fit the images.
@@ -208,7 +212,7 @@ def run(
         MachineError: memory, disk or a worker failed; what was recorded is kept, nothing is
             recorded of what could not be done, and the same call tries it again.
     """
-    started = time.monotonic()
+    started = time.monotonic() if started is None else started
     check_fits(
         plan.recipe,
         dataset.name,
@@ -275,6 +279,11 @@ class _Study:
         command: str,
     ) -> RunResult:
         record, definition = self.record, plan.definition(self.dataset)
+        if reuse and plan.folds:
+            raise StudyError(
+                f"--reuse {reuse[0]}: its trials were scored on the validation images, which here "
+                "confirm the answer alone, as candidates are cross-validated: give --folds 0"
+            )
         recorded_count = len(record.trials)
         imported = import_trials(reuse, record, plan.pool, definition)
         facts = {
@@ -317,7 +326,8 @@ class _Study:
             test = TestStage(state, finals.finalists[decision.answer].candidate.key)
             if test.has_jobs:
                 yield test
-        on_answer(make_answer(state, finals.finalists, decision))
+        count = self.executor.workers_count
+        on_answer(make_answer(state, finals.finalists, decision, workers_count=count))
 
     def _serve(self, stages: Iterator[Stage], keys: Sequence[Key] | None) -> Path:
         """Serve stage after stage; write the table of these trials meanwhile and at the end."""
@@ -365,7 +375,8 @@ class _Study:
         macs = cost(build(job.candidate, data.input_shape, len(data.classes))).macs
         scored_count = len(data.validation) + len(data.test)
         recipe = self.setup.recipe
-        return job_s(macs, recipe, train_count=len(data.train), scored_count=scored_count)
+        seconds = job_s(macs, recipe, train_count=len(data.train), scored_count=scored_count)
+        return fold_times(job.folds) * seconds
 
     def _machine_error(self) -> MachineError:
         first = self.given_up[0]

@@ -6,8 +6,9 @@ import math
 from dataclasses import replace
 from statistics import median
 
+from dse.search.budget import SEARCH_SHARE, Budget
 from dse.search.estimate import COMPILE_S, train_s
-from dse.search.plan import SEARCH_SHARE
+from dse.search.forecast import END_S, fold_times
 from dse.search.state import SearchState
 
 SLACK = 1.1
@@ -15,11 +16,16 @@ SLACK = 1.1
 
 
 class Pace:
-    """How long training takes here: the estimate, corrected by what was measured."""
+    """How long training takes here: the estimate, corrected by what was measured.
+
+    Attributes:
+        times: longer than a fresh training a candidate of the search takes.
+    """
 
     def __init__(self, state: SearchState) -> None:
         self._state, self._recipe = state, state.search.recipe
         self._train_count = len(state.dataset.train)
+        self.times = fold_times(state.search.folds)
 
     @property
     def is_measured(self) -> bool:
@@ -30,14 +36,21 @@ class Pace:
         """Seconds for so many epochs of a network, compilation included."""
         factors = self._factors()
         factor = median(factors) if factors else 1.0
-        return COMPILE_S + factor * self._estimated_s(macs, epochs)
+        return self._compile_s() + factor * self._estimated_s(macs, epochs)
+
+    def _compile_s(self) -> float:
+        trials = list(self._state.record.trials.values())[-20:]
+        measured = [t.latest.compile_s for t in trials if t.latest and t.latest.compile_s]
+        return max(measured) if measured else COMPILE_S
 
     def _estimated_s(self, macs: float, epochs: int) -> float:
         return train_s(macs, replace(self._recipe, epochs=epochs), self._train_count)
 
     def _factors(self) -> list[float]:
         return [
-            latest.train_s / self._estimated_s(trial.costs["macs"], latest.epochs)
+            latest.train_s
+            / self._estimated_s(trial.costs["macs"], latest.epochs)
+            / (1.0 if trial.replicate else self.times)
             for trial in list(self._state.record.trials.values())[-20:]
             if (latest := trial.latest) and latest.epochs and latest.train_s
         ]
@@ -48,9 +61,9 @@ def search_part(state: SearchState, pace: Pace, workers_count: int) -> float:
 
     At most `SEARCH_SHARE`; less where the fresh seeds of one finalist, and of a reference that
     the search chooses itself, need more than the rest, for without them nothing can be claimed.
-    A budget too small for those seeds behind one candidate at full fidelity cannot end in a
-    claim however it is shared out: there the share stands. What runs with smaller budgets spent,
-    finals included, is spent: what is shared out is the rest.
+    A budget too small for those seeds behind one candidate at full fidelity (which may be there)
+    cannot end in a claim however it is shared out: there the share stands. What runs with
+    smaller budgets spent, finals included, is spent: what is shared out is the rest.
 
     Args:
         state: of the candidates begun so far the one with the most MACs stands for the finalist.
@@ -65,12 +78,21 @@ def search_part(state: SearchState, pace: Pace, workers_count: int) -> float:
     if search.budget.kind == "trials":  # finals take what they take
         return part
     if search.budget.kind == "epochs":
-        full, finals = float(epochs), float(epochs * trainings)
+        searched, finals = float(epochs), float(epochs * trainings)
     else:
         macs = [float(trial.costs["macs"]) for trial in state.record.searched if trial.rungs]
         if not macs:
             return before + part
         full = pace.epochs_s(max(macs), epochs)
+        searched = pace.times * full
         finals = SLACK * full * math.ceil(trainings / workers_count)
-    rest = amount - finals
-    return before + (min(part, rest) if rest >= full else part)
+    rest = usable(search.budget) - before - finals
+    is_enough = rest >= searched or (rest >= 0 and bool(state.full()))
+    return before + (min(part, rest) if is_enough else part)
+
+
+def usable(budget: Budget) -> float:
+    """A budget less what of its time the end of a search takes: test images, tables, plots."""
+    if budget.kind != "time":
+        return budget.amount
+    return budget.amount - min(END_S, 0.1 * budget.amount)

@@ -33,7 +33,7 @@ from dse.search.finals import (
     selection_noise,
     undecided,
 )
-from dse.search.pace import Pace, search_part
+from dse.search.pace import Pace, search_part, usable
 from dse.search.plan import Sweep
 from dse.search.rungs import next_promotion, stop_reason, top_up
 from dse.search.samplers import make_sampler
@@ -136,7 +136,13 @@ class SearchStage:
             trial = self._record.resume(trial)
         fidelity = self._next_fidelity(trial)
         timed = LATENCY in self._search.objectives and not trial.rungs
-        job = Job(trial.candidate, trial.replicate, fidelity, measure_latency=timed)
+        job = Job(
+            trial.candidate,
+            trial.replicate,
+            fidelity,
+            measure_latency=timed,
+            folds=self._search.folds,
+        )
         self._state.started(job, epochs=fidelity.epochs - trial.epochs)
         return job
 
@@ -223,7 +229,7 @@ class SearchStage:
             return self._spent + epochs + reserved <= self._part
         if not self._pace.is_measured:
             return True
-        expected_s = self._pace.epochs_s(costs["macs"], epochs)
+        expected_s = self._pace.times * self._pace.epochs_s(costs["macs"], epochs)
         if reserved:
             expected_s += self._pace.epochs_s(costs["macs"], reserved)
         return self._state.clock() + expected_s < self._part
@@ -293,7 +299,7 @@ class FinalsStage:
             state.sizes(able),
             np.array([accuracies[row] for row in rows]),
             reached,
-            noise=selection_noise(reached, int((~state.confirmation).sum())),
+            noise=selection_noise(reached, state.selection_count),
             margin=search.margin,
             most=search.finalists,
             is_best=reference is not None,
@@ -330,7 +336,7 @@ class FinalsStage:
     def is_over(self) -> bool:
         """When all of the time is up."""
         budget = self._search.budget
-        return budget.kind == "time" and self._state.clock() > budget.amount
+        return budget.kind == "time" and self._state.clock() > usable(budget)
 
     def ended(self, event: Ended) -> None:
         """Add the replicate."""
@@ -372,7 +378,7 @@ class FinalsStage:
             spent = self._state.record.spent_epochs + self._state.running_epochs
             return spent + epochs <= budget.amount
         expected_s = self._pace.epochs_s(costs["macs"], epochs)
-        return self._state.clock() + expected_s < budget.amount
+        return self._state.clock() + expected_s < usable(budget)
 
 
 class TestStage(JobList):

@@ -9,6 +9,7 @@ import numpy as np
 
 from dse.architecture import LATENCY, OBJECTIVES
 from dse.data import Dataset
+from dse.data.folds import FOLDS
 from dse.errors import StudyError
 from dse.execution.job import Job
 from dse.search.analyses import Analysis, Outcome, Terms, analysis_from_dict, claimed_keys
@@ -40,7 +41,8 @@ class SearchState:
 
     Attributes:
         confirmation: bool array (image,), the validation images that confirm an answer; the
-            others select the candidates.
+            others select the candidates, or folds of the training images do.
+        selection_count: images that select the candidates.
         pool_sizes: float array (candidate, objective) of the whole pool.
     """
 
@@ -55,7 +57,13 @@ class SearchState:
         self.search, self.record, self.dataset = search, record, dataset
         self._reference, self.clock = reference, clock
         self.pool, self.ladder, self.objectives = search.pool, search.ladder, search.objectives
-        self.confirmation: Mask = confirmation_split(len(dataset.validation))
+        validation_count = len(dataset.validation)
+        self.confirmation: Mask = confirmation_split(validation_count)
+        self.selection_count = int((~self.confirmation).sum())
+        if search.folds:
+            self.confirmation = np.ones(validation_count, dtype=np.bool_)
+            held = range(search.folds)  # images at places 0, 5, … are in the first of five folds
+            self.selection_count = sum(len(dataset.train.labels[n::FOLDS]) for n in held)
         # Latency is measured, so of the pool it is not known: MACs stand for it there.
         columns = [self.pool.costs["macs" if n == LATENCY else n] for n in self.objectives]
         self.pool_sizes: Floats = np.column_stack(columns).astype(float)
@@ -126,6 +134,16 @@ class SearchState:
         return 0 if isinstance(self._reference, Reference) else self._reference.seeds
 
     @property
+    def selection_words(self) -> str:
+        """The images that the accuracies of the search are of."""
+        if self.search.folds:
+            return (
+                f"cross-validated on {self.selection_count:,} training images "
+                f"({self.search.folds} of {FOLDS} folds)"
+            )
+        return f"on the {self.selection_count:,} images of the selection split"
+
+    @property
     def running(self) -> dict[tuple[str, int], int]:
         """By key, the epochs that the trials which are being trained now will have spent."""
         return dict(self._running)
@@ -152,13 +170,16 @@ class SearchState:
         return unpack_bits(measurement.validation_correct, len(self.dataset.validation))
 
     def selection_accuracy(self, trial: Trial, fidelity: Fidelity) -> float:
-        """On the validation images that select candidates; NaN where training failed."""
+        """On the images that select candidates; NaN where training failed."""
         measured = trial.rungs[fidelity]
         if measured.status == "failed":
             return float("nan")
         key = (*trial.key, fidelity)
         if key not in self._selection:
-            self._selection[key] = float(self.correct(measured)[~self.confirmation].mean())
+            if self.search.folds:  # scored on what the folds held out
+                self._selection[key] = measured.validation_accuracy or 0.0
+            else:
+                self._selection[key] = float(self.correct(measured)[~self.confirmation].mean())
         return self._selection[key]
 
     def full_accuracy(self, trial: Trial) -> float:

@@ -19,6 +19,9 @@ from dse.errors import ObjectiveError
 from dse.stats.intervals import student_t_probability, student_t_quantile
 from dse.text import points
 
+_SPREAD, _OF_SEEDS, _POWER = 0.08, 2 * 0.005**2 / 3, 0.8
+"""Of `resolvable_difference`, in the order of its docstring."""
+
 Correctness = NDArray[np.bool_]
 """On which images each replicate of one network is correct: bool array (seed, image)."""
 
@@ -157,6 +160,42 @@ def compare(
         margin=float(margin),
         confidence=confidence,
     )
+
+
+def resolvable_difference(images_count: int, *, confidence: float = 0.95) -> float:
+    """The margin at which a network that is truly as accurate passes in four of five cases.
+
+    For networks of three seeds each that, seed against seed, disagree on 17% of the images, and
+    that vary by 0.5 points between seeds: the variance over images is 0.08 (two networks less
+    what the seeds average out), with the half images of `compare` added.
+
+    Args:
+        images_count: that both are scored on; at least two.
+        confidence: of the claim.
+
+    Returns:
+        A fraction.
+    """
+    of_images = (_SPREAD * images_count + 1) / (images_count - 1) / images_count
+    error = math.sqrt(of_images + _OF_SEEDS)
+    degrees = max(1, images_count - 1)
+    quantiles = (student_t_quantile(p, degrees_of_freedom=degrees) for p in (confidence, _POWER))
+    return min(1.0, sum(quantiles) * error)
+
+
+def images_to_resolve(margin: float, *, confidence: float = 0.95) -> int:
+    """The fewest images on which `resolvable_difference` is at most a margin above 0.
+
+    A million where even those are too few, because the seeds vary by more.
+    """
+    low, high = 2, 1_000_000
+    while low < high:
+        middle = (low + high) // 2
+        if resolvable_difference(middle, confidence=confidence) <= margin:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def pool_seed_variance(networks: Sequence[Correctness]) -> SeedVariance:

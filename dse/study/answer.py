@@ -146,6 +146,16 @@ class Finalist:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PassedOver:
+    """A candidate that reached the level on the selection images, and why it was no finalist."""
+
+    candidate: Name
+    params_count: Count
+    selection_accuracy: Share
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SearchCost:
     """What a search took: seconds of its own time, epochs trained, and trials by their end.
 
@@ -203,6 +213,9 @@ class Answer:
         other_claims: smallest claim on each other set of terms, the smallest first.
         analyses_count: series of tests on the same confirmation images, by all runs.
         tested_count: candidates that were ever scored on the test images.
+        missing: what would give a claim; empty where there is one.
+        passed_over: candidates at the level that were no finalists, the smallest first.
+        selection: the images that the search's accuracies are of.
     """
 
     study: str
@@ -219,6 +232,9 @@ class Answer:
     other_claims: tuple[OtherClaim, ...] = ()
     analyses_count: Count = field(default=0, metadata=formerly("looks_count"))
     tested_count: Count = 0
+    missing: str = ""
+    passed_over: tuple[PassedOver, ...] = ()
+    selection: str = ""
 
     def __post_init__(self) -> None:
         if self.found != (self.answer is not None):

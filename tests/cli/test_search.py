@@ -101,10 +101,12 @@ def test_progress_in_plain_lines(search):
     frame = read_trials(FOLDER / "trials.csv")
     first = frame.iloc[0]
     epochs, _, accuracy = first["curve"].split()[0].partition(":")
-    begin = lines.index("searching")
+    begin = lines.index(
+        "searching; accuracies are cross-validated on 648 training images (3 of 5 folds)"
+    )
     assert lines[begin + 1] == (
-        f"squeeze_ratio {first['squeeze_ratio']:g}: validation accuracy {float(accuracy):.2%} "
-        f"after {epochs} epochs"
+        f"squeeze_ratio {first['squeeze_ratio']:g}: accuracy {float(accuracy):.2%} after {epochs} "
+        "epochs"
     )
     assert "finals: more seeds for the candidates around the reference" in lines
     assert "study toy-digits-search: 8 feasible candidates of 8, budget 2 trials" in "\n".join(
@@ -331,16 +333,17 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(run):
     assert document["recipe"]["epochs"] == 15
     assert document["reference"]["name"] == "alexnet"
     assert document["reference"]["recipe"]["epochs"] == 20
-    assert document["budget"] == "8 trials"
+    assert document["budget"] == "3m"
+    assert list(document["stages"]) == ["start", "reference", "search", "finals", "end"]
+    assert sum(document["stages"].values()) == pytest.approx(180)
     text = " ".join(run(*arguments).stdout.split())
     assert "8 feasible candidates of 8" in text
     assert f"{params_count(0.125):,} to {params_count(1.0):,}" in text
     assert "rungs 15 epochs" in text
-    assert "8 trials, sampler gp, 2 workers" in text
+    assert "3m, sampler gp, 2 workers" in text
     with_rungs = json.loads(run(*arguments, "--json", *RUNGS).stdout)
     assert with_rungs["rungs"] == [5, 15]
-    assert with_rungs["budget"] == "8 trials"
-    assert "8 trials, sampler tpe, 2 workers" in " ".join(run(*arguments, *RUNGS).stdout.split())
+    assert "3m, sampler tpe, 2 workers" in " ".join(run(*arguments, *RUNGS).stdout.split())
     assert os.listdir() == ["toy.yaml"]
     number = run(*arguments, "--reference", "0.9", "--budget", "90m", "--json")
     assert json.loads(number.stdout)["reference"] is None

@@ -52,9 +52,9 @@ def test_the_joint_space_for_cifar10_holds_a_hundredth_of_alexnet_and_less():
     alexnet = cost(build(make_candidate("alexnet", {}), (32, 32, 3), 10)).params_count
     assert space.limits["params_count"].max == alexnet // 100
     result = survey(space, (32, 32, 3), 10)
-    assert len(result.feasible) == 6
+    assert len(result.feasible) >= 10_000
     assert max(costs.params_count for _, costs in result.feasible) <= alexnet / 100
-    assert all(6e6 <= costs.macs <= 14e6 for _, costs in result.feasible)
+    assert all(costs.macs <= 40e6 for _, costs in result.feasible)
 
 
 def test_the_paper_sweeps_have_the_papers_sizes():

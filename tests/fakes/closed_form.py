@@ -74,6 +74,15 @@ def answer(setup: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
     if job["task"] == "test":
         return {"status": "finished", **of_test}
     validation = right(validation_count, accuracy(name, epochs), replicate)
+    if folds := job.get("folds"):  # scored on training images, of which no bits are kept
+        share = accuracy(name, epochs)
+        return {
+            "status": "finished",
+            "validation_accuracy": share,
+            "epochs": epochs,
+            "train_s": 1.6 * folds * epochs,
+            "compile_s": 1.0,
+        }
     return {
         "status": "finished",
         "validation_accuracy": sum(validation) / validation_count,

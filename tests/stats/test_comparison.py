@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dse.errors import ObjectiveError
-from dse.stats.comparison import SeedVariance, churn, compare, pool_seed_variance
+from dse.stats.comparison import (
+    SeedVariance,
+    churn,
+    compare,
+    images_to_resolve,
+    pool_seed_variance,
+    resolvable_difference,
+)
 from dse.stats.intervals import student_t_probability, student_t_quantile
 
 # These very weights: the trainings are left out.
@@ -243,3 +250,13 @@ def test_the_t_distribution_and_its_quantiles_agree_with_closed_forms():
 def test_bad_input_is_refused_with_what_was_found(call, message):
     with pytest.raises(ObjectiveError, match=message):
         call()
+
+
+def test_the_resolvable_difference_is_what_an_equal_network_passes_in_four_of_five_cases():
+    # 600 images: (0.08 * 600 + 1) / 599 / 600 + 2 * 0.005**2 / 3 = 0.0123695**2 of variance;
+    # quantiles of Student's t with 599 degrees of freedom: 1.6474 and 0.8421.
+    assert resolvable_difference(600) == pytest.approx(2.4895 * 0.0123695, rel=1e-3)
+    assert resolvable_difference(2) == 1.0
+    found = images_to_resolve(0.05)
+    assert resolvable_difference(found) <= 0.05 < resolvable_difference(found - 1)
+    assert images_to_resolve(0.001) == 1_000_000, "below what the seeds vary by"

@@ -1,0 +1,187 @@
+"""What a search will take, before anything is trained: the plan of its budget, and the default.
+
+Rough, as all of `dse.search.estimate` is; while the search runs, measured speeds take its place
+(`dse.search.pace`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from dse.architecture import build, cost
+from dse.data import DataDescription, Dataset
+from dse.data.folds import FOLDS
+from dse.errors import ArchitectureError, StudyError
+from dse.search.budget import SEARCH_SHARE, Budget
+from dse.search.estimate import COMPILE_S, START_S, train_s
+from dse.search.reference import BestReference, Reference, ReferencePlan
+from dse.space.enumerate import Pool
+from dse.text import counted, duration
+from dse.training import Recipe
+
+END_S = 10.0
+"""Test images, tables and plots at the end."""
+
+DEFAULT_CANDIDATES = 16
+"""Median candidates that the default budget trains to full fidelity."""
+
+_MINUTES = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
+"""Default budgets; more than an hour is for the user to say."""
+
+
+def fold_times(folds: int) -> float:
+    """How many times longer cross-validation by so many folds takes than one training."""
+    return folds * (FOLDS - 1) / FOLDS if folds else 1.0
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage of a search: its name, what it does, and about how many seconds it takes."""
+
+    name: str
+    what: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Seconds that parts of a search take on so many workers.
+
+    Attributes:
+        workers_count: trainings side by side.
+        full_s: a median candidate to full fidelity.
+        least_s: the one with the fewest MACs.
+        seeds: fresh trainings of one finalist, and of a reference that the search chooses.
+        times: a candidate of the search takes of `full_s`, where it is cross-validated.
+        reference_s: the reference, where it is a network to be trained first.
+    """
+
+    workers_count: int
+    full_s: float
+    least_s: float
+    seeds: int
+    reference_s: float = 0.0
+    times: float = 1.0
+
+    @property
+    def finals_s(self) -> float:
+        """Without these trainings nothing can be claimed."""
+        return self.full_s * math.ceil(self.seeds / self.workers_count)
+
+    @property
+    def claim_s(self) -> float:
+        """The least that a claim takes: one candidate, its finals and the reference."""
+        return START_S + self.reference_s + self.times * self.full_s + self.finals_s + END_S
+
+    def default_budget(self) -> Budget:
+        """For so many median candidates, their finals and the reference, in whole minutes."""
+        search_s = self.times * self.full_s * math.ceil(DEFAULT_CANDIDATES / self.workers_count)
+        wanted_s = START_S + self.reference_s + search_s + self.finals_s + END_S
+        minutes = next((m for m in _MINUTES if 60 * m >= wanted_s), _MINUTES[-1])
+        return Budget("time", 60.0 * minutes)
+
+    def stages(self, budget: Budget) -> list[PlannedStage]:
+        """What the time goes to."""
+        start_s = START_S + self.reference_s + END_S
+        searched_s = self.times * self.full_s
+        full = f"{searched_s:,.0f} s for a median candidate to full fidelity"
+        if budget.kind == "time":
+            left_s = budget.amount - start_s
+            search_s = min(SEARCH_SHARE * left_s, left_s - self.finals_s)
+            if search_s < searched_s:
+                search_s = SEARCH_SHARE * left_s
+            search_s = max(search_s, 0.0)
+            finals_s = max(left_s - search_s, 0.0)
+        else:
+            full_count = budget.amount
+            if budget.kind == "epochs":
+                full_count *= SEARCH_SHARE
+            search_s = full_count * searched_s / self.workers_count
+            finals_s = self.finals_s
+        reference = [PlannedStage("reference", "trained first", self.reference_s)]
+        return [
+            PlannedStage("start", "images, workers", START_S),
+            *(reference if self.reference_s else []),
+            PlannedStage("search", full, search_s),
+            PlannedStage("finals", f"{counted(self.seeds, 'training')} at least", finals_s),
+            PlannedStage("end", "test images, tables, plots", END_S),
+        ]
+
+    def check(self, budget: Budget, reference_name: str) -> str:
+        """What to say of a budget of time beforehand; empty where it is enough for a claim.
+
+        Raises:
+            StudyError: it is less than one training, or than the reference takes.
+        """
+        if budget.kind != "time":
+            return ""
+        enough = Budget("time", 60.0 * math.ceil(self.claim_s / 60))
+        if self.reference_s > budget.amount:
+            raise StudyError(
+                f"the reference {reference_name} takes about {duration(self.reference_s)} to "
+                f"train, more than the budget of {budget}: give --reference best (a network of "
+                f"the search itself), --budget {enough}, or --reference-apart, which trains it "
+                "outside of the budget"
+            )
+        if self.least_s > budget.amount:
+            raise StudyError(
+                f"the budget of {budget} is too small: one training takes about "
+                f"{duration(self.least_s)}, and a claim {duration(self.claim_s)}: give --budget "
+                f"{enough}, or take fewer --epochs or a smaller --image-size"
+            )
+        if self.claim_s > budget.amount:
+            return (
+                f"a claim takes about {duration(self.claim_s)} here, more than the budget of "
+                f"{budget}: expect none, or give --budget {enough}"
+            )
+        return ""
+
+
+def forecast(
+    pool: Pool,
+    recipe: Recipe,
+    data: Dataset | DataDescription,
+    reference: Reference | ReferencePlan | BestReference,
+    *,
+    seeds: int,
+    workers_count: int,
+    folds: int = 0,
+) -> Forecast:
+    """Forecast a search.
+
+    Args:
+        pool: its candidates.
+        recipe: theirs.
+        data: the images.
+        reference: a plan of one is to be trained first.
+        seeds: fresh trainings of a finalist.
+        workers_count: trainings side by side.
+        folds: that a candidate of the search is trained without, one after the other.
+    """
+    count = data.train_count if isinstance(data, DataDescription) else len(data.train)
+
+    def seconds(macs: float, of: Recipe) -> float:
+        return COMPILE_S + train_s(macs, of, count)
+
+    macs = pool.costs["macs"]
+    reference_s = 0.0
+    if isinstance(reference, ReferencePlan):
+        try:
+            built = build(reference.candidate, data.input_shape, len(data.classes))
+        except ArchitectureError:  # told where it is trained
+            pass
+        else:
+            rounds = math.ceil(reference.seeds / workers_count)
+            reference_s = START_S + rounds * seconds(cost(built).macs, reference.recipe)
+    own = reference.seeds if isinstance(reference, BestReference) else 0
+    return Forecast(
+        workers_count,
+        seconds(float(np.median(macs)), recipe),
+        train_s(float(np.min(macs)), recipe, count),
+        seeds + own,
+        reference_s,
+        fold_times(folds),
+    )

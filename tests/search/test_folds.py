@@ -1,0 +1,93 @@
+"""Few images: cross-validation on the training images selects, all validation images confirm."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from dse.data import DataDescription, parse_data
+from dse.errors import ConfigError, StudyError, UsageError
+from dse.search import SearchOptions, plan_search
+from dse.search.reference import BestReference
+from dse.search.rungs import Ladder
+from dse.study.table import read_trials
+from tests.search.searching import RECIPE, SPACE, document, run, search
+
+FULL = Ladder.of_epochs(RECIPE.epochs)
+
+
+def described(validation_count: int, train_count: int = 1000) -> DataDescription:
+    halves = validation_count // 2
+    counts = {
+        "train": (train_count // 2, train_count - train_count // 2),
+        "validation": (validation_count - halves, halves),
+        "test": (50, 50),
+    }
+    return DataDescription("pets", (8, 8, 1), ("cat", "dog"), train_count, (), counts)
+
+
+def planned(data: DataDescription, **options):
+    return plan_search(SPACE, parse_data("folder:pets"), data, SearchOptions(**options)).search
+
+
+def test_the_folds_choose_and_every_validation_image_confirms(tmp_path, in_process, monkeypatch):
+    monkeypatch.setenv("DSE_FAKE_LOG", str(tmp_path / "jobs"))
+    monkeypatch.setenv("DSE_FAKE_CEILINGS", '{"1.0": 0.9, "0.5": 0.895}')
+    wanted = search("16trials", folds=4, ladder=FULL, margin=0.05)
+    result, _ = run(wanted, tmp_path, BestReference(3))
+    found = document(result)
+    assert found["confirmation_images"] == 200, "all of them"
+    assert found["selection"] == "cross-validated on 160 training images (4 of 5 folds)"
+    assert found["answer"]["metaparameters"]["squeeze_ratio"] == 0.5
+    jobs = [json.loads(line) for line in (tmp_path / "jobs").read_text().splitlines()]
+    trained = [job for job in jobs if job["task"] == "train"]
+    assert {job["folds"] for job in trained if job["replicate"] == 0} == {4}
+    assert {job["folds"] for job in trained if job["replicate"] > 0} == {0}
+    rows = read_trials(result.trials_path)
+    assert rows["validation_accuracy"].notna().all()
+    again, _ = run(wanted, tmp_path, BestReference(3))
+    assert document(again) == found
+
+
+def test_trials_of_other_studies_are_refused(tmp_path, in_process):
+    with pytest.raises(StudyError, match="--folds 0"):
+        run(search(folds=4, ladder=FULL), tmp_path, reuse=[tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("validation_count", "train_count", "folds"),
+    [(24, 221, 5), (100, 800, 4), (600, 5400, 1), (999, 9000, 1), (1000, 9000, 0)],
+)
+def test_as_many_folds_as_hold_500_images(validation_count, train_count, folds):
+    wanted = planned(described(validation_count, train_count))
+    assert wanted.folds == folds
+    if folds:
+        assert wanted.ladder.epochs == (wanted.recipe.epochs,)
+        assert wanted.definition(described(24)).search["folds"] == folds
+
+
+def test_a_network_that_is_trained_on_all_images_leaves_the_halves():
+    data = described(100)
+    assert planned(data, reference="alexnet").folds == 0
+    assert planned(data, folds=0).folds == 0
+    assert planned(data, folds=2, reference="0.8").folds == 2
+    with pytest.raises(UsageError, match="--folds 2 does not go with --reference alexnet"):
+        planned(data, folds=2, reference="alexnet")
+    assert "folds" not in planned(data, folds=0).definition(data).search
+
+
+def test_a_margin_follows_from_the_confirmation_images_where_none_is_given():
+    assert planned(described(24)).margin == 0.05, "never more than five points"
+    assert planned(described(2000, 9000)).margin == 0.03
+    assert planned(described(100_000, 9000)).margin == 0.02
+    assert planned(described(100), margin="0.2").margin == 0.2
+    assert planned(described(100), reference="0.8").margin == 0
+
+
+def test_an_accuracy_that_the_largest_class_has_is_no_reference():
+    data = replace(described(100), class_counts={"train": (1,), "validation": (30, 70)})
+    with pytest.raises(ConfigError, match=r"largest class, dog, has an accuracy of 70\.00%"):
+        planned(data, reference="0.7")
+    assert planned(data, reference="0.71").name
