@@ -16,8 +16,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dse.architecture import FAMILIES, PRESETS, Candidate, Cost, Preset, build, cost, make_candidate
 from dse.config import apply_settings, find_space
@@ -32,7 +33,7 @@ from dse.data import (
     weights_classes,
 )
 from dse.data.spec import cache_root
-from dse.errors import ConfigError, DataError, WeightsError
+from dse.errors import ConfigError, DataError, UsageError, WeightsError
 from dse.report.tables.studies import open_study
 from dse.report.tables.summary import StudyTable, front_table
 from dse.space import SearchSpace
@@ -41,12 +42,14 @@ from dse.study.answer import Answer, find_answer
 from dse.text import counted, nearest, percent, shape_text
 
 if TYPE_CHECKING:  # pandas, and what imports JAX: only who uses it pays
+    import numpy as np
     import pandas as pd
 
     from dse.compress.stages import Stage
     from dse.export.exporting import Exported, Format
     from dse.search import RunEvent
-    from dse.training.predict import Evaluation
+    from dse.training.predict import Evaluation, Scored
+    from dse.weights.metadata import WeightsMetadata
 
 OnEvent = Callable[["RunEvent"], None]
 
@@ -394,7 +397,8 @@ def evaluate(
     """Top-1 and top-5 accuracy of a weights file, as `dse evaluate`.
 
     Args:
-        weights: a safetensors or `.dsz` file.
+        weights: a safetensors or `.dsz` file, or an `.onnx`, `.tflite` or `.c` file of `export`,
+            which runs in onnxruntime, in LiteRT or as compiled by gcc.
         data: `folder:PATH` with one folder per class (its test images), or the test images of
             `digits` or `cifar10`.
         classes: a CSV file with the columns index, wnid and name, for folders with other names.
@@ -404,19 +408,63 @@ def evaluate(
         WeightsError: the weights cannot be read.
         DataError: the images cannot be read, or are not for this network.
     """
-    from dse.networks import load_network
-    from dse.training.predict import evaluate as score
-
     weights, spec = Path(weights), parse_data(data)
-    loaded = load_network(weights)
+    scorer = open_scorer(weights)
     if spec.path is not None and spec.source == "folder":
         file = None if classes is None else Path(classes)
-        names = weights_classes(weights, loaded.metadata, file)
+        names = weights_classes(weights, scorer.metadata, file)
         tree = open_labelled(spec.path, names)
-        return score(loaded, tree, source=str(weights), batch_count=batch_count)
+        return scorer.score(tree, source=str(weights), batch_count=batch_count)
     dataset = prepare_data(spec)
-    check_same_data(weights, loaded.metadata, spec, dataset)
-    return score(loaded, dataset.test, source=str(weights), batch_count=batch_count)
+    check_same_data(weights, scorer.metadata, spec, dataset)
+    return scorer.score(dataset.test, source=str(weights), batch_count=batch_count)
+
+
+class Scorer(NamedTuple):
+    """What scores images by a file.
+
+    Attributes:
+        score: `training.predict.evaluate` without its first argument.
+        metadata: what the file says of itself.
+        runtime: what it runs in, where that is not this package.
+    """
+
+    score: Callable[..., Evaluation]
+    metadata: WeightsMetadata
+    runtime: str | None = None
+
+
+def open_scorer(weights: Path, preprocessing: str | None = None) -> Scorer:
+    """Open a weights file, or a file of `dse export` in the runtime that it is for.
+
+    Args:
+        weights: the file.
+        preprocessing: a rule by name (`PREPROCESSINGS`) instead of the file's.
+
+    Raises:
+        WeightsError: the weights cannot be read.
+        ExportError: the exported file cannot be read, or its runtime is missing.
+        UsageError: a rule for an exported file, which says itself how images are fed to it.
+    """
+    from dse.export.runtimes import OPENERS, open_exported
+    from dse.networks import load_network
+    from dse.training.predict import BEST_COUNT, best_scores, count_correct
+    from dse.training.predict import evaluate as score
+    from dse.weights.preprocessing import PREPROCESSINGS
+
+    if weights.suffix.lower() not in OPENERS:
+        rule = PREPROCESSINGS[preprocessing] if preprocessing else None
+        loaded = load_network(weights, preprocessing=rule)
+        return Scorer(partial(score, loaded), loaded.metadata)
+    if preprocessing:
+        raise UsageError(f"{weights} says how images are fed to it; leave --preprocessing out")
+    runtime = open_exported(weights)
+    best_count = min(BEST_COUNT, len(runtime.metadata.classes))
+
+    def best(images: np.ndarray) -> Scored:
+        return best_scores(runtime.scores(images), best_count)
+
+    return Scorer(partial(count_correct, best, runtime.metadata), runtime.metadata, runtime.name)
 
 
 def predict(weights: str | Path, *images: str | Path) -> list[Prediction]:
@@ -539,7 +587,7 @@ def export(
     Args:
         weights: a safetensors or `.dsz` file.
         out: the file to write.
-        format: `onnx` or `tflite`; None goes by the suffix of `out`.
+        format: `onnx`, `tflite`, `c`, `pytorch` or `stablehlo`; None goes by the suffix of `out`.
         int8: integer arithmetic instead of float32; takes `calibrate`.
         calibrate: images that int8 takes its ranges from: `folder:PATH`, `digits`, `cifar10`.
         with_preprocessing: the file takes uint8 pixels, RGB or gray, and scales them itself.

@@ -24,6 +24,7 @@ EXAMPLES = """
 Examples:
   dse evaluate squeezenet.safetensors --data folder:imagenet/val --classes imagenet_classes.csv
   dse evaluate results/digits-sweep/weights/2aff3db7c041-seed0.safetensors --data folder:images
+  dse evaluate small.tflite --data folder:photos
 """
 
 
@@ -46,8 +47,10 @@ def command(
 
     Folders bear the name or id of a class, by the weights file or by --classes; not every
     class needs a folder. Of a folder without test/ every image is scored, also those that
-    were trained on. Broken images are named and left out.
+    were trained on. Broken images are named and left out. Files of dse export run in
+    onnxruntime, LiteRT or as compiled by gcc.
     """
+    from dse.api import open_scorer
     from dse.cli.display import DataProgress
     from dse.cli.running import prepared
     from dse.data import (
@@ -58,13 +61,12 @@ def command(
         weights_classes,
     )
     from dse.data.source import warnings_text
-    from dse.training.predict import evaluate
 
     spec = parse_data(data)
-    loaded = load(weights, preprocessing)
+    score, metadata, runtime = open_scorer(weights, preprocessing)
     images: LabelledTree | Split
     if spec.source == "folder" and spec.path is not None:
-        images = open_labelled(spec.path, weights_classes(weights, loaded.metadata, classes_file))
+        images = open_labelled(spec.path, weights_classes(weights, metadata, classes_file))
         where = {"directory": str(images.directory), "folders_count": len(images.labels)}
         for warning in images.warnings:
             note(f"note: {warning}")
@@ -72,13 +74,12 @@ def command(
         raise UsageError(f"--classes is for class folders; {spec.source} has classes of its own")
     else:
         description = describe_data(spec)
-        check_same_data(weights, loaded.metadata, spec, description)
+        check_same_data(weights, metadata, spec, description)
         images = prepared(spec, description).test
-        where = {"directory": None, "folders_count": len(loaded.metadata.classes)}
+        where = {"directory": None, "folders_count": len(metadata.classes)}
     warned: list[str] = []
     with DataProgress() as progress:
-        found = evaluate(
-            loaded,
+        found = score(
             images,
             source=str(weights),
             batch_count=batch_count,
@@ -92,12 +93,12 @@ def command(
             f"note: {found.broken_count} of {found.broken_count + found.images_count} images "
             f"cannot be decoded and are left out: {some_of(found.broken, count=found.broken_count)}"
         )
-    scores = ClassScores(loaded.metadata.classes, found.class_counts, found.class_top1_counts)
+    scores = ClassScores(metadata.classes, found.class_counts, found.class_top1_counts)
     if as_json:
         per_class = {"largest_class_share": scores.largest[1], "recall": scores.recall}
-        print_json({**_document(weights, loaded.metadata, found, where), **per_class})
+        print_json({**_document(weights, metadata, found, where), "runtime": runtime, **per_class})
     else:
-        _print(weights, loaded.metadata, found, where)
+        _print(weights, metadata, found, where, runtime)
         note(f"accuracy per class: {scores}")
 
 
@@ -140,7 +141,11 @@ def _document(
 
 
 def _print(
-    weights: Path, metadata: WeightsMetadata, found: Evaluation, where: dict[str, Any]
+    weights: Path,
+    metadata: WeightsMetadata,
+    found: Evaluation,
+    where: dict[str, Any],
+    runtime: str | None,
 ) -> None:
     from dse.weights.preprocessing import describe_preprocessing
 
@@ -162,6 +167,7 @@ def _print(
     print_facts(
         {
             "weights": f"{weights}: {metadata.family} {metadata.candidate.key}",
+            "runtime": runtime,
             "images": images,
             "fed as": describe_preprocessing(metadata.preprocessing),
             "top-1": share(found.top1_count),

@@ -30,7 +30,7 @@ def command(
         Path, typer.Option("--out", metavar="FILE", help="The file to write, such as x.onnx.")
     ],
     format: Annotated[
-        Literal["onnx", "tflite", "c"] | None,
+        Literal["onnx", "tflite", "c", "pytorch", "stablehlo"] | None,
         typer.Option("--format", help="Default: as the suffix of --out says."),
     ] = None,
     int8: Annotated[
@@ -69,10 +69,10 @@ def command(
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write a network for another runtime: ONNX, LiteRT (.tflite) or C99.
+    """Write a network for another runtime: ONNX, LiteRT (.tflite), C99, PyTorch or StableHLO.
 
     C is int8 and takes pixels: network.c, network.h and network_test.c, a program that runs one
-    image and compares its scores.
+    image and compares its scores. PyTorch is network.py and network.safetensors.
     """
     from dse.export.exporting import export_weights
 

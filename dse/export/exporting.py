@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -17,9 +17,18 @@ from dse.export.images import IMAGES_COUNT, calibration_images
 from dse.export.int8 import quantize
 from dse.export.litert import litert_model
 from dse.export.onnx import onnx_model
+from dse.export.packages import need
+from dse.export.pytorch import pytorch_files
 from dse.files import replacing
 
-Format = Literal["onnx", "tflite", "c"]
+Format = Literal["onnx", "tflite", "c", "pytorch", "stablehlo"]
+SUFFIXES: dict[str, Format] = {
+    ".onnx": "onnx",
+    ".tflite": "tflite",
+    ".c": "c",
+    ".py": "pytorch",
+    ".stablehlo": "stablehlo",
+}
 
 Files = dict[Path, bytes]
 
@@ -81,6 +90,8 @@ def export_weights(
     format = format or _format_of(out)
     int8 = int8 or format == "c"
     with_preprocessing = with_preprocessing or format == "c"
+    if int8 and format in ("pytorch", "stablehlo"):
+        raise UsageError(f"{format} has no int8 form here; onnx, tflite and c have")
     if int8 and calibrate_on is None:
         raise UsageError(
             f"{'C is int8, which' if format == 'c' else 'int8'} takes images to calibrate on: "
@@ -99,6 +110,13 @@ def export_weights(
         files = {out: onnx_model(graph, network)}
     elif format == "tflite":
         files = {out: litert_model(graph, network)}
+    elif format == "pytorch":
+        files = pytorch_files(graph, out)
+    elif format == "stablehlo":
+        need("jax", "flatbuffers")
+        from dse.export.stablehlo import stablehlo_module  # imports JAX
+
+        files = {out: stablehlo_module(graph)}
     else:
         assert network is not None
         files = c_files(network, out, images[0])
@@ -131,10 +149,9 @@ def _write(files: Files, *, force: bool) -> None:
 
 
 def _format_of(out: Path) -> Format:
-    for format in get_args(Format):
-        if out.suffix.lower() == f".{format}":
-            return format
+    if out.suffix.lower() in SUFFIXES:
+        return SUFFIXES[out.suffix.lower()]
     raise ExportError(
         f"{out}: no format goes with {out.suffix or 'no suffix'!r}; --format is one of "
-        f"{', '.join(get_args(Format))}"
+        f"{', '.join(SUFFIXES.values())}"
     )

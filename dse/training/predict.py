@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -26,6 +27,7 @@ from dse.networks import LoadedNetwork, Network
 from dse.training.parametrization import Tree
 from dse.training.scaling import InputScaling
 from dse.training.xla import check_backend, compiler_options, load_or_compile
+from dse.weights.metadata import WeightsMetadata
 
 BATCH_COUNT = 64
 """Images that are scored at once, unless another number is given."""
@@ -54,6 +56,17 @@ class Scored(NamedTuple):
     scores: np.ndarray
     classes: np.ndarray
     is_finite: np.ndarray
+
+
+FindBest = Callable[[np.ndarray], Scored]
+"""Finds the best classes of uint8 images (image, height, width, channel), RGB or gray."""
+
+
+def best_scores(scores: np.ndarray, best_count: int) -> Scored:
+    """The best classes by scores, float32 (image, class); of equal ones the lower index."""
+    classes = np.argsort(-scores, axis=1, kind="stable")[:, :best_count].astype(np.int32)
+    best = np.take_along_axis(scores, classes, 1)
+    return Scored(best, classes, np.isfinite(scores).all(1))
 
 
 class Predictor:
@@ -205,21 +218,55 @@ def evaluate(
     """
     images_count = len(images) if isinstance(images, Split) else images.images_count
     predictor = _predictor(loaded, min(batch_count, images_count))
+    found = count_correct(
+        _best_of(loaded, predictor),
+        loaded.metadata,
+        images,
+        source=source,
+        batch_count=predictor.batch_count,
+        on_progress=on_progress,
+        on_warning=on_warning,
+    )
+    return replace(found, compile_s=predictor.compile_s)
+
+
+def count_correct(
+    best: FindBest,
+    metadata: WeightsMetadata,
+    images: LabelledTree | Split,
+    *,
+    source: str,
+    batch_count: int,
+    on_progress: OnProgress = lambda stage, done, total: None,
+    on_warning: Callable[[str], None] = warn_of_image,
+) -> Evaluation:
+    """Score all images by whatever finds the best classes; otherwise as `evaluate`.
+
+    Args:
+        best: the program or runtime.
+        metadata: of the network.
+        images: see `evaluate`, as for all that follow.
+        source: see there.
+        batch_count: see there.
+        on_progress: see there.
+        on_warning: see there.
+    """
+    images_count = len(images) if isinstance(images, Split) else images.images_count
     if isinstance(images, Split):
-        batches = split_batches(images, predictor.batch_count)
+        batches = split_batches(images, batch_count)
     else:
         batches = stream_batches(
             images.images(),
-            loaded.metadata.preprocessing,
-            batch_count=predictor.batch_count,
+            metadata.preprocessing,
+            batch_count=batch_count,
             root=images.directory,
         )
     scored_count = top1_count = top5_count = broken_count = 0
     broken: list[str] = []
-    classes_count = len(loaded.metadata.classes)
+    classes_count = len(metadata.classes)
     per_class = np.zeros((2, classes_count), np.int64)
     started = time.perf_counter()
-    for batch, found in _score(loaded, predictor, batches, source):
+    for batch, found in _score(best, batches, source):
         correct = found.classes == batch.labels[:, None]
         scored_count += len(correct)
         for counts, labels in zip(
@@ -246,7 +293,7 @@ def evaluate(
         broken_count=broken_count,
         broken=tuple(broken),
         wall_s=wall_s,
-        compile_s=predictor.compile_s,
+        compile_s=0.0,
         class_counts=tuple(per_class[0].tolist()),
         class_top1_counts=tuple(per_class[1].tolist()),
     )
@@ -273,7 +320,7 @@ def predict(
         loaded.metadata.preprocessing,
         batch_count=predictor.batch_count,
     )
-    for batch, found in _score(loaded, predictor, batches, source):
+    for batch, found in _score(_best_of(loaded, predictor), batches, source):
         for text in batch.warnings:
             on_warning(text)
         yield from batch.broken
@@ -291,17 +338,18 @@ def _predictor(loaded: LoadedNetwork, batch_count: int) -> Predictor:
     )
 
 
-def _score(
-    loaded: LoadedNetwork, predictor: Predictor, batches: Iterable[Block], source: str
-) -> Iterator[tuple[Block, Scored]]:
+def _best_of(loaded: LoadedNetwork, predictor: Predictor) -> FindBest:
+    return partial(predictor.best, *jax.device_put((loaded.params, loaded.statistics)))
+
+
+def _score(best: FindBest, batches: Iterable[Block], source: str) -> Iterator[tuple[Block, Scored]]:
     """Each batch and what the network makes of it.
 
     Raises:
         WeightsError: a score is not finite.
     """
-    params, statistics = jax.device_put((loaded.params, loaded.statistics))
     for batch in batches:
-        found = predictor.best(params, statistics, batch.images)
+        found = best(batch.images)
         if not found.is_finite.all():
             raise WeightsError(
                 f"{source}: the network gives scores that are not finite; its weights are "
