@@ -28,6 +28,7 @@ class Metaparameter:
         description: one line, with units where there are any.
         low, high: bounds of a number, included unless `open_low`, `open_high`.
         choices: words that are allowed, also beside numbers (`auto`).
+        of_head: whether it is about the last layer alone, which new classes replace.
         example: ends the message about a bad value ("SqueezeNet v1.0 uses 0.125").
     """
 
@@ -41,6 +42,7 @@ class Metaparameter:
     open_high: bool = False
     choices: tuple[str, ...] = ()
     example: str = ""
+    of_head: bool = False
 
     @property
     def allowed(self) -> str:

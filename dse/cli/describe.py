@@ -15,10 +15,10 @@ from dse.cli.describe_views import (
     print_network,
 )
 from dse.cli.options import JsonFlag, ResultsDirectory, SettingTexts
-from dse.errors import ConfigError, UsageError
+from dse.errors import UsageError
 
 if TYPE_CHECKING:
-    from dse.architecture import Preset, Shape
+    from dse.architecture import Shape
 
 EXAMPLES = """
 \b
@@ -30,8 +30,6 @@ Examples:
   dse describe alexnet squeezenet_v1.0 --workers 8 --link 1Gbit
   dse describe squeezenet.safetensors --device STM32F746 --latency
 """
-
-FAMILY_INPUT_SHAPE, FAMILY_CLASSES_COUNT = (224, 224, 3), 1000
 
 
 def command(
@@ -121,6 +119,7 @@ def command(
     from dse.deployment.devices import find_devices
     from dse.deployment.footprint import deployment
     from dse.deployment.link import parse_link
+    from dse.report.networks import find_network
 
     sheet_of = partial(
         deployment,
@@ -132,7 +131,7 @@ def command(
     shape = parse_input(input_text) if input_text else None
     described = []
     for name in networks:
-        network = _find(name, results)
+        network = find_network(name, results)
         candidate, input_shape = network.candidate, shape or network.input_shape
         count = classes_count or network.classes_count
         if settings:
@@ -172,30 +171,3 @@ def parse_input(text: str) -> Shape:
     raise UsageError(
         f"--input is {text!r}, but must be HEIGHTxWIDTHxCHANNELS in pixels, for example 32x32x3"
     )
-
-
-def _find(name: str, results: Path) -> Preset:
-    """The preset, the family at its defaults, the candidate of a study, or a file's network."""
-    from dse.architecture import FAMILIES, PRESETS, Preset, make_candidate
-    from dse.text import nearest
-
-    if name in PRESETS:
-        return PRESETS[name]
-    if name in FAMILIES:
-        candidate = make_candidate(name, {})
-        return Preset(
-            name, FAMILIES[name].description, candidate, FAMILY_INPUT_SHAPE, FAMILY_CLASSES_COUNT
-        )
-    if name.lower().endswith((".safetensors", ".dsz")):
-        from dse.weights.safetensors import read_network  # takes numpy along
-
-        found, _ = read_network(Path(name))
-        return Preset(Path(name).name, "", found.candidate, found.input_shape, len(found.classes))
-    study, slash, key = name.rpartition("/")
-    if slash:
-        from dse.report.tables.studies import open_study, studied_candidate
-
-        at = studied_candidate(open_study(results, study), key)
-        return Preset(f"{study}/{key}", "", at.candidate, at.input_shape, at.classes_count)
-    names = list(dict.fromkeys([*PRESETS, *FAMILIES]))
-    raise ConfigError(f"preset or family {name!r} not found{nearest(name, names)}")

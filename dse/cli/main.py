@@ -39,12 +39,14 @@ from dse.cli import (
     spaces,
     studies,
     sweep,
+    train,
 )
 from dse.cli.tables import bold
 from dse.errors import ConfigError, DseError, UsageError, problem_lines
 from dse.text import message
 
 COMMANDS = {
+    "train": train,
     "sweep": sweep,
     "search": search,
     "spaces": spaces,

@@ -51,6 +51,16 @@ ImageSize = Annotated[
     typer.Option("--image-size", metavar="PIXELS", min=1, help="Size that a folder's images get."),
 ]
 
+InitWeights = Annotated[
+    Path | None,
+    typer.Option(
+        "--init",
+        metavar="WEIGHTS",
+        help="Start from these weights (of any classes): what fits is inherited, the last layer "
+        "is new, and images are fed as the file says.",
+    ),
+]
+
 TrainImages = Annotated[
     int | None,
     typer.Option(

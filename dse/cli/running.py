@@ -22,6 +22,7 @@ SHOWN_CLASSES_COUNT = 10
 
 if TYPE_CHECKING:
     from dse.data import DataDescription, Dataset, DataSpec
+    from dse.weights.given import GivenWeights
 
 
 def described(spec: DataSpec) -> DataDescription:
@@ -33,6 +34,29 @@ def described(spec: DataSpec) -> DataDescription:
     for warning in description.warnings:
         note(f"note: {warning}")
     return description
+
+
+def given_weights(
+    data: str,
+    init: Path | None,
+    image_size: int | None,
+    train_images: int | None,
+    duplicates: str,
+) -> tuple[DataSpec, GivenWeights | None]:
+    """What images are asked for, and the weights of --init; says where they know the classes."""
+    from dse.data import parse_data
+
+    if init is None:
+        spec = parse_data(
+            data, image_size=image_size, train_limit=train_images, duplicates=duplicates
+        )
+        return spec, None
+    from dse.data.given import spec_for
+    from dse.weights.given import read_given
+
+    given = read_given(init)
+    spec = parse_data(data, image_size=image_size, train_limit=train_images, duplicates=duplicates)
+    return spec_for(spec, given), given
 
 
 def prepared(spec: DataSpec, description: DataDescription) -> Dataset:

@@ -40,7 +40,6 @@ from dse.training.trainer import Seed, Trainer
 from dse.training.xla import check_backend, use_compile_cache
 from dse.weights.dsz import SharedWeights
 from dse.weights.metadata import WeightsMetadata
-from dse.weights.preprocessing import trained_preprocessing
 from dse.weights.safetensors import flat, nested
 
 SENSITIVITY_COUNT = 2048
@@ -266,8 +265,7 @@ def recipe_of_weights(
             "they cannot be trained; give the weights file that the .dsz was made of"
         )
     extra = metadata.extra
-    rule = trained_preprocessing(dataset.input_shape, dataset.mean, dataset.std)
-    same = dataset.classes == metadata.classes and rule == metadata.preprocessing
+    same = dataset.classes == metadata.classes and dataset.preprocessing == metadata.preprocessing
     if not same or extra.get("data_fingerprint", dataset.fingerprint) != dataset.fingerprint:
         raise UsageError(
             f"--data {data}: {len(dataset.train):,} training images of {dataset.input_shape} in "

@@ -83,7 +83,13 @@ def locate_cifar10(spec: DataSpec, cache: Path) -> SourceHandle:
             if all((unpacked / name).is_file() for name in archive.files):
                 found = unpacked
             else:
-                download(archive.url, found, md5=archive.md5, progress=progress)
+                download(
+                    archive.url,
+                    found,
+                    md5=archive.md5,
+                    otherwise="or name its place: cifar10:PATH",
+                    progress=progress,
+                )
         return _open(spec, archive, found, progress)
 
     signature = hashlib.sha256(facts.encode()).hexdigest()

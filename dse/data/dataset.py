@@ -25,6 +25,11 @@ from dse.data.splits import SPLITS, SplitName
 from dse.errors import DataError
 from dse.files import open_ordinary, read_bounded
 from dse.text import counted, shape_text
+from dse.weights.preprocessing import (
+    Preprocessing,
+    preprocessing_from_dict,
+    trained_preprocessing,
+)
 
 FORMAT_VERSION = 1
 RECORD_NAME = "data.json"
@@ -67,6 +72,7 @@ class Dataset:
         fingerprint: hex, from pixels, labels, class names and split; the same on any machine.
         warnings: what the user should know.
         duplicates: images that are the same, by where they are; empty where nobody looked.
+        rule: the rule of a network that the images were prepared for; None for `mean` and `std`.
     """
 
     name: str
@@ -81,6 +87,12 @@ class Dataset:
     fingerprint: str
     warnings: tuple[str, ...]
     duplicates: Mapping[str, int] = field(default_factory=dict)
+    rule: Preprocessing | None = None
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image becomes the input of a network that is trained on these."""
+        return self.rule or trained_preprocessing(self.input_shape, self.mean, self.std)
 
     @property
     def class_counts(self) -> dict[SplitName, tuple[int, ...]]:
@@ -125,6 +137,7 @@ def open_dataset(directory: Path) -> Dataset:
         fingerprint=record["fingerprint"],
         warnings=tuple(record["warnings"]),
         duplicates=record.get("duplicates", {}),
+        rule=preprocessing_from_dict(rule) if (rule := record.get("preprocessing")) else None,
     )
 
 
@@ -153,7 +166,8 @@ def read_record(directory: Path) -> dict[str, Any]:
     shape, splits = record["input_shape"], record["splits"]
     if not len(record["mean"]) == len(record["std"]) == shape[2]:
         raise _damaged(path, f"'mean' and 'std' are not of {shape[2]} channels")
-    if fingerprint(record["classes"], shape, splits) != record["fingerprint"]:
+    rule = record.get("preprocessing")
+    if fingerprint(record["classes"], shape, splits, rule) != record["fingerprint"]:
         raise _damaged(path, "the fingerprint does not match its content")
     # Earlier versions wrote no digest; its name may not be lost by accident either.
     if record.get("digest") != record_digest(record) and (
@@ -191,6 +205,15 @@ def _is_split(value: object) -> bool:
     )
 
 
+def _is_rule(value: object) -> bool:
+    if value is None:
+        return True
+    try:
+        return isinstance(value, dict) and bool(preprocessing_from_dict(value))
+    except (ValueError, TypeError, AttributeError):
+        return False
+
+
 _FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "input_shape": lambda v: _is_list(v, lambda n: _is_count(n, 1)) and len(v) == 3,
     "classes": lambda v: _is_list(v, _is_text) and len(v) == len(set(v)) > 0,
@@ -200,6 +223,7 @@ _FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "std": lambda v: _is_list(v, lambda x: type(x) is float and 0 < x <= 1),
     "warnings": lambda v: _is_list(v, _is_text),
     "duplicates": lambda v: isinstance(v, dict) and all(map(_is_count, v.values())),
+    "preprocessing": _is_rule,
     "fingerprint": _is_text,
 }
 """What each field of a record has to be."""
@@ -220,9 +244,12 @@ def check_pixels(dataset: Dataset) -> None:
 
 
 def fingerprint(
-    classes: Sequence[str], input_shape: Sequence[int], splits: Mapping[str, Mapping[str, Any]]
+    classes: Sequence[str],
+    input_shape: Sequence[int],
+    splits: Mapping[str, Mapping[str, Any]],
+    preprocessing: Mapping[str, Any] | None = None,
 ) -> str:
-    """Hex of 128 bits over class names, shape, and each split's pixels and labels in order."""
+    """Hex of 128 bits over class names, shape, each split's pixels and labels, and a given rule."""
     content = {
         "classes": list(classes),
         "input_shape": list(input_shape),
@@ -232,6 +259,7 @@ def fingerprint(
             ]
             for split in SPLITS
         },
+        **({"preprocessing": preprocessing} if preprocessing else {}),
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

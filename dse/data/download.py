@@ -16,8 +16,15 @@ TIMEOUT_S = 30.0  # without a byte
 _CHUNK_BYTES = 2**20
 
 
-def download(url: str, path: Path, *, md5: str, progress: Progress) -> None:
+def download(url: str, path: Path, *, md5: str, otherwise: str, progress: Progress) -> None:
     """Fetch `url` into `path`, which is there afterwards whole and checked, or not at all.
+
+    Args:
+        url: of the file.
+        path: where it goes.
+        md5: of the published file, hexadecimal.
+        otherwise: how else the file can be named, for messages.
+        progress: told of the bytes.
 
     Raises:
         DataError: no network, or the folder cannot be written; says where to put the file.
@@ -38,7 +45,7 @@ def download(url: str, path: Path, *, md5: str, progress: Progress) -> None:
             reason = f"{path.parent}: {error.strerror}"
         raise DataError(
             f"cannot download {url}: {str(reason) or type(error).__name__}; fetch it by other "
-            f"means and put it at {path}, or name its place: cifar10:PATH"
+            f"means and put it at {path}, {otherwise}"
         ) from error
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
-from dse.data.decode import Rule, decode, shown
+from dse.data.decode import decode, decode_preprocessed, shown
 from dse.data.duplicates import Image, Seen, count_copies, to_drop
 from dse.data.headers import choose_rule
 from dse.data.layout import read_layout
@@ -38,7 +38,8 @@ class FolderSource:
         classes: their names.
         listed: paths and labels of each part of the tree.
         spec: how its training part is divided, and what becomes of copies.
-        rule: how every image becomes an array.
+        shape: height, width, channels of every array.
+        decode: how an image becomes one, from its path.
         notes: what the user should know before anything is decoded.
         dropped: places in each part of images that are left out.
         leads: of copies in a training part that is divided: whose split they follow, by place.
@@ -50,7 +51,8 @@ class FolderSource:
     classes: tuple[str, ...]
     listed: Mapping[SplitName, _Listed]
     spec: DataSpec
-    rule: Rule
+    shape: tuple[int, int, int]
+    decode: Callable[[str], np.ndarray]
     notes: tuple[str, ...]
     dropped: Mapping[SplitName, Sequence[int]] = field(default_factory=dict)
     leads: Mapping[int, int] = field(default_factory=dict)
@@ -59,7 +61,7 @@ class FolderSource:
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """Height, width and channels after the resize rule."""
-        return self.rule.shape
+        return self.shape
 
     @property
     def counts(self) -> Mapping[SplitName, int]:
@@ -161,8 +163,8 @@ class FolderSource:
         paths, labels = self.listed[part]
         for block in decode_blocks(
             ((paths[i], i) for i in indices.tolist()),
-            lambda path: decode(path, self.rule),
-            shape=self.rule.shape,
+            self.decode,
+            shape=self.shape,
             root=self.root,
         ):
             of_block = labels[block.labels]  # which are places, so that broken ones shift nothing
@@ -207,7 +209,13 @@ def locate_folder(spec: DataSpec, cache: Path) -> SourceHandle:
             listed[split] = paths, np.repeat(np.arange(len(classes), dtype=np.int32), counts)
         # All images have a say, also those that a training limit leaves out.
         everything = [path for paths, _ in listed.values() for path in paths]
-        rule, rule_warnings = choose_rule(everything, spec.image_size, progress)
+        given = spec.preprocessing
+        size = given.crop_px[0] if given else spec.image_size
+        rule, rule_warnings = choose_rule(everything, size, progress)
+        if given and given.channels_count < rule.shape[2]:
+            raise DataError(
+                f"{shown(tree.root)} holds images in colour, but the given weights take gray ones"
+            )
         warnings = list(layout.notes)
         for part in parts.values():
             warnings += part.notes
@@ -217,7 +225,11 @@ def locate_folder(spec: DataSpec, cache: Path) -> SourceHandle:
         names = tuple(map(shown, classes))
         notes = (*warnings, *rule_warnings)
         directory = parts["train"].directory
-        source = FolderSource(root, directory, names, listed, spec, rule, notes)
+        if given is None:
+            shape, decoded = rule.shape, partial(decode, rule=rule)
+        else:
+            shape, decoded = given.input_shape, partial(decode_preprocessed, rule=given)
+        source = FolderSource(root, directory, names, listed, spec, shape, decoded, notes)
         assert source.members  # too few images are told of at once
         return source
 

@@ -138,6 +138,8 @@ def _directory_name(spec: DataSpec, located: SourceHandle) -> str:
     asked = {**asdict(spec), "path": path}
     if spec.duplicates != "drop":
         del asked["duplicates"]  # the same images, whatever is said of them
+    if spec.preprocessing is None:
+        del asked["preprocessing"]
     key = [FORMAT_VERSION, asked, located.signature]
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", located.name).strip("._") or spec.source
     return f"{name[:40]}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"

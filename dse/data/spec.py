@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from dse.errors import DataError
-from dse.weights.preprocessing import SIDE_MOST_PX
+from dse.weights.preprocessing import SIDE_MOST_PX, Preprocessing
 
 SourceName = Literal["digits", "folder", "cifar10"]
 SOURCES: tuple[SourceName, ...] = ("digits", "folder", "cifar10")
@@ -41,6 +41,8 @@ class DataSpec:
         split_seed: fixes who is in which split, whatever the machine.
         duplicates: what becomes of images that are in two splits or have two labels (folders
             only): `warn`, `drop` or `error`.
+        preprocessing: how images become arrays and numbers, where a network's own rule says so;
+            None for the shorter side at `image_size`, and the images' own mean and deviation.
     """
 
     source: SourceName
@@ -51,6 +53,7 @@ class DataSpec:
     test_share: float
     split_seed: int = 0
     duplicates: Duplicates = "warn"
+    preprocessing: Preprocessing | None = None
 
     def __post_init__(self) -> None:
         if self.source == "folder" and self.path is None:

@@ -124,6 +124,7 @@ class Writer:
             warnings.append(f"{self._broken_text()}; left out")
         if self._warned:
             warnings.append(warnings_text(self._warned, self._total_count))
+        rule = spec.preprocessing.to_dict() if spec.preprocessing else None
         return {
             "format_version": FORMAT_VERSION,
             "name": name,
@@ -134,7 +135,8 @@ class Writer:
             "std": std.tolist(),
             "warnings": warnings,
             "splits": self._splits,
-            "fingerprint": fingerprint(source.classes, source.input_shape, self._splits),
+            "preprocessing": rule,
+            "fingerprint": fingerprint(source.classes, source.input_shape, self._splits, rule),
         }
 
     def _check_broken(self) -> None:

@@ -29,6 +29,7 @@ class Setup:
         keep_checkpoints: store runs that may be resumed.
         scores_test: score the test images as soon as a candidate is trained; a search leaves
             them alone until its answer stands.
+        init: digest of the weights that every candidate starts from; empty for none.
     """
 
     data_fingerprint: str
@@ -37,17 +38,24 @@ class Setup:
     keep_weights: bool = True
     keep_checkpoints: bool = True
     scores_test: bool = True
+    init: str = ""
 
     @property
     def key(self) -> str:
         """Twelve hexadecimal digits for all that training follows from beside the candidate."""
-        facts = [self.data_fingerprint, self.recipe.to_dict(), self.study_seed]
+        facts: list[Any] = [self.data_fingerprint, self.recipe.to_dict(), self.study_seed]
+        facts += [self.init] if self.init else []
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def data_key(self) -> str:
         """Artifact key of the prepared images."""
         return f"data/{self.data_fingerprint}"
+
+    @property
+    def init_key(self) -> str:
+        """Artifact key of the weights that candidates start from."""
+        return f"init/{self.init}"
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON."""

@@ -272,6 +272,8 @@ class LocalSession:
             if message["type"] == "ready":
                 worker.ready, self._failed_starts = True, 0
                 continue
+            if message["type"] == "alive":
+                continue
             if message["type"] == "fatal":
                 raise MachineError(
                     f"worker {worker.number}: {message['message']}; what was recorded is kept: "

@@ -2,8 +2,8 @@
 
 Started by the executor as `python -m dse.execution.worker`. The first line in is the setup, with
 the folders of this machine that hold its artifacts; every later line is a job. Lines out:
-`ready`, `epoch`, `ended`, and `fatal` for what would hit every job. When the input ends (the
-driver is gone, however it went) the process ends at once.
+`ready`, `epoch`, `alive` (between epochs), `ended`, and `fatal` for what would hit every job. When
+the input ends (the driver is gone, however it went) the process ends at once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dse.execution.artifacts import ArtifactStore, FolderStore
 from dse.execution.job import Job, Setup, job_from_dict, setup_from_dict
 from dse.study.measurement import Measurement, pack_bits
 from dse.training.latency import measure_latency
-from dse.weights.preprocessing import trained_preprocessing
+from dse.weights.given import GivenWeights, read_given
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -46,9 +46,12 @@ class Evaluator:
     Args:
         setup: what all jobs share.
         store: of the artifacts.
+        on_progress: called now and then between epochs.
     """
 
-    def __init__(self, setup: Setup, store: ArtifactStore) -> None:
+    def __init__(
+        self, setup: Setup, store: ArtifactStore, on_progress: Callable[[], None] = lambda: None
+    ) -> None:
         from dse.data import open_dataset
 
         self.setup, self.store = setup, store
@@ -57,6 +60,8 @@ class Evaluator:
             raise DataError(f"the prepared images {setup.data_fingerprint} are gone")
         self.dataset = open_dataset(images)
         self._trainers: dict[str, Any] = {}
+        self._on_progress = on_progress
+        self._given = _given(store, setup) if setup.init else None
 
     def evaluate(self, job: Job, on_epoch: Callable[[int, float], None]) -> Measurement:
         """Train the job's candidate as far as it says and tell what was measured.
@@ -97,7 +102,14 @@ class Evaluator:
             self._trainers[key] = self._trainers.pop(key)  # the latest is the last
             return self._trainers[key], 0.0
         shape, classes = self.dataset.input_shape, len(self.dataset.classes)
-        trainer = Trainer(build(job.candidate, shape, classes), self.dataset, self.setup.recipe)
+        architecture = build(job.candidate, shape, classes)
+        trainer = Trainer(
+            architecture,
+            self.dataset,
+            self.setup.recipe,
+            given=self._given,
+            on_progress=self._on_progress,
+        )
         self._trainers[key] = trainer
         while len(self._trainers) > COMPILED_COUNT:
             del self._trainers[next(iter(self._trainers))]
@@ -197,6 +209,7 @@ class Evaluator:
             "data_fingerprint": self.dataset.fingerprint,
             "recipe": json.dumps(self.setup.recipe.to_dict()),
             "seed": f"{self.setup.study_seed},{job.replicate}",
+            **({"init": self.setup.init} if self.setup.init else {}),
         }
 
     def _keep_weights(self, job: Job, trainer: Any, run: Any) -> None:
@@ -210,13 +223,21 @@ class Evaluator:
             metaparameters=job.candidate.metaparameters,
             input_shape=self.dataset.input_shape,
             classes=self.dataset.classes,
-            preprocessing=trained_preprocessing(
-                self.dataset.input_shape, self.dataset.mean, self.dataset.std
-            ),
+            preprocessing=self.dataset.preprocessing,
             extra=self._training(job),
         )
         with self.store.writing(job.artifact("weights", self.setup)) as path:
             save_weights(path, trainer.params_of(run), trainer.statistics_of(run), metadata)
+
+
+def _given(store: ArtifactStore, setup: Setup) -> GivenWeights:
+    path = store.fetch(setup.init_key)
+    if path is None:
+        raise WeightsError(f"the weights to start from ({setup.init[:12]}) are gone")
+    given = read_given(path)
+    if given.digest != setup.init:
+        raise WeightsError(f"{path}: not the weights that the study started from")
+    return given
 
 
 def serve(
@@ -232,7 +253,7 @@ def serve(
         send({"type": "epoch", "epochs": epochs, "loss": loss})
 
     try:
-        evaluator = Evaluator(setup, store)
+        evaluator = Evaluator(setup, store, lambda: send({"type": "alive"}))
         import jax
 
         import dse.training.trainer  # noqa: F401  what every job needs: imported, then set apart

@@ -34,7 +34,7 @@ from dse.space.whole import NAME as WHOLE
 from dse.study.answer import Answer, write_answer
 from dse.study.definition import described_data
 from dse.study.description import read_description, write_description
-from dse.study.paths import DESCRIPTION_NAME
+from dse.study.paths import DESCRIPTION_NAME, write_file
 from dse.study.record import Key, Record, open_record, peek_trials
 from dse.study.storage import storage_errors
 from dse.study.trial import Trial
@@ -225,8 +225,11 @@ def run(
             plan.recipe,
             plan.study_seed,
             scores_test=isinstance(plan, Sweep),
+            init=plan.given.digest if plan.given else "",
         )
         study = _Study(record, dataset, setup, executor, Clock(record.spent_s, started), on_event)
+        if plan.given:
+            study.init = _keep_init(record.directory, plan.given.path)
         if isinstance(plan, Sweep):
             return study.sweep(plan, retry_failed=retry_failed, command=command)
         if reference is None:
@@ -244,6 +247,7 @@ class _Study:
     executor: Executor
     clock: Clock
     on_event: OnEvent
+    init: Path | None = None
     trained_count: int = 0
     given_up: list[GivenUp] = field(default_factory=list)
 
@@ -337,6 +341,8 @@ class _Study:
             f"weights/{setup.key}": folder / "weights",
             f"checkpoints/{setup.key}": folder / "checkpoints",
         }
+        if self.init:
+            artifacts[setup.init_key] = self.init
         with storage_errors(folder):
             for name in ("weights", "checkpoints"):
                 (folder / name).mkdir(exist_ok=True)
@@ -394,6 +400,12 @@ class _Study:
         return RunResult(
             self.record.directory, trials_path, trials, self.trained_count, wall_s, answer
         )
+
+
+def _keep_init(folder: Path, given: Path) -> Path:
+    """A copy of the weights that a study starts from: it resumes wherever they go."""
+    path = folder / f"init{given.suffix.lower()}"
+    return path if path.exists() else write_file(path, given.read_bytes())
 
 
 def _pending(sweep: Sweep, trials: Mapping[Key, Trial], retry_failed: bool) -> tuple[Job, ...]:

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from dse.architecture import LATENCY, OBJECTIVES, Candidate, Cost
+from dse.architecture import LATENCY, OBJECTIVES, Candidate, Cost, make_candidate
 from dse.config import space_to_dict
 from dse.data import DataDescription, Dataset, DataSpec
 from dse.data.folds import FOLDS
@@ -38,7 +38,8 @@ from dse.stats.comparison import resolvable_difference
 from dse.study.definition import Definition, data_facts
 from dse.study.paths import REFERENCES_FOLDER
 from dse.text import nearest, percent
-from dse.training import Recipe, default_recipe, recipe_from_texts
+from dse.training import Recipe, default_recipe, finetuning_recipe, recipe_from_texts
+from dse.weights.given import GivenWeights
 
 ENOUGH_SELECTION = 500
 """Images at which the standard error of an accuracy of 80% is 1.8 points: fewer choose badly."""
@@ -59,6 +60,7 @@ class Sweep:
         seeds: replicates of each candidate.
         study_seed: with the replicate, the source of all noise.
         skipped: replicates below `seeds` that are known from elsewhere.
+        given: weights that every candidate starts from; None for initial weights.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Sweep:
     seeds: int = 1
     study_seed: int = 0
     skipped: frozenset[int] = frozenset()
+    given: GivenWeights | None = None
 
     @cached_property
     def jobs(self) -> tuple[Job, ...]:
@@ -92,6 +95,7 @@ class Sweep:
             self.recipe.to_dict(),
             data_facts(data),
             self.study_seed,
+            init=init_facts(self.given),
         )
 
 
@@ -114,6 +118,7 @@ class Search:
         seeds: fresh replicates of each of them.
         folds: of the training images' folds so many select candidates, by cross-validation, and
             all validation images confirm; 0: either half of the validation images does one.
+        given: weights that every candidate starts from; None for initial weights.
     """
 
     name: str
@@ -129,6 +134,7 @@ class Search:
     finalists: int = MOST_FINALISTS
     seeds: int = LEAST_SEEDS
     folds: int = 0
+    given: GivenWeights | None = None
 
     @property
     def space(self) -> SearchSpace:
@@ -150,6 +156,7 @@ class Search:
                 **({"folds": self.folds} if self.folds else {}),
             },
             objectives=self.objectives,
+            init=init_facts(self.given),
         )
 
     def check_budget(self) -> None:
@@ -191,6 +198,7 @@ class SearchOptions:
         reference_seeds: trainings of the reference.
         study: name of the study; None makes one from space and data.
         study_seed: source of all random draws.
+        given: weights that every candidate starts from; None for initial weights.
     """
 
     reference: str | None = None
@@ -209,6 +217,7 @@ class SearchOptions:
     reference_seeds: int = 3
     study: str | None = None
     study_seed: int = 0
+    given: GivenWeights | None = None
 
 
 @dataclass(frozen=True)
@@ -230,6 +239,7 @@ def plan_sweep(
     epochs: int | None = None,
     study: str | None = None,
     study_seed: int = 0,
+    given: GivenWeights | None = None,
 ) -> Sweep:
     """Plan the training of every candidate of a finite space.
 
@@ -242,19 +252,23 @@ def plan_sweep(
         epochs: passes over the training images; None is the recipe's.
         study: name of the study; None makes one from space and data.
         study_seed: source of all random draws.
+        given: weights that every candidate starts from; None for initial weights.
 
     Raises:
+        WeightsError: the weights are of another family.
         SpaceError: the space is infinite, or no candidate is feasible.
         UsageError: a name that is none for a folder.
         ConfigError: a change that no recipe has.
     """
+    _check_given(given, space)
     return Sweep(
         name=check_study_name(f"{space.name}-{data.name}" if study is None else study),
         space=space,
         survey=survey(space, data.input_shape, len(data.classes)),
-        recipe=_recipe(spec, data, recipe, epochs),
+        recipe=_recipe(spec, data, recipe, epochs, given),
         seeds=seeds,
         study_seed=study_seed,
+        given=given,
     )
 
 
@@ -315,7 +329,8 @@ def plan_search(
         pool = make_pool(space, shape, classes_count, seed=options.study_seed)
     if options.sampler is not None:
         make_sampler(options.sampler, pool)
-    recipe = _recipe(spec, data, options.recipe, options.epochs)
+    _check_given(options.given, space)
+    recipe = _recipe(spec, data, options.recipe, options.epochs, options.given)
     folds = _folds(options, reference, data)
     if options.margin is None and isinstance(reference, BestReference):
         count = max(2, _validation_count(data) // (1 if folds else 2))
@@ -344,6 +359,7 @@ def plan_search(
         finalists=options.finalists,
         seeds=options.seeds,
         folds=folds,
+        given=options.given,
     )
     return SearchPlan(search, reference, expected)
 
@@ -424,11 +440,26 @@ def _train_count(data: Dataset | DataDescription) -> int:
     return data.train_count if isinstance(data, DataDescription) else len(data.train)
 
 
+def _check_given(given: GivenWeights | None, space: SearchSpace) -> None:
+    if given is not None:
+        given.check_suits(make_candidate(space.family, {}))
+
+
+def init_facts(given: GivenWeights | None) -> dict[str, str] | None:
+    """What a definition says of the weights that candidates start from."""
+    return None if given is None else {"file": given.path.name, "digest": given.digest}
+
+
 def _recipe(
-    spec: DataSpec, data: Dataset | DataDescription, changes: Sequence[str], epochs: int | None
+    spec: DataSpec,
+    data: Dataset | DataDescription,
+    changes: Sequence[str],
+    epochs: int | None,
+    given: GivenWeights | None,
 ) -> Recipe:
     """The default recipe of the data with what the user changes."""
-    default = default_recipe(spec.source, data.input_shape, _train_count(data))
+    make = default_recipe if given is None else finetuning_recipe
+    default = make(spec.source, data.input_shape, _train_count(data))
     return recipe_from_texts(default, [*([f"epochs={epochs}"] if epochs else []), *changes])
 
 

@@ -25,6 +25,7 @@ class Definition:
         study_seed: with the replicate, the source of all noise.
         search: how a search goes about it (rungs, sampler, objectives); None for a sweep.
         objectives: the costs that are to be small, beside an accuracy that is to be large.
+        init: the weights that every candidate starts from (file, digest); None for none.
     """
 
     name: str
@@ -34,12 +35,15 @@ class Definition:
     study_seed: int = 0
     search: Mapping[str, Any] | None = None
     objectives: tuple[str, ...] = ("params_count",)
+    init: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for YAML and JSON."""
         kind: dict[str, Any] = {}
         if self.search is not None:
             kind = {"kind": "search", "search": dict(self.search)}
+        if self.init is not None:
+            kind["init"] = dict(self.init)
         return {
             "study": self.name,
             "study_seed": self.study_seed,
@@ -69,6 +73,7 @@ class _Held:
     data: _HeldData
     kind: str = "sweep"
     search: Mapping[str, Any] = field(default_factory=dict)
+    init: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (family := self.space.get("family")) not in FAMILIES:
@@ -158,7 +163,7 @@ def check_trained_alike(
     Raises:
         StudyMismatchError: with a line for each difference.
     """
-    names = ("recipe", "data", "study_seed")
+    names = ("recipe", "data", "study_seed", "init")
     sides = ({name: _comparable(side).get(name) for name in names} for side in (wanted, held))
     if lines := list(differences("", *sides)):
         raise StudyMismatchError(
@@ -179,7 +184,8 @@ def _comparable(definition: Mapping[str, Any]) -> dict[str, Any]:
     data = {"images" if k == "pictures" else k: v for k, v in definition["data"].items()}
     data.pop("name", None)
     given = {"kind": "sweep", "search": {}, **definition}
-    return given | {"space": space, "data": data, "study": None}
+    init = {"digest": (definition.get("init") or {}).get("digest")}
+    return given | {"space": space, "data": data, "study": None, "init": init}
 
 
 def differences(path: str, wanted: Any, held: Any) -> Iterator[str]:

@@ -58,6 +58,7 @@ class Description:
         data: the images.
         kind: sweep or search.
         search: how a search goes about it.
+        init: the weights that candidates start from, as file and digest.
         seeds, trials_count: of a sweep: replicates of each candidate, and all trials of it.
         reference, budget: of a search, as the user gave them.
         space_size: candidates of its space before limits; None where they cannot be counted.
@@ -75,6 +76,7 @@ class Description:
     data: DescribedData = field(default_factory=DescribedData)
     kind: str = "sweep"
     search: Mapping[str, Any] = field(default_factory=dict)
+    init: Mapping[str, Any] = field(default_factory=dict)
     seeds: Count | None = None
     trials_count: Count | None = None
     reference: str | None = None

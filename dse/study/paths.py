@@ -4,6 +4,7 @@ results/<study>/study.db        the record (SQLite in WAL mode)
                 study.yaml      what was studied: space, recipe, data, versions
                 trials.csv      one row per candidate and seed
                 answer.json     what a search found
+                init.*          the weights that candidates start from, where there are any
                 weights/        a safetensors file for each finished row
                 checkpoints/    of trials that may be resumed
                 logs/           what the workers said

@@ -4,6 +4,7 @@ from dse.training.recipe import (
     Recipe,
     check_fits,
     default_recipe,
+    finetuning_recipe,
     recipe_from_dict,
     recipe_from_texts,
 )
@@ -12,6 +13,7 @@ __all__ = [
     "Recipe",
     "check_fits",
     "default_recipe",
+    "finetuning_recipe",
     "recipe_from_dict",
     "recipe_from_texts",
 ]

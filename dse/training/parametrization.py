@@ -96,6 +96,54 @@ class SharedKernels:
         return _merged(trained, fixed, lambda book, codes: jnp.where(codes == 0, 0.0, book[codes]))
 
 
+class Relative:
+    """Another parametrization in units of each array's own magnitude at the start.
+
+    A step of a given learning rate then changes every layer by about that share of itself, however
+    large its weights are: published networks differ by orders of magnitude, and those without
+    norms do not bear a step that suits another. `fixed` holds what the other has, and the units.
+
+    Args:
+        inner: the other.
+
+    Source: the relative step of Adafactor (Shazeer and Stern 2018, arXiv 1804.04235, section 8).
+    """
+
+    def __init__(self, inner: Parametrization) -> None:
+        self.inner = inner
+        self.key = f"relative {inner.key}"
+
+    def abstract(self, params: Tree) -> tuple[Tree, Tree]:
+        """Those of the other, and a number for each array that is trained."""
+        trained, fixed = self.inner.abstract(params)
+        return trained, (
+            fixed,
+            jax.tree.map(lambda x: jax.ShapeDtypeStruct((), jnp.float32), trained),
+        )
+
+    def expand(self, trained: Tree, fixed: Tree) -> Tree:
+        """The other's, of arrays times their units."""
+        others, units = fixed
+        return self.inner.expand(jax.tree.map(jnp.multiply, trained, units), others)
+
+    @staticmethod
+    def start(trained: Tree, fixed: Tree, factors: Mapping[str, float]) -> tuple[Tree, Tree]:
+        """Arrays in their units: root mean squares (1 for zeros) times factors, and fixed ones.
+
+        Args:
+            trained: arrays of the other parametrization.
+            fixed: of the other.
+            factors: how much faster than the others some arrays are trained, by path.
+        """
+        arrays = {path: np.asarray(array) for path, array in flat(trained).items()}
+        units = {
+            path: np.float32((np.sqrt(np.mean(np.square(array))) or 1.0) * factors.get(path, 1.0))
+            for path, array in arrays.items()
+        }
+        scaled = {path: array / units[path] for path, array in arrays.items()}
+        return nested(scaled)[0], (fixed, nested(units)[0])
+
+
 def masks_of(params: Tree) -> Tree:
     """Masks of the weights that are not zero, for `MaskedKernels`."""
     return _of_kernels(params, lambda kernel: np.asarray(kernel) != 0)

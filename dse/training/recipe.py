@@ -172,6 +172,23 @@ def check_fits(
         raise TrainingError("\n".join(problems))
 
 
+def finetuning_recipe(source: str, input_shape: tuple[int, int, int], train_count: int) -> Recipe:
+    """A recipe for networks that start from given weights; see `default_recipe`.
+
+    AdamW; its learning rate is relative to the magnitude of each array (`Relative`).
+    """
+    default = default_recipe(source, input_shape, train_count)
+    return replace(
+        default,
+        optimizer="adamw",
+        learning_rate=2e-3,
+        batch_size=min(default.batch_size, 32),
+        epochs=8,
+        weight_decay=0.01,
+        clip_norm=0.0,
+    )
+
+
 def default_recipe(source: str, input_shape: tuple[int, int, int], train_count: int) -> Recipe:
     """A sane recipe for a data source.
 

@@ -27,7 +27,9 @@ class InputScaling(NamedTuple):
 
     @classmethod
     def of_dataset(cls, dataset: Dataset) -> InputScaling:
-        """Mean 0 and standard deviation 1 over the training images."""
+        """As its rule says; without one mean 0 and deviation 1 over the training images."""
+        if dataset.rule is not None:
+            return cls.of_rule(dataset.rule)
         return cls(tuple(map(float, dataset.mean)), tuple(map(float, dataset.std)))
 
     @classmethod

@@ -18,12 +18,14 @@ from dse.errors import DivergenceError
 from dse.networks import build_network
 from dse.study.measurement import Measurement, pack_bits
 from dse.training.optimizers import learning_rates, make_optimizer
-from dse.training.parametrization import AllParameters, Parametrization, Tree
+from dse.training.parametrization import AllParameters, Parametrization, Relative, Tree
 from dse.training.predict import Predictor, program_key
 from dse.training.recipe import Recipe, check_fits
 from dse.training.scaling import InputScaling
+from dse.training.start import start_from
 from dse.training.step import TrainState, make_packings, make_train_program
 from dse.training.xla import load_or_compile
+from dse.weights.given import GivenWeights
 
 CHUNK_BYTES = 512 * 2**20
 """Images handed to one call of the training program; an epoch that is larger takes several."""
@@ -85,6 +87,8 @@ class Trainer:
         dataset: prepared images.
         recipe: how to train.
         parametrization: what is trained in place of the parameters; as usual all of them.
+        given: weights that runs start from, in relative steps; None for initial weights.
+        on_progress: called now and then while a start is prepared.
 
     Attributes:
         compile_s: seconds of compilation.
@@ -100,6 +104,9 @@ class Trainer:
         dataset: Dataset,
         recipe: Recipe,
         parametrization: Parametrization | None = None,
+        *,
+        given: GivenWeights | None = None,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self.architecture, self.dataset, self.recipe = architecture, dataset, recipe
         count = len(dataset.train.labels)
@@ -107,9 +114,12 @@ class Trainer:
         self.steps_per_epoch = count // recipe.batch_size
         self.steps_count = self.steps_per_epoch * recipe.epochs
         self.compile_s = 0.0
+        self._given, self._on_progress = given, on_progress
         self._network = build_network(architecture)
         self._scaling = InputScaling.of_dataset(dataset)
         self._parametrization = parametrization or AllParameters()
+        if given is not None:
+            self._parametrization = Relative(self._parametrization)
         trained, fixed = self._parametrization.abstract(self._network.abstract_params())
         statistics = self._network.abstract_statistics()
         self._packings = make_packings(recipe, trained, statistics)
@@ -162,7 +172,14 @@ class Trainer:
 
     def begin(self, seed: Seed) -> Run:
         """A run before its first epoch."""
-        return self.begin_from(*self._network.init(seed.key()))
+        initial = self._network.init(seed.key())
+        if self._given is None:
+            return self.begin_from(*initial)
+        params, statistics, factors = start_from(
+            self._given, self.architecture, self.dataset, initial, self._on_progress
+        )
+        trained, fixed = Relative.start(params, (), factors)
+        return self.begin_from(trained, statistics, fixed)
 
     def begin_from(self, trained: Tree, statistics: Tree, fixed: Tree = ()) -> Run:
         """A run that starts from given arrays.

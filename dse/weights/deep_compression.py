@@ -38,6 +38,14 @@ COUNT_BYTES, VALUE_BYTES = 4, 4
 PUBLISHED_SHA256 = "e4ab6960ae8cd81505e1c2136921201507e930966c53deaf15862a395b3a3261"
 """SHA-256 of the published file of SqueezeNet v1.0 (675,763 bytes)."""
 
+PUBLISHED_MD5 = "9e65b2784de743985f605095d7412130"
+PUBLISHED_NAME = "compressed_SqueezeNet.net"
+PUBLISHED_URL = (
+    "https://raw.githubusercontent.com/songhan/SqueezeNet-Deep-Compression/"
+    f"5623e3cdbe1fcd83328c61ce2ee42c34ed319aa3/{PUBLISHED_NAME}"
+)
+"""Where its authors have it."""
+
 
 @dataclass(frozen=True)
 class Decoded:

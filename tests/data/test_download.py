@@ -48,7 +48,13 @@ def answering(
 def test_the_file_arrives_with_progress(tmp_path: Path) -> None:
     steps: list[tuple[str, int, int]] = []
     with answering(CONTENT) as url:
-        download(url, tmp_path / "new" / "a.bin", md5=MD5, progress=lambda *s: steps.append(s))
+        download(
+            url,
+            tmp_path / "new" / "a.bin",
+            md5=MD5,
+            otherwise="or name it",
+            progress=lambda *s: steps.append(s),
+        )
     assert (tmp_path / "new" / "a.bin").read_bytes() == CONTENT
     done = [step[1] for step in steps]
     assert done == sorted(done)
@@ -58,7 +64,7 @@ def test_the_file_arrives_with_progress(tmp_path: Path) -> None:
 
 def test_a_wrong_checksum_keeps_nothing(tmp_path: Path) -> None:
     with answering(b"a login page") as url, pytest.raises(ChecksumError) as caught:
-        download(url, tmp_path / "a.bin", md5=MD5, progress=silent)
+        download(url, tmp_path / "a.bin", md5=MD5, otherwise="or name it", progress=silent)
     assert hashlib.md5(b"a login page").hexdigest() in str(caught.value)
     assert f"the published one is {MD5}" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
@@ -80,18 +86,24 @@ def test_a_failed_download_says_why_and_keeps_nothing(
         answering(CONTENT, **answer) as url,
         pytest.raises(DataError, match=rf"cannot download .*({reason}).*; fetch it by other means"),
     ):
-        download(url, tmp_path / "a.bin", md5=MD5, progress=silent)
+        download(url, tmp_path / "a.bin", md5=MD5, otherwise="or name it", progress=silent)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_old_file_stays_when_the_new_one_fails(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(b"old")
     with answering(b"new") as url, pytest.raises(ChecksumError):
-        download(url, tmp_path / "a.bin", md5=MD5, progress=silent)
+        download(url, tmp_path / "a.bin", md5=MD5, otherwise="or name it", progress=silent)
     assert (tmp_path / "a.bin").read_bytes() == b"old"
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"cannot download .*: .*file: (File exists|Not a dir)"):
-        download("http://127.0.0.1:9/", tmp_path / "file" / "a.bin", md5=MD5, progress=silent)
+        download(
+            "http://127.0.0.1:9/",
+            tmp_path / "file" / "a.bin",
+            md5=MD5,
+            otherwise="or name it",
+            progress=silent,
+        )

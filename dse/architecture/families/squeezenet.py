@@ -147,6 +147,7 @@ METAPARAMETERS: tuple[Metaparameter, ...] = (
         "none",
         "activation of the last convolution (the published weights have a ReLU there)",
         choices=("none", "relu"),
+        of_head=True,
     ),
 )
 

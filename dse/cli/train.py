@@ -1,0 +1,215 @@
+"""`dse train`: train one network on images, from scratch or from given weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dse.cli.options import (
+    DataText,
+    Duplicates,
+    ImageSize,
+    InitWeights,
+    JsonFlag,
+    ResultsDirectory,
+    SettingTexts,
+    StudySeed,
+    TrainImages,
+    WorkersCount,
+)
+from dse.cli.running import (
+    check_output,
+    classes_text,
+    command_text,
+    compile_cache,
+    described,
+    end_like_ctrl_c,
+    following,
+    given_weights,
+    prepared,
+)
+from dse.cli.tables import note, print_facts, print_json, print_table
+from dse.errors import UsageError
+from dse.text import counted, percent
+
+if TYPE_CHECKING:
+    from dse.data import Dataset
+    from dse.search import RunResult, Sweep
+
+EXAMPLES = """
+\b
+Examples:
+  dse train --init squeezenet.safetensors --data folder:photos
+  dse train squeezenet_v1.1 --data folder:photos --init squeezenet.safetensors --seeds 3
+  dse train squeezenet_v1.0 --data cifar10 --set base_e=32 --out small.safetensors
+
+Interrupt it whenever you like: the same command resumes where it stopped.
+"""
+
+
+def command(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="[NETWORK]",
+            help="A preset (squeezenet_v1.0), a study's candidate (STUDY/CANDIDATE), a weights "
+            "file, or a space with one candidate; default: the network of --init.",
+        ),
+    ] = "",
+    data: DataText = "digits",
+    init: InitWeights = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", min=1, max=1000, help="Train it N times.")
+    ] = 1,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", metavar="N", min=1, help="Passes over the training images."),
+    ] = None,
+    recipe_texts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--recipe",
+            metavar="KEY=VALUE",
+            help="Change the recipe (learning_rate, batch_size, …); repeatable.",
+        ),
+    ] = None,
+    settings: SettingTexts = None,
+    image_size: ImageSize = None,
+    train_images: TrainImages = None,
+    duplicates: Duplicates = "warn",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="WEIGHTS",
+            help="Copy the weights of the seed with the highest validation accuracy here.",
+        ),
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            "--study", metavar="NAME", help="Name of the study; default: NETWORK-DATA-train."
+        ),
+    ] = None,
+    study_seed: StudySeed = 0,
+    workers: WorkersCount = None,
+    results: ResultsDirectory = Path("results"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Train one NETWORK and keep its weights; print its accuracy on validation and test images.
+
+    With --init the network starts from given weights: it inherits every layer that fits,
+    narrower ones by their most important channels, gets a new last layer, and images are fed to
+    it as the weights say.
+    """
+    from dse.cli.progress import SweepProgress
+    from dse.cli.time_left import TimeLeft
+    from dse.data import DataDescription
+    from dse.execution.local import LocalExecutor, default_workers
+    from dse.report.networks import network_space
+    from dse.search import run
+    from dse.search.estimate import COMPILE_S, train_s
+    from dse.search.plan import plan_sweep
+    from dse.search.single import as_training
+
+    if out is not None:
+        if out.suffix.lower() != ".safetensors":
+            raise UsageError(f"--out is {out}, but the name of a weights file ends in .safetensors")
+        check_output(out)
+    spec, given = given_weights(data, init, image_size, train_images, duplicates)
+    space = network_space(network, given, settings or (), results)
+    description = described(spec)
+
+    def planned(data: Dataset | DataDescription) -> Sweep:
+        plan = plan_sweep(
+            space,
+            spec,
+            data,
+            seeds=seeds,
+            recipe=recipe_texts or (),
+            epochs=epochs,
+            study_seed=study_seed,
+            given=given,
+        )
+        return as_training(plan, data, study)
+
+    planned(description)
+    dataset = prepared(spec, description)
+    plan = planned(dataset)  # broken images are left out by now
+    workers_count = workers or default_workers()
+    end_like_ctrl_c()
+    count = len(dataset.train)
+    cost = next(iter(plan.costs.values()))
+    progress = SweepProgress(
+        (),
+        epochs=plan.recipe.epochs,
+        seeds=seeds,
+        time_left=TimeLeft(
+            lambda job: train_s(cost.macs, plan.recipe, count),
+            compile_s=COMPILE_S,
+            workers_count=workers_count,
+        ),
+        name=plan.name,
+    )
+    note(f"classes {classes_text(dataset)}")
+    note(
+        f"study {plan.name}: {cost.params_count:,} parameters, {counted(seeds, 'seed')}, "
+        f"{counted(plan.recipe.epochs, 'epoch')} of {count:,} images ({dataset.name}), "
+        f"{counted(min(workers_count, seeds), 'worker')}"
+    )
+    with following(progress, results / plan.name):
+        result = run(
+            plan,
+            dataset,
+            LocalExecutor(workers_count, compile_cache()),
+            results=results,
+            command=command_text(),
+            on_event=progress,
+        )
+    _show(plan, result, dataset, out, as_json)
+    if not result.finished_count:
+        raise typer.Exit(1)
+
+
+def _show(
+    plan: Sweep, result: RunResult, dataset: Dataset, out: Path | None, as_json: bool
+) -> None:
+    from dse.search.single import TEST_SEEN, trained_report
+
+    report = trained_report(plan, result, dataset)
+    if out is not None and report.weights is not None:
+        from dse.study.paths import write_file
+
+        write_file(out, report.weights.read_bytes())
+    document = report.to_dict() | {"out": None if out is None else str(out)}
+    if as_json:
+        print_json(document)
+        return
+    print_table(
+        ["seed", "validation\naccuracy", "test\naccuracy", "seconds", "weights"],
+        [
+            [
+                row["seed"],
+                percent(row["validation_accuracy"]),
+                percent(row["test_accuracy"]),
+                f"{row['train_s']:.0f}",
+                row["weights"] or row["reason"],
+            ]
+            for row in document["seeds"]
+        ],
+        right=("seed", "validation\naccuracy", "test\naccuracy", "seconds"),
+    )
+    facts = {"network": report.network, "parameters": f"{report.params_count:,}"}
+    for name, found in (("validation", report.validation), ("test", report.test)):
+        if found is not None:
+            facts[name] = (
+                f"{percent(found.estimate)} (95% interval {100 * found.low:.2f} to "
+                f"{100 * found.high:.2f})"
+            )
+    if out is not None:
+        facts["wrote"] = str(out)
+    print_facts(facts)
+    if plan.given is not None:
+        note(f"note: {TEST_SEEN}")

@@ -1,0 +1,120 @@
+"""Weights that a training starts from: a file of any classes, checked before it is believed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dse.architecture import FAMILIES, Architecture, Candidate, make_candidate
+from dse.errors import WeightsError
+from dse.weights.metadata import WeightsMetadata, described_architecture
+from dse.weights.preprocessing import Preprocessing
+from dse.weights.safetensors import flat, load_weights, read_metadata
+
+TIMES_IN_MEMORY = 8
+"""Of a file's bytes, what reading, inheriting and training take at least."""
+
+
+@dataclass(frozen=True, eq=False)
+class GivenWeights:
+    """A network with its weights, to start others from.
+
+    Attributes:
+        path: the file.
+        digest: SHA-256 of its bytes, hexadecimal.
+        metadata: what it says of itself.
+        architecture: its network.
+        arrays: float32 by parameter path.
+    """
+
+    path: Path
+    digest: str
+    metadata: WeightsMetadata
+    architecture: Architecture
+    arrays: dict[str, np.ndarray]
+
+    def preprocessing(self, image_size: int | None = None) -> Preprocessing:
+        """How images are fed to networks that start from them.
+
+        As the weights say, but turned as the EXIF data says; at another size resize and crop
+        keep their ratio.
+
+        Args:
+            image_size: side in pixels; None is that of the weights.
+        """
+        rule = replace(self.metadata.preprocessing, upright=True, draft=True)
+        if image_size is None:
+            return rule
+        resized = [
+            max(image_size, round(image_size * side / crop))
+            for side, crop in zip(rule.resize_px, rule.crop_px, strict=True)
+        ]
+        crop_px = (image_size, image_size)
+        return replace(rule, resize_px=(resized[0], resized[1]), crop_px=crop_px)
+
+    @property
+    def candidate(self) -> Candidate:
+        """Their own network, with the family's default in what is the head's alone."""
+        return with_new_head(self.metadata.candidate)
+
+    def check_suits(self, candidate: Candidate) -> None:
+        """Refuse to start a network of another family.
+
+        Raises:
+            WeightsError: naming both.
+        """
+        if candidate.family != self.metadata.family:
+            raise WeightsError(
+                f"--init {self.path} holds a {self.metadata.family}, which gives nothing to a "
+                f"{candidate.family}; take a network of the same family, or train from scratch "
+                "without --init"
+            )
+
+    def known_classes(self, classes: Sequence[str]) -> bool:
+        """Whether all of these are classes that the weights tell apart themselves."""
+        known = {*self.metadata.classes, *self.metadata.class_ids}
+        return set(classes) <= {name.casefold() for name in known} | known
+
+
+def with_new_head(candidate: Candidate) -> Candidate:
+    """The candidate with the family's default in every metaparameter of its head."""
+    known = FAMILIES[candidate.family].metaparameters
+    defaults = {name: one.default for name, one in known.items() if one.of_head}
+    return make_candidate(candidate.family, candidate.metaparameters | defaults)
+
+
+def read_given(path: Path) -> GivenWeights:
+    """Read a weights file to start from.
+
+    Raises:
+        WeightsError: no such file, damaged, no network is like that, values that are not
+            finite, norms that were folded, or more than there is memory for.
+    """
+    metadata = read_metadata(path)
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    architecture = described_architecture(path, metadata)
+    needed = TIMES_IN_MEMORY * 4 * sum(parameter.size for parameter in architecture.parameters)
+    if needed > available:
+        raise WeightsError(
+            f"--init {path}: starting from these weights takes about {needed / 1e6:,.0f} MB of "
+            f"memory, but {available / 1e6:,.0f} MB are free; take a smaller network"
+        )
+    params, statistics, _ = load_weights(path, architecture)
+    arrays = flat(params, statistics)
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise WeightsError(f"--init {path}: {name} has values that are not finite")
+    norms = {name: array for name, array in arrays.items() if name.endswith(("/mean", "/variance"))}
+    if norms and all((a == (0 if n.endswith("mean") else 1)).all() for n, a in norms.items()):
+        raise WeightsError(
+            f"--init {path}: the norms of these weights were folded when they were compressed, so "
+            "they cannot be trained; give the weights file that the .dsz was made of"
+        )
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return GivenWeights(path, digest, metadata, architecture, arrays)
