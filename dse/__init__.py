@@ -27,6 +27,7 @@ _HOMES = {
         "predict",
         "search",
         "sweep",
+        "train",
     ),
     "dse.architecture": ("PRESETS", "Candidate", "Cost", "build", "cost", "make_candidate"),
     "dse.config": ("find_space", "shipped_spaces"),

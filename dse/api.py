@@ -24,14 +24,13 @@ from dse.architecture import FAMILIES, PRESETS, Candidate, Cost, Preset, build, 
 from dse.config import apply_settings, find_space
 from dse.config import load_space as read_space
 from dse.data import (
-    Dataset,
-    DataSpec,
     check_same_data,
     open_labelled,
     parse_data,
     prepare_data,
     weights_classes,
 )
+from dse.data.given import as_trained, images_for
 from dse.data.spec import cache_root
 from dse.errors import ConfigError, DataError, UsageError, WeightsError
 from dse.report.tables.studies import open_study
@@ -48,6 +47,7 @@ if TYPE_CHECKING:  # pandas, and what imports JAX: only who uses it pays
     from dse.compress.stages import Stage
     from dse.export.exporting import Exported, Format
     from dse.search import RunEvent
+    from dse.search.single import TrainedReport
     from dse.training.predict import Evaluation, Scored
     from dse.weights.metadata import WeightsMetadata
 
@@ -206,6 +206,7 @@ def sweep(
     space: SearchSpace | str | Path,
     data: str = "digits",
     *,
+    init: str | Path | None = None,
     seeds: int = 1,
     epochs: int | None = None,
     recipe: Mapping[str, object] | None = None,
@@ -224,6 +225,7 @@ def sweep(
     Args:
         space: a space, or the name or path of one.
         data: `digits`, `folder:PATH`, `cifar10` or `cifar10:PATH`.
+        init: weights file that every candidate starts from; None for initial weights.
         seeds: trainings of each candidate.
         epochs: passes over the training images; None is the recipe's.
         recipe: changes of the recipe, by name (`learning_rate`, `batch_size`, …).
@@ -244,7 +246,8 @@ def sweep(
     from dse.search import plan_sweep, run
     from dse.search.engine import under_former_name
 
-    spec, dataset = _images(data, image_size, train_images, duplicates)
+    spec, given = images_for(data, init, image_size, train_images, duplicates)
+    dataset = prepare_data(spec)
     plan = plan_sweep(
         space if isinstance(space, SearchSpace) else load_space(space),
         spec,
@@ -254,6 +257,7 @@ def sweep(
         epochs=epochs,
         study=study,
         study_seed=study_seed,
+        given=given,
     )
     if study is None:
         plan = under_former_name(plan, dataset, Path(results))
@@ -269,10 +273,80 @@ def sweep(
     return load_study(result.directory)
 
 
+def train(
+    network: str = "",
+    data: str = "digits",
+    *,
+    init: str | Path | None = None,
+    settings: Mapping[str, object] | None = None,
+    seeds: int = 1,
+    epochs: int | None = None,
+    recipe: Mapping[str, object] | None = None,
+    image_size: int | None = None,
+    train_images: int | None = None,
+    duplicates: str = "warn",
+    study: str | None = None,
+    study_seed: int = 0,
+    results: str | Path = "results",
+    workers: int | None = None,
+    on_event: OnEvent = lambda event: None,
+) -> TrainedReport:
+    """Train one network, from scratch or from given weights, as `dse train`.
+
+    Args:
+        network: a preset, `STUDY/CANDIDATE`, a weights file or a space with one candidate; empty
+            for the network of `init`.
+        data: `digits`, `folder:PATH`, `cifar10` or `cifar10:PATH`.
+        init: weights file that it starts from; None for initial weights.
+        settings: metaparameters to change, by name.
+        seeds: trainings.
+        epochs: passes over the training images; None is the recipe's.
+        recipe: changes of the recipe, by name (`learning_rate`, `batch_size`, …).
+        image_size: side in pixels that a folder's images get; None is that of `init`.
+        train_images: size of a fixed, stratified subset to train on.
+        duplicates: of a folder's images: `warn`, `drop` or `error`, as for `sweep`.
+        study: name of the study; None makes one from network and data.
+        study_seed: source of all random draws.
+        results: folder of all studies.
+        workers: processes; None is one per core, or one per GPU.
+        on_event: told of everything that happens.
+
+    Returns:
+        Accuracy with its interval, and where the weights are.
+
+    Raises:
+        DseError: see `dse.errors`; nothing that was recorded is lost.
+    """
+    from dse.report.networks import network_space
+    from dse.search import plan_sweep, run
+    from dse.search.single import as_training, trained_report
+
+    spec, given = images_for(data, init, image_size, train_images, duplicates)
+    results = Path(results)
+    space = network_space(network, given, _texts(settings), results)
+    dataset = prepare_data(spec)
+    plan = plan_sweep(
+        space,
+        spec,
+        dataset,
+        seeds=seeds,
+        recipe=_texts(recipe),
+        epochs=epochs,
+        study_seed=study_seed,
+        given=given,
+    )
+    plan = as_training(plan, dataset, study)
+    result = run(
+        plan, dataset, _executor(workers), results=results, command="dse.train", on_event=on_event
+    )
+    return trained_report(plan, result, dataset)
+
+
 def search(
     space: SearchSpace | str | Path | None = None,
     data: str = "digits",
     *,
+    init: str | Path | None = None,
     reference: str | float | None = None,
     budget: str | None = None,
     margin: float | None = None,
@@ -303,6 +377,7 @@ def search(
         space: a space, or the name or path of one; None is the whole space of SqueezeNets with
             widths for images of this size.
         data: `digits`, `folder:PATH`, `cifar10` or `cifar10:PATH`.
+        init: weights file that every candidate starts from; None for initial weights.
         reference: `best` (the most accurate network that the search finds), `alexnet`, another
             preset, or an accuracy as a fraction; None is `best` for a folder, else `alexnet`.
         budget: how long it takes at most, all in all: `60m`; or what search and finals may
@@ -342,8 +417,8 @@ def search(
     from dse.search.engine import under_former_name
 
     started = time.monotonic()
-
-    spec, dataset = _images(data, image_size, train_images, duplicates)
+    spec, given = images_for(data, init, image_size, train_images, duplicates)
+    dataset = prepare_data(spec)
     options = SearchOptions(
         reference=None if reference is None else str(reference),
         budget=budget,
@@ -361,6 +436,7 @@ def search(
         reference_seeds=reference_seeds,
         study=study,
         study_seed=study_seed,
+        given=given,
     )
     if space is None:
         space = whole_space(dataset.input_shape)
@@ -561,7 +637,11 @@ def compress(
     with contextlib.ExitStack() as stack:
         tuner: Any = NoImages()
         if data is not None:
-            spec, dataset = _images(data, image_size, train_images, duplicates)
+            asked = parse_data(
+                data, image_size=image_size, train_limit=train_images, duplicates=duplicates
+            )
+            spec = as_trained(asked, metadata)
+            dataset = prepare_data(spec)
             recipe = recipe_of_weights(data, spec.source, dataset, metadata, arrays)
             tuner = stack.enter_context(
                 image_tuner(architecture, dataset, recipe, out, epochs=epochs, seed=seed)
@@ -656,13 +736,6 @@ def _network(network: str | Path | Candidate) -> Preset:
         count = len(metadata.classes)
         return Preset(Path(name).name, "", metadata.candidate, metadata.input_shape, count)
     raise ConfigError(f"network {name!r} not found{nearest(name, [*PRESETS, *FAMILIES])}")
-
-
-def _images(
-    data: str, image_size: int | None, train_images: int | None, duplicates: str
-) -> tuple[DataSpec, Dataset]:
-    spec = parse_data(data, image_size=image_size, train_limit=train_images, duplicates=duplicates)
-    return spec, prepare_data(spec)
 
 
 def _executor(workers: int | None) -> Any:

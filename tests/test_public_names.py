@@ -56,6 +56,7 @@ PUBLIC = {
     "summarise",
     "survey",
     "sweep",
+    "train",
 }
 
 

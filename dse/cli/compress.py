@@ -150,6 +150,7 @@ def command(
     from dse.compress.stages import baselines_bytes, compress_network, float32_bytes
     from dse.compress.tuner import NoImages, image_tuner, recipe_of_weights
     from dse.data import parse_data
+    from dse.data.given import as_trained
     from dse.weights.dsz import SUFFIX, write_content
     from dse.weights.safetensors import flat, load_weights, read_network
 
@@ -187,9 +188,10 @@ def command(
     with contextlib.ExitStack() as stack:
         tuner: Tuner = NoImages()
         if data is not None:
-            spec = parse_data(
+            asked = parse_data(
                 data, image_size=image_size, train_limit=train_images, duplicates=duplicates
             )
+            spec = as_trained(asked, metadata)
             dataset = prepared(spec, described(spec))
             recipe = recipe_of_weights(data, spec.source, dataset, metadata, arrays)
             effort = {"epochs": epochs or EPOCHS, "seed": seed or 0}

@@ -36,27 +36,18 @@ def described(spec: DataSpec) -> DataDescription:
     return description
 
 
-def given_weights(
-    data: str,
-    init: Path | None,
-    image_size: int | None,
-    train_images: int | None,
-    duplicates: str,
-) -> tuple[DataSpec, GivenWeights | None]:
-    """What images are asked for, and the weights of --init; says where they know the classes."""
-    from dse.data import parse_data
+def note_seen(given: GivenWeights | None, dataset: Dataset) -> None:
+    """Say what is to be known of accuracies of networks that started from given weights."""
+    if given is None:
+        return
+    from dse.search.single import TEST_SEEN
 
-    if init is None:
-        spec = parse_data(
-            data, image_size=image_size, train_limit=train_images, duplicates=duplicates
+    note(f"note: {TEST_SEEN}")
+    if given.knows(dataset.classes):
+        note(
+            f"note: {given.path} tells these classes apart itself; how well says "
+            f"dse evaluate {given.path} --data folder:PATH"
         )
-        return spec, None
-    from dse.data.given import spec_for
-    from dse.weights.given import read_given
-
-    given = read_given(init)
-    spec = parse_data(data, image_size=image_size, train_limit=train_images, duplicates=duplicates)
-    return spec_for(spec, given), given
 
 
 def prepared(spec: DataSpec, description: DataDescription) -> Dataset:

@@ -14,6 +14,7 @@ from dse.cli.options import (
     DataText,
     Duplicates,
     ImageSize,
+    InitWeights,
     JsonFlag,
     PlotsDirectory,
     ResultsDirectory,
@@ -30,6 +31,7 @@ from dse.cli.running import (
     described,
     end_like_ctrl_c,
     following,
+    note_seen,
     prepared,
 )
 from dse.cli.search_views import show_answer, show_search_plan
@@ -64,6 +66,7 @@ def command(
         ),
     ] = None,
     data: DataText = "digits",
+    init: InitWeights = None,
     reference: Annotated[
         str | None,
         typer.Option(
@@ -207,7 +210,7 @@ def command(
     started = time.monotonic()
     from dse.cli.search_progress import SearchProgress
     from dse.config import apply_settings, find_space, load_space
-    from dse.data import parse_data
+    from dse.data.given import images_for
     from dse.execution.local import LocalExecutor, default_workers
     from dse.search import SearchOptions, plan_search, run
     from dse.search.engine import under_former_name
@@ -216,7 +219,7 @@ def command(
     from dse.space.whole import whole_space
     from dse.training import check_fits
 
-    spec = parse_data(data, image_size=image_size, train_limit=train_images, duplicates=duplicates)
+    spec, given = images_for(data, init, image_size, train_images, duplicates)
     named = None if space_name is None else load_space(find_space(space_name))
     description = described(spec)
     space = apply_settings(named or whole_space(description.input_shape), settings or ())
@@ -237,6 +240,7 @@ def command(
         reference_seeds=reference_seeds,
         study=study,
         study_seed=study_seed,
+        given=given,
     )
     workers_count = workers or default_workers()
     plan = plan_search(space, spec, description, options, workers_count=workers_count)
@@ -292,6 +296,7 @@ def command(
             started=started,
         )
     show_answer(search, result, dataset, plots, as_json)
+    note_seen(given, dataset)
 
 
 def _say_if_short(

@@ -11,6 +11,7 @@ from dse.cli.options import (
     DataText,
     Duplicates,
     ImageSize,
+    InitWeights,
     JsonFlag,
     PlotsDirectory,
     ResultsDirectory,
@@ -28,6 +29,7 @@ from dse.cli.running import (
     described,
     end_like_ctrl_c,
     following,
+    note_seen,
     prepared,
 )
 from dse.cli.sweep_views import note_refused, show_plan, show_result
@@ -52,6 +54,7 @@ Interrupt it whenever you like: the same command resumes where it stopped.
 def command(
     space_name: SpaceName,
     data: DataText = "digits",
+    init: InitWeights = None,
     seeds: Annotated[
         int,
         typer.Option("--seeds", metavar="N", min=1, max=1000, help="Train each candidate N times."),
@@ -96,7 +99,8 @@ def command(
     from dse.cli.progress import SweepProgress
     from dse.cli.time_left import TimeLeft
     from dse.config import apply_settings, find_space, load_space
-    from dse.data import DataDescription, parse_data
+    from dse.data import DataDescription
+    from dse.data.given import images_for
     from dse.execution.local import LocalExecutor, default_workers
     from dse.search import plan_sweep
     from dse.search.engine import pending_jobs, run, under_former_name
@@ -104,7 +108,7 @@ def command(
     from dse.training import check_fits
 
     space = apply_settings(load_space(find_space(space_name)), settings or ())
-    spec = parse_data(data, image_size=image_size, train_limit=train_images, duplicates=duplicates)
+    spec, given = images_for(data, init, image_size, train_images, duplicates)
     description = described(spec)
 
     def planned(data: Dataset | DataDescription) -> Sweep:
@@ -117,6 +121,7 @@ def command(
             epochs=epochs,
             study=study,
             study_seed=study_seed,
+            given=given,
         )
 
     sweep = planned(description)
@@ -167,5 +172,6 @@ def command(
             on_event=progress,
         )
     show_result(sweep, result, dataset, plots, as_json)
+    note_seen(given, dataset)
     if not result.finished_count:
         raise typer.Exit(1)

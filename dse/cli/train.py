@@ -27,7 +27,7 @@ from dse.cli.running import (
     described,
     end_like_ctrl_c,
     following,
-    given_weights,
+    note_seen,
     prepared,
 )
 from dse.cli.tables import note, print_facts, print_json, print_table
@@ -107,6 +107,7 @@ def command(
     from dse.cli.progress import SweepProgress
     from dse.cli.time_left import TimeLeft
     from dse.data import DataDescription
+    from dse.data.given import images_for
     from dse.execution.local import LocalExecutor, default_workers
     from dse.report.networks import network_space
     from dse.search import run
@@ -118,7 +119,7 @@ def command(
         if out.suffix.lower() != ".safetensors":
             raise UsageError(f"--out is {out}, but the name of a weights file ends in .safetensors")
         check_output(out)
-    spec, given = given_weights(data, init, image_size, train_images, duplicates)
+    spec, given = images_for(data, init, image_size, train_images, duplicates)
     space = network_space(network, given, settings or (), results)
     description = described(spec)
 
@@ -169,6 +170,7 @@ def command(
             on_event=progress,
         )
     _show(plan, result, dataset, out, as_json)
+    note_seen(given, dataset)
     if not result.finished_count:
         raise typer.Exit(1)
 
@@ -176,7 +178,7 @@ def command(
 def _show(
     plan: Sweep, result: RunResult, dataset: Dataset, out: Path | None, as_json: bool
 ) -> None:
-    from dse.search.single import TEST_SEEN, trained_report
+    from dse.search.single import trained_report
 
     report = trained_report(plan, result, dataset)
     if out is not None and report.weights is not None:
@@ -211,5 +213,3 @@ def _show(
     if out is not None:
         facts["wrote"] = str(out)
     print_facts(facts)
-    if plan.given is not None:
-        note(f"note: {TEST_SEEN}")

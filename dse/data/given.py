@@ -3,12 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from dse.data.prepare import LOCATE
-from dse.data.spec import DataSpec, cache_root
+from dse.data.spec import DataSpec, cache_root, parse_data
 from dse.errors import DataError
 from dse.text import shape_text
-from dse.weights.given import GivenWeights
+from dse.weights.given import GivenWeights, read_given
+from dse.weights.metadata import WeightsMetadata
+
+
+def images_for(
+    data: str,
+    init: str | Path | None,
+    image_size: int | None,
+    train_images: int | None,
+    duplicates: str,
+) -> tuple[DataSpec, GivenWeights | None]:
+    """What images are asked for, and the weights to start from, as commands name them.
+
+    Raises:
+        DataError: no such images, or with another number of channels than the weights take.
+        WeightsError: the weights cannot be read or trained.
+    """
+    spec = parse_data(data, image_size=image_size, train_limit=train_images, duplicates=duplicates)
+    if init is None:
+        return spec, None
+    given = read_given(Path(init))
+    return spec_for(spec, given), given
+
+
+def as_trained(spec: DataSpec, metadata: WeightsMetadata) -> DataSpec:
+    """The same images as weights were trained with that started from others."""
+    if "init" not in metadata.extra:
+        return spec
+    return replace(spec, image_size=None, preprocessing=metadata.preprocessing)
 
 
 def spec_for(spec: DataSpec, given: GivenWeights) -> DataSpec:

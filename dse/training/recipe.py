@@ -181,9 +181,9 @@ def finetuning_recipe(source: str, input_shape: tuple[int, int, int], train_coun
     return replace(
         default,
         optimizer="adamw",
-        learning_rate=2e-3,
-        batch_size=min(default.batch_size, 32),
-        epochs=8,
+        learning_rate=1e-3,
+        batch_size=min(16, train_count),
+        epochs=6,
         weight_decay=0.01,
         clip_norm=0.0,
     )

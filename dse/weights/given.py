@@ -75,10 +75,10 @@ class GivenWeights:
                 "without --init"
             )
 
-    def known_classes(self, classes: Sequence[str]) -> bool:
+    def knows(self, classes: Sequence[str]) -> bool:
         """Whether all of these are classes that the weights tell apart themselves."""
-        known = {*self.metadata.classes, *self.metadata.class_ids}
-        return set(classes) <= {name.casefold() for name in known} | known
+        known = {name.casefold() for name in (*self.metadata.classes, *self.metadata.class_ids)}
+        return {name.casefold() for name in classes} <= known
 
 
 def with_new_head(candidate: Candidate) -> Candidate:
