@@ -18,7 +18,7 @@ from dse.cli.options import JsonFlag, ResultsDirectory, SettingTexts
 from dse.errors import UsageError
 
 if TYPE_CHECKING:
-    from dse.architecture import Shape
+    from dse.architecture import Preset, Shape
 
 EXAMPLES = """
 \b
@@ -119,7 +119,12 @@ def command(
     from dse.deployment.devices import find_devices
     from dse.deployment.footprint import deployment
     from dse.deployment.link import parse_link
-    from dse.report.networks import find_network
+    from dse.weights.by_name import find_network
+
+    def studied(study: str, key: str) -> Preset:
+        from dse.report.networks import studied_network  # takes tables along
+
+        return studied_network(results, study, key)
 
     sheet_of = partial(
         deployment,
@@ -131,7 +136,7 @@ def command(
     shape = parse_input(input_text) if input_text else None
     described = []
     for name in networks:
-        network = find_network(name, results)
+        network = find_network(name, studied)
         candidate, input_shape = network.candidate, shape or network.input_shape
         count = classes_count or network.classes_count
         if settings:

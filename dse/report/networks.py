@@ -1,54 +1,31 @@
-"""A network by the name that a user gives: a preset, a family, a study's candidate, a file."""
+"""One network of many places as a search space: what `dse train` trains."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dse.architecture import FAMILIES, PRESETS, Preset, make_candidate
-from dse.errors import ConfigError, UsageError
-from dse.text import nearest
+from dse.architecture import Preset, make_candidate
+from dse.errors import UsageError
+from dse.weights.by_name import find_network
 
 if TYPE_CHECKING:
     from dse.space import SearchSpace
     from dse.weights.given import GivenWeights
 
-FAMILY_INPUT_SHAPE, FAMILY_CLASSES_COUNT = (224, 224, 3), 1000
 
-
-def find_network(name: str, results: Path) -> Preset:
-    """The preset, the family at its defaults, the candidate of a study, or a file's network.
-
-    Args:
-        name: `squeezenet_v1.0`, `squeezenet`, `STUDY/CANDIDATE`, or the path of a weights file.
-        results: folder of all studies.
+def studied_network(results: Path, study: str, key: str) -> Preset:
+    """The candidate of a study.
 
     Raises:
-        ConfigError: nothing has this name.
-        StudyError, WeightsError: study or file cannot be read.
+        StudyError: no such study or candidate.
     """
-    if name in PRESETS:
-        return PRESETS[name]
-    if name in FAMILIES:
-        candidate = make_candidate(name, {})
-        return Preset(
-            name, FAMILIES[name].description, candidate, FAMILY_INPUT_SHAPE, FAMILY_CLASSES_COUNT
-        )
-    if name.lower().endswith((".safetensors", ".dsz")):
-        from dse.weights.safetensors import read_network  # takes numpy along
+    from dse.report.tables.studies import open_study, studied_candidate
 
-        found, _ = read_network(Path(name))
-        return Preset(Path(name).name, "", found.candidate, found.input_shape, len(found.classes))
-    study, slash, key = name.rpartition("/")
-    if slash:
-        from dse.report.tables.studies import open_study, studied_candidate
-
-        at = studied_candidate(open_study(results, study), key)
-        return Preset(f"{study}/{key}", "", at.candidate, at.input_shape, at.classes_count)
-    names = list(dict.fromkeys([*PRESETS, *FAMILIES]))
-    raise ConfigError(f"preset or family {name!r} not found{nearest(name, names)}")
+    at = studied_candidate(open_study(results, study), key)
+    return Preset(f"{study}/{key}", "", at.candidate, at.input_shape, at.classes_count)
 
 
 def network_space(
@@ -86,7 +63,7 @@ def network_space(
             )
         return space
     if name:
-        preset = find_network(name, results)
+        preset = find_network(name, partial(studied_network, results))
         candidate, label = preset.candidate, Path(preset.name).stem if "/" in name else preset.name
     else:
         assert given is not None
@@ -98,4 +75,4 @@ def network_space(
         values = candidate.metaparameters | parse_settings(settings, candidate.family)
         candidate = make_candidate(candidate.family, values)
     domains = {key: Fixed(value) for key, value in candidate.values}
-    return replace(SearchSpace(label, candidate.family, dict(domains)))
+    return SearchSpace(label, candidate.family, dict(domains))
