@@ -173,19 +173,24 @@ def check_fits(
 
 
 def finetuning_recipe(source: str, input_shape: tuple[int, int, int], train_count: int) -> Recipe:
-    """A recipe for networks that start from given weights; see `default_recipe`.
+    """The recipe for networks that start from given weights.
 
-    AdamW; its learning rate is relative to the magnitude of each array (`Relative`).
+    AdamW; its learning rate is relative to the magnitude of each array (`Relative`). Gray images,
+    such as digits, are not mirrored.
+
+    Args:
+        source: `digits`, `cifar10` or `folder`; the rule does not depend on it.
+        input_shape: (height, width, channels) of one image.
+        train_count: number of training images.
     """
-    default = default_recipe(source, input_shape, train_count)
-    return replace(
-        default,
+    return Recipe(
         optimizer="adamw",
         learning_rate=1e-3,
         batch_size=min(16, train_count),
         epochs=6,
         weight_decay=0.01,
-        clip_norm=0.0,
+        crop_px=min(input_shape[:2]) // 8,
+        flip=input_shape[2] == 3,
     )
 
 
