@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dse.cli.options import JsonFlag
+from dse.cli.options import JsonFlag, ResultsDirectory
 from dse.cli.tables import print_facts, print_json
 from dse.text import size_text
 
@@ -19,12 +19,17 @@ Examples:
   dse export small.dsz --with-preprocessing --out small.tflite
   dse export small.dsz --int8 --calibrate folder:photos --with-preprocessing --out small.tflite
   dse export small.dsz --calibrate folder:photos --out network.c
+  dse export squeeze_ratio-digits/2aff3db7c041 --out digits.onnx
 """
 
 
 def command(
     weights: Annotated[
-        Path, typer.Argument(metavar="WEIGHTS", help="A weights file, .safetensors or .dsz.")
+        str,
+        typer.Argument(
+            metavar="WEIGHTS",
+            help="A weights file, .safetensors or .dsz, or STUDY/CANDIDATE: its first seed.",
+        ),
     ],
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The file to write, such as x.onnx.")
@@ -56,7 +61,7 @@ def command(
             help="How ranges follow from the images: all values, all but one in 20,000 at each "
             "end, or the least squared error.",
         ),
-    ] = "minmax",
+    ] = "percentile",
     with_preprocessing: Annotated[
         bool,
         typer.Option(
@@ -67,6 +72,7 @@ def command(
     force: Annotated[
         bool, typer.Option("--force", help="Replace the file of --out if there is one.")
     ] = False,
+    results: ResultsDirectory = Path("results"),
     as_json: JsonFlag = False,
 ) -> None:
     """Write a network for another runtime: ONNX, LiteRT (.tflite), C99, PyTorch or StableHLO.
@@ -74,10 +80,10 @@ def command(
     C is int8 and takes pixels: network.c, network.h and network_test.c, a program that runs one
     image and compares its scores. PyTorch is network.py and network.safetensors.
     """
-    from dse.export.exporting import export_weights
+    from dse.export.exporting import export_weights, find_weights
 
     found = export_weights(
-        weights,
+        find_weights(weights, results),
         out,
         format=format,
         int8=int8,
@@ -90,13 +96,12 @@ def command(
     if as_json:
         print_json({**asdict(found), "paths": [str(path) for path in found.paths]})
         return
-    print_facts(
-        {
-            "network": found.candidate,
-            "values": f"{found.params_count:,} in {found.precision}",
-            "calibrated on": f"{found.calibration_count} images"
-            if found.calibration_count
-            else None,
-            "wrote": f"{out}: {found.file_bytes:,} bytes ({size_text(found.file_bytes)})",
-        }
-    )
+    facts = {
+        "network": found.candidate,
+        "values": f"{found.params_count:,} in {found.precision}",
+    }
+    if found.calibration_count:
+        facts["calibrated"] = f"{method}, {found.calibration_count} images"
+    sizes = [(path, path.stat().st_size) for path in found.paths]
+    wrote = [f"{path}: {size:,} bytes ({size_text(size)})" for path, size in sizes]
+    print_facts({**facts, "wrote": ", ".join(wrote)})

@@ -23,6 +23,8 @@ from dse.export.int8 import Int8Graph, add_multipliers, mean_multiplier, scores
 KERNELS_PATH = Path(__file__).with_name("kernels.c")
 METADATA_MARK = "dse-metadata: "
 _A_LINE = 24  # numbers
+# Of a `dse_convolution`, a `dse_map` and the multipliers of an addition in kernels.c.
+_CONVOLUTION_BYTES, _MAP_BYTES, _ADDITION_BYTES = 40, 20, 15
 
 
 def c_files(int8: Int8Graph, out: Path, image: np.ndarray) -> dict[Path, bytes]:
@@ -63,7 +65,7 @@ def _header(int8: Int8Graph) -> str:
 #define DSE_SCORE_SCALE {np.float32(last.scale)!s}f /* score = scale * (q - zero point) */
 #define DSE_SCORE_ZERO_POINT ({last.zero_point})
 #define DSE_ARENA_BYTES {plan_arena(int8.graph).arena_bytes} /* of static memory */
-#define DSE_CONSTANT_BYTES {constant_bytes(int8)} /* of kernels, biases and multipliers */
+#define DSE_CONSTANT_BYTES {constant_bytes(int8)} /* of flash beside the code */
 
 /* Scores of one image, (height, width, channels) pixels; 0, or -1 where a pointer is null.
    Not for several threads at once: there is one arena. */
@@ -79,10 +81,18 @@ static const char *const dse_class_names[DSE_CLASSES] = {{
 
 
 def constant_bytes(int8: Int8Graph) -> int:
-    """Bytes of the arrays that a program keeps in flash: kernels, biases, multipliers, shifts."""
-    return sum(
+    """Bytes of flash beside the code: arrays and, with pointers of 32 bits, what describes them."""
+    arrays = sum(
         own.kernel.nbytes + own.bias.nbytes + own.multipliers.nbytes + len(own.shifts)
         for own in int8.convolutions.values()
+    )
+    operators = int8.graph.operators
+    additions = sum(isinstance(op.primitive, Add) for op in operators)
+    return (
+        arrays
+        + _CONVOLUTION_BYTES * len(int8.convolutions)
+        + _MAP_BYTES * len(operators)
+        + _ADDITION_BYTES * additions
     )
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from dse.errors import ExportError, UsageError
+from dse.errors import ExportError, UsageError, WeightsError
 from dse.export.c import c_files
 from dse.export.calibrate import METHOD, Method, calibrate
 from dse.export.graph import read_graph
@@ -20,6 +20,9 @@ from dse.export.onnx import onnx_model
 from dse.export.packages import need
 from dse.export.pytorch import pytorch_files
 from dse.files import replacing
+from dse.study.paths import WEIGHTS_FOLDER
+from dse.weights.dsz import SUFFIX as DSZ_SUFFIX
+from dse.weights.safetensors import SUFFIX
 
 Format = Literal["onnx", "tflite", "c", "pytorch", "stablehlo"]
 SUFFIXES: dict[str, Format] = {
@@ -130,6 +133,36 @@ def export_weights(
         out.stat().st_size,
         len(images),
     )
+
+
+def find_weights(name: str, results: Path) -> Path:
+    """The weights file that a name stands for.
+
+    Args:
+        name: the file, or STUDY/CANDIDATE: of that candidate the file of the lowest seed.
+        results: where the studies are.
+
+    Raises:
+        WeightsError: the study has no weights of that candidate, or of several that begin so.
+    """
+    path = Path(name)
+    study, slash, key = name.rpartition("/")
+    if path.suffix.lower() in (SUFFIX, DSZ_SUFFIX) or path.exists() or not slash:
+        return path
+    folder = results / study / WEIGHTS_FOLDER
+    files = {
+        (file.name.rpartition("-seed")[0], int(seed)): file
+        for file in folder.glob(f"*-seed*{SUFFIX}")
+        if (seed := file.stem.rpartition("-seed")[2]).isdecimal() and file.name.startswith(key)
+    }
+    keys = sorted({candidate for candidate, _ in files})
+    if len(keys) != 1:
+        found = f"those of {', '.join(keys)}" if keys else "none"
+        raise WeightsError(
+            f"{name}: neither a weights file nor a candidate with weights: {folder} has {found} "
+            f"that begin with {key}"
+        )
+    return files[min(files)]
 
 
 def _write(files: Files, *, force: bool) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from dse.architecture import PRESETS, Candidate, build, cost
 from dse.export import int8
 from dse.export.arena import plan_arena
-from dse.export.c import c_files
+from dse.export.c import c_files, constant_bytes
 from dse.export.calibrate import calibrate
 from dse.export.graph import Graph
 from dse.export.int8 import Int8Graph
@@ -98,6 +98,44 @@ def test_the_program_tests_itself(tmp_path: Path) -> None:
     subprocess.run(command, cwd=tmp_path, check=True)
     run = subprocess.run(["./net"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (1, "1 of 10 scores differ\n")
+
+
+CORTEX_M = Path(__file__).parent / "cortex_m"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")),
+    reason="apt-get install gcc-arm-none-eabi qemu-system-arm",
+)
+def test_runs_on_an_emulated_cortex_m(tmp_path: Path) -> None:
+    """The scores of the PC, and the flash and RAM that the header says."""
+    graph = random_graph(BYPASS, (32, 32, 3), with_preprocessing=True)
+    network, _, _ = write(graph, tmp_path)
+    compiler = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-O2"]
+    link = ["--specs=rdimon.specs", "-nostartfiles", "-T", str(CORTEX_M / "mps2.ld")]
+    files = [str(CORTEX_M / "startup.c"), "net.c", "net_test.c"]
+    subprocess.run([*compiler, *link, *files, "-o", "net.elf"], cwd=tmp_path, check=True)
+    board = ["qemu-system-arm", "-M", "mps2-an386", "-cpu", "cortex-m4", "-nographic"]
+    semihosting = ["-semihosting-config", "enable=on,target=native", "-kernel", "net.elf"]
+    run = subprocess.run(
+        [*board, *semihosting],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert run.stdout == "0 of 10 scores differ\n"
+    subprocess.run([*compiler, "-c", "net.c"], cwd=tmp_path, check=True)
+    listed = subprocess.run(
+        ["arm-none-eabi-size", "-A", "net.o"], cwd=tmp_path, capture_output=True, check=True
+    ).stdout.decode()
+    sizes = {
+        line.split()[0]: int(line.split()[1]) for line in listed.splitlines() if line[:1] == "."
+    }
+    assert sizes[".bss"] == plan_arena(graph).arena_bytes
+    assert sizes[".rodata"] == pytest.approx(constant_bytes(network), rel=0.02)
 
 
 def test_names_that_c_does_not_like(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 import dse
 from dse.architecture import make_candidate
 from dse.cli.main import app
-from dse.errors import DataError, ExportError, UsageError
+from dse.errors import DataError, ExportError, UsageError, WeightsError
+from dse.export.exporting import find_weights
 from dse.export.images import calibration_images
 from dse.export.int8 import quantize
 from tests.export.networks import BYPASS, random_graph, random_metadata, write_weights
@@ -37,6 +38,20 @@ def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
     assert out.read_bytes() == b"mine"
     found = dse.export(weights, out, force=True)
     assert found.file_bytes == out.stat().st_size > 4 * found.params_count
+
+
+def test_a_candidate_of_a_study_is_its_first_seed(tmp_path: Path) -> None:
+    folder = tmp_path / "toy" / "weights"
+    for seed in (10, 2):
+        write_weights(folder / f"{BYPASS.key}-seed{seed}.safetensors")
+    wanted = folder / f"{BYPASS.key}-seed2.safetensors"
+    assert find_weights(f"toy/{BYPASS.key}", tmp_path) == wanted
+    assert find_weights(f"toy/{BYPASS.key[:3]}", tmp_path) == wanted
+    write_weights(folder / f"{BYPASS.key[:3]}-seed0.safetensors")
+    with pytest.raises(WeightsError, match=rf"has those of {BYPASS.key[:3]}, {BYPASS.key} that"):
+        find_weights(f"toy/{BYPASS.key[:2]}", tmp_path)
+    with pytest.raises(WeightsError, match="weights has none that begin with zz"):
+        find_weights("toy/zz", tmp_path)
 
 
 def test_an_unknown_suffix_names_the_formats(tmp_path: Path) -> None:
