@@ -524,7 +524,7 @@ def open_scorer(weights: Path, preprocessing: str | None = None) -> Scorer:
     """
     from dse.export.runtimes import OPENERS, open_exported
     from dse.networks import load_network
-    from dse.training.predict import BEST_COUNT, best_scores, count_correct
+    from dse.training.predict import BEST_COUNT, best_scores, score_images
     from dse.training.predict import evaluate as score
     from dse.weights.preprocessing import PREPROCESSINGS
 
@@ -540,7 +540,7 @@ def open_scorer(weights: Path, preprocessing: str | None = None) -> Scorer:
     def best(images: np.ndarray) -> Scored:
         return best_scores(runtime.scores(images), best_count)
 
-    return Scorer(partial(count_correct, best, runtime.metadata), runtime.metadata, runtime.name)
+    return Scorer(partial(score_images, best, runtime.metadata), runtime.metadata, runtime.name)
 
 
 def predict(weights: str | Path, *images: str | Path) -> list[Prediction]:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dse.cli.evaluate_views import classes_document, print_classes, write_errors
 from dse.cli.options import ClassesFile, JsonFlag, PreprocessingName, WeightsFile
-from dse.cli.recall import ClassScores
+from dse.cli.running import check_output
 from dse.cli.tables import note, print_facts, print_json
 from dse.errors import UsageError
-from dse.text import percent, some_of
+from dse.text import counted, percent, some_of
 
 if TYPE_CHECKING:
     from dse.data import LabelledTree, Split
@@ -25,6 +26,7 @@ Examples:
   dse evaluate squeezenet.safetensors --data folder:imagenet/val --classes imagenet_classes.csv
   dse evaluate results/digits-sweep/weights/2aff3db7c041-seed0.safetensors --data folder:images
   dse evaluate small.tflite --data folder:photos
+  dse evaluate shapes.dsz --data folder:photos --errors errors.csv --confusion confusion.png
 """
 
 
@@ -41,9 +43,27 @@ def command(
         int, typer.Option("--batch", metavar="N", min=1, help="Images scored at once.")
     ] = 32,
     preprocessing: PreprocessingName = None,
+    errors: Annotated[
+        Path | None,
+        typer.Option(
+            "--errors",
+            metavar="FILE",
+            help="List the images that are not correct, the most confident first, in a CSV file.",
+        ),
+    ] = None,
+    confusion: Annotated[
+        Path | None,
+        typer.Option(
+            "--confusion", metavar="FILE", help="Draw the confusion matrix: a .png or .svg file."
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure top-1 and top-5 accuracy on class folders, or on a data source's test images.
+    """Measure accuracy, overall and per class, on class folders or a source's test images.
+
+    Top-1, top-5 and balanced accuracy (the mean recall of the classes), recall and precision of
+    each class with 95% intervals (Wilson), the confusion matrix, and the calibration error: how
+    far the probabilities are from the accuracies.
 
     Folders bear the name or id of a class, by the weights file or by --classes; not every
     class needs a folder. Of a folder without test/ every image is scored, also those that
@@ -62,6 +82,11 @@ def command(
     )
     from dse.data.source import warnings_text
 
+    if confusion is not None and confusion.suffix.lower() not in (".png", ".svg"):
+        raise UsageError(f"--confusion is {confusion}, but must end in .png or .svg")
+    for path, option in ((errors, "--errors"), (confusion, "--confusion")):
+        if path is not None:
+            check_output(path, option)
     spec = parse_data(data)
     score, metadata, runtime = open_scorer(weights, preprocessing)
     images: LabelledTree | Split
@@ -93,13 +118,21 @@ def command(
             f"note: {found.broken_count} of {found.broken_count + found.images_count} images "
             f"cannot be decoded and are left out: {some_of(found.broken, count=found.broken_count)}"
         )
-    scores = ClassScores(metadata.classes, found.class_counts, found.class_top1_counts)
+    outcomes = found.outcomes
     if as_json:
-        per_class = {"largest_class_share": scores.largest[1], "recall": scores.recall}
-        print_json({**_document(weights, metadata, found, where), "runtime": runtime, **per_class})
+        document = _document(weights, metadata, found, where)
+        print_json(document | {"runtime": runtime} | classes_document(outcomes))
     else:
         _print(weights, metadata, found, where, runtime)
-        note(f"accuracy per class: {scores}")
+        print_classes(outcomes)
+    if errors is not None:
+        count = write_errors(errors, outcomes)
+        note(f"written: {errors} ({counted(count, 'image')} not correct)")
+    if confusion is not None:
+        from dse.report.figures.confusion import plot_confusion
+
+        plot_confusion(outcomes, confusion)
+        note(f"written: {confusion}")
 
 
 def load(weights: Path, preprocessing: str | None) -> LoadedNetwork:
@@ -147,7 +180,11 @@ def _print(
     where: dict[str, Any],
     runtime: str | None,
 ) -> None:
+    from dse.stats.classification import calibration
     from dse.weights.preprocessing import describe_preprocessing
+
+    outcomes = found.outcomes
+    calibrated, (largest, largest_share) = calibration(outcomes), outcomes.largest
 
     def share(correct_count: int | None) -> str | None:
         if correct_count is None:
@@ -172,6 +209,10 @@ def _print(
             "fed as": describe_preprocessing(metadata.preprocessing),
             "top-1": share(found.top1_count),
             "top-5": share(found.top5_count),
+            "balanced": f"{percent(outcomes.balanced_accuracy)}, mean recall of the classes; the "
+            f"largest, {largest}, has {percent(largest_share)} of the images",
+            "calibration": f"error {100 * calibrated.error:.2f} points; mean probability "
+            f"{percent(calibrated.confidence)}, accuracy {percent(outcomes.is_correct.mean())}",
             "images/s": f"{found.images_per_s:.1f}, decoding included",
         }
     )

@@ -22,11 +22,13 @@ from typer.core import TyperGroup
 
 from dse import __version__
 from dse.cli import (
+    cache,
     check,
     compress,
     dashboard,
     decompress,
     describe,
+    doctor,
     evaluate,
     export,
     front,
@@ -64,6 +66,8 @@ COMMANDS = {
     "evaluate": evaluate,
     "predict": predict,
     "schema": schema,
+    "cache": cache,
+    "doctor": doctor,
 }
 """Name to module, in the order of `dse --help`."""
 
@@ -115,7 +119,6 @@ app = typer.Typer(
     name="dse",
     help="Find the smallest convolutional network that reaches a given accuracy.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

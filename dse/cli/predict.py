@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,7 @@ EXAMPLES = """
 Examples:
   dse predict squeezenet.safetensors shark.jpg --classes imagenet_classes.csv
   dse predict squeezenet.safetensors *.jpg --json
+  dse predict shapes.dsz new-photos
 """
 
 BATCH_COUNT = 32
@@ -28,7 +30,13 @@ BATCH_COUNT = 32
 
 def command(
     weights: WeightsFile,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...",
+            help="Image files, folders (all images below), or quoted patterns: 'new/**/*.jpg'.",
+        ),
+    ],
     classes_file: ClassesFile = None,
     preprocessing: PreprocessingName = None,
     upright: Annotated[
@@ -41,10 +49,11 @@ def command(
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show the five best classes of each image with their scores.
+    """Show the five best classes of each image with their probabilities and scores.
 
-    A score is what the network gives before any softmax; for SqueezeNet as published, the
-    mean of conv10's map after its ReLU. A broken image is an error, told after the others.
+    A probability is the softmax of the scores over all classes; a score is what the network
+    gives before it; for SqueezeNet as published, the mean of conv10's map after its ReLU. A
+    broken image is an error, told after the others.
     """
     from dse.data import weights_classes
     from dse.data.source import warnings_text
@@ -54,7 +63,7 @@ def command(
     if upright:
         loaded = loaded.applying_exif_orientation()
     classes = weights_classes(weights, loaded.metadata, classes_file)
-    paths = [str(path) for path in images]
+    paths = find_images(images)
     warned: list[str] = []
     results = list(
         predict(
@@ -83,24 +92,53 @@ def command(
         raise DataError(f"cannot be decoded: {', '.join(broken)}")
 
 
+def find_images(names: list[str]) -> list[str]:
+    """The files that are named: folders and patterns stand for the images below them, sorted.
+
+    Raises:
+        DataError: a folder without images, or a pattern that no file has.
+    """
+    from dse.data.tree import walk_tree
+
+    paths: list[str] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            found = [str(path / file.path) for file in walk_tree(path).images("")]
+            if not found:
+                raise DataError(f"{name} holds no images")
+        elif glob.has_magic(name) and not path.exists():
+            found = sorted(one for one in glob.glob(name, recursive=True) if Path(one).is_file())
+            if not found:
+                raise DataError(f"no file is named as {name} says")
+        else:
+            found = [name]
+        paths += found
+    return list(dict.fromkeys(paths))
+
+
 def _rows(best: Best, classes: ClassNames) -> list[dict[str, Any]]:
     return [
         {
             "index": index,
             "id": classes.ids[index] if classes.ids else None,
             "class": classes.names[index],
+            "probability": probability,
             "score": score,
         }
-        for index, score in zip(best.classes, best.scores, strict=True)
+        for index, probability, score in zip(
+            best.classes, best.probabilities, best.scores, strict=True
+        )
     ]
 
 
 def _print(found: list[Best], classes: ClassNames) -> None:
     """A image's name stands in the row of its best class."""
     print_table(
-        ("score", "index", "id", "class", "image"),
+        ("probability", "score", "index", "id", "class", "image"),
         [
             (
+                f"{row['probability']:.1%}",
                 f"{row['score']:.2f}",
                 str(row["index"]),
                 row["id"],
@@ -110,5 +148,5 @@ def _print(found: list[Best], classes: ClassNames) -> None:
             for best in found
             for rank, row in enumerate(_rows(best, classes))
         ],
-        right=("score", "index"),
+        right=("probability", "score", "index"),
     )

@@ -166,16 +166,16 @@ def check_plots(plots: Path, stem: str) -> None:
         pass
 
 
-def check_output(path: Path) -> None:
-    """See that the file of --out can be written before the work that it is to hold.
+def check_output(path: Path, option: str = "--out") -> None:
+    """See that the file of an option can be written before the work that it is to hold.
 
     Raises:
         StudyError: its folder is missing or cannot be written, or it is a folder itself.
     """
     try:
         if path.is_dir():
-            raise StudyError(f"--out {path} is a folder, but must be a file")
+            raise StudyError(f"{option} {path} is a folder, but must be a file")
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise StudyError(f"--out {path} cannot be written: {error.strerror}") from error
+        raise StudyError(f"{option} {path} cannot be written: {error.strerror}") from error

@@ -14,6 +14,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from dse.data.dataset import RECORD_NAME
 from dse.data.source import Progress
@@ -84,20 +85,42 @@ def make_room(cache: Path, report: Progress) -> None:
         most_bytes = float(text or DEFAULT_LIMIT_GB) * 1e9
     except ValueError as error:
         raise DataError(f"{LIMIT_VARIABLE} is {text!r}, but must be a number of GB") from error
+    found = prepared_images(cache)
+    total_bytes = sum(one.size_bytes for one in found)
+    for one in found:
+        if total_bytes <= most_bytes:
+            break
+        if remove_prepared(one):
+            report(f"removing {one.record.parent.name}, used least recently", 0, 0)
+            total_bytes -= one.size_bytes
+
+
+class Prepared(NamedTuple):
+    """Prepared images: when they were used last, what they take, and their record."""
+
+    used_s: float
+    size_bytes: int
+    record: Path
+
+
+def prepared_images(cache: Path) -> list[Prepared]:
+    """All in a cache, those used least recently first."""
     found = []
     for record in cache.glob(f"*-{'[0-9a-f]' * 16}/{RECORD_NAME}"):  # as `prepare` names them
         with contextlib.suppress(OSError):  # another process removes it
             used_s = record.parent.stat().st_mtime
             size_bytes = sum(path.stat().st_size for path in record.parent.iterdir())
-            found.append((used_s, size_bytes, record))
-    total_bytes = sum(size_bytes for _, size_bytes, _ in found)
-    for _, size_bytes, record in sorted(found):
-        if total_bytes <= most_bytes:
-            break
-        with contextlib.suppress(OSError), open_ordinary(record) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            report(f"removing {record.parent.name}, used least recently", 0, 0)
-            away = cache / f".{record.parent.name}.{secrets.token_hex(6)}.tmp"
-            record.parent.rename(away)
-            shutil.rmtree(away, ignore_errors=True)
-            total_bytes -= size_bytes
+            found.append(Prepared(used_s, size_bytes, record))
+    return sorted(found)
+
+
+def remove_prepared(one: Prepared) -> bool:
+    """Remove prepared images unless a process uses them; whether they are gone."""
+    with contextlib.suppress(OSError), open_ordinary(one.record) as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        folder = one.record.parent
+        away = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.tmp")
+        folder.rename(away)
+        shutil.rmtree(away, ignore_errors=True)
+        return True
+    return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from dse.training.xla import cores_count
@@ -26,6 +27,22 @@ def cores_and_memory(
         membership: says which control groups this process is in.
         root: where control groups are mounted.
     """
+    given = limits(membership, root)
+    return max(1, int(min(given.cores, (given.memory_bytes - DRIVER_BYTES) / WORKER_BYTES)))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What this process may use: cores, perhaps not whole ones, and bytes of memory."""
+
+    cores: float
+    memory_bytes: float
+
+
+def limits(
+    membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> Limits:
+    """The least of what the machine has and every control group leaves; as `cores_and_memory`."""
     counts: list[float] = [cores_count()]
     memory_bytes = [float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))]
     for group in _groups(membership, root, "cpu"):
@@ -38,8 +55,7 @@ def cores_and_memory(
     for group in _groups(membership, root, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
             memory_bytes += _numbers(group / name)
-    counts.append((min(memory_bytes) - DRIVER_BYTES) / WORKER_BYTES)
-    return max(1, int(min(counts)))
+    return Limits(min(counts), min(memory_bytes))
 
 
 def _groups(membership: Path, root: Path, controller: str) -> Iterator[Path]:

@@ -24,6 +24,7 @@ from dse.data.source import Block
 from dse.data.stream import stream_batches
 from dse.errors import DataError, WeightsError
 from dse.networks import LoadedNetwork, Network
+from dse.stats.classification import Outcomes
 from dse.training.parametrization import Tree
 from dse.training.scaling import InputScaling
 from dse.training.xla import check_backend, compiler_options, load_or_compile
@@ -51,11 +52,14 @@ class Scored(NamedTuple):
         scores: float32 (image, best).
         classes: int32 (image, best).
         is_finite: bool (image,), whether all scores of an image are.
+        probabilities: float32 (image, best), by softmax over all classes; None where only the
+            best class was asked for.
     """
 
     scores: np.ndarray
     classes: np.ndarray
     is_finite: np.ndarray
+    probabilities: np.ndarray | None = None
 
 
 FindBest = Callable[[np.ndarray], Scored]
@@ -66,7 +70,10 @@ def best_scores(scores: np.ndarray, best_count: int) -> Scored:
     """The best classes by scores, float32 (image, class); of equal ones the lower index."""
     classes = np.argsort(-scores, axis=1, kind="stable")[:, :best_count].astype(np.int32)
     best = np.take_along_axis(scores, classes, 1)
-    return Scored(best, classes, np.isfinite(scores).all(1))
+    with np.errstate(invalid="ignore"):  # scores that are not finite are refused afterwards
+        powers = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+        shares = np.take_along_axis(powers, classes, 1) / powers.sum(axis=1, keepdims=True)
+    return Scored(best, classes, np.isfinite(scores).all(1), shares)
 
 
 class Predictor:
@@ -95,11 +102,13 @@ class Predictor:
 
         def program(params: Tree, statistics: Tree, images: jax.Array) -> tuple[jax.Array, ...]:
             logits, _ = network.apply(params, statistics, scaling.apply(images), train=False)
+            is_finite = jnp.isfinite(logits).all(1)
             if best_count == 1:  # a maximum compiles faster than a sort
-                scores, classes = jnp.max(logits, 1)[:, None], jnp.argmax(logits, 1)[:, None]
-            else:
-                scores, classes = jax.lax.top_k(logits, best_count)
-            return scores, classes.astype(jnp.int32), jnp.isfinite(logits).all(1)
+                classes = jnp.argmax(logits, 1)[:, None].astype(jnp.int32)
+                return jnp.max(logits, 1)[:, None], classes, is_finite
+            scores, classes = jax.lax.top_k(logits, best_count)
+            total = jax.nn.logsumexp(logits, axis=1, keepdims=True)
+            return scores, classes.astype(jnp.int32), is_finite, jnp.exp(scores - total)
 
         shape = (batch_count, *network.architecture.input_shape)
         self._program = load_or_compile(
@@ -109,7 +118,7 @@ class Predictor:
                 network.abstract_statistics(),
                 jax.ShapeDtypeStruct(shape, jnp.uint8),
             ),
-            result=(0, 0, 0),
+            result=(0, 0, 0) if best_count == 1 else (0, 0, 0, 0),
             key=f"best {best_count} {shape} {program_key(network.architecture, scaling)}",
         )
         self.compile_s = time.perf_counter() - started
@@ -158,8 +167,7 @@ class Evaluation:
         broken: `path (reason)` of the first 100 of them.
         wall_s: seconds of decoding and scoring, compilation aside.
         compile_s: seconds of compilation.
-        class_counts: images of each class that were scored.
-        class_top1_counts: of those, how often the best class was the label.
+        outcomes: the classes of each image that was scored, true and predicted.
     """
 
     images_count: int
@@ -169,8 +177,7 @@ class Evaluation:
     broken: tuple[str, ...]
     wall_s: float
     compile_s: float
-    class_counts: tuple[int, ...]
-    class_top1_counts: tuple[int, ...]
+    outcomes: Outcomes
 
     @property
     def images_per_s(self) -> float:
@@ -186,11 +193,13 @@ class Best:
         path: the image.
         classes: indices, the best first; five, or all where there are fewer.
         scores: of those classes.
+        probabilities: of those classes, by softmax over all.
     """
 
     path: str
     classes: tuple[int, ...]
     scores: tuple[float, ...]
+    probabilities: tuple[float, ...]
 
 
 def evaluate(
@@ -218,7 +227,7 @@ def evaluate(
     """
     images_count = len(images) if isinstance(images, Split) else images.images_count
     predictor = _predictor(loaded, min(batch_count, images_count))
-    found = count_correct(
+    found = score_images(
         _best_of(loaded, predictor),
         loaded.metadata,
         images,
@@ -230,7 +239,7 @@ def evaluate(
     return replace(found, compile_s=predictor.compile_s)
 
 
-def count_correct(
+def score_images(
     best: FindBest,
     metadata: WeightsMetadata,
     images: LabelledTree | Split,
@@ -251,52 +260,67 @@ def count_correct(
         on_progress: see there.
         on_warning: see there.
     """
-    images_count = len(images) if isinstance(images, Split) else images.images_count
+    batches: Iterable[Block]
+    names: tuple[str, ...] = ()
     if isinstance(images, Split):
-        batches = split_batches(images, batch_count)
+        labels = np.asarray(images.labels, np.int64)
+        numbered = Split(images.images, np.arange(len(labels), dtype=np.int32))
+        batches = split_batches(numbered, batch_count)
     else:
+        names, found_labels = zip(*images.images(), strict=True)
+        labels = np.array(found_labels, np.int64)
         batches = stream_batches(
-            images.images(),
+            ((name, at) for at, name in enumerate(names)),  # which one it is, for a label
             metadata.preprocessing,
             batch_count=batch_count,
             root=images.directory,
         )
-    scored_count = top1_count = top5_count = broken_count = 0
+    broken_count, scored_count = 0, 0
     broken: list[str] = []
-    classes_count = len(metadata.classes)
-    per_class = np.zeros((2, classes_count), np.int64)
+    places: list[np.ndarray] = []
+    scored: list[Scored] = []
     started = time.perf_counter()
     for batch, found in _score(best, batches, source):
-        correct = found.classes == batch.labels[:, None]
-        scored_count += len(correct)
-        for counts, labels in zip(
-            per_class, (batch.labels, batch.labels[correct[:, 0]]), strict=True
-        ):
-            counts += np.bincount(labels, minlength=classes_count)
-        top1_count += int(correct[:, 0].sum())
-        top5_count += int(correct.any(1).sum())
+        places.append(batch.labels)
+        scored.append(found)
+        scored_count += len(batch.labels)
         broken_count += len(batch.broken)
         broken += batch.broken[: NAMED_COUNT - len(broken)]
         for text in batch.warnings:
             on_warning(text)
-        on_progress("scoring images", scored_count + broken_count, images_count)
+        on_progress("scoring images", scored_count + broken_count, len(labels))
     wall_s = time.perf_counter() - started
     if not scored_count and isinstance(images, LabelledTree):
         raise DataError(
             f"none of {broken_count} images of {images.directory} can be decoded; the first "
             f"is {broken[0]}"
         )
+    at = np.concatenate(places)
+    outcomes = Outcomes(
+        metadata.classes,
+        labels[at],
+        np.concatenate([one.classes for one in scored]).astype(np.int64),
+        np.concatenate([_probabilities(one) for one in scored]),
+        tuple(names[one] for one in at) if names else (),
+    )
+    is_in_five = (outcomes.best == outcomes.labels[:, None]).any(1)
     return Evaluation(
         images_count=scored_count,
-        top1_count=top1_count,
-        top5_count=top5_count if classes_count > BEST_COUNT else None,
+        top1_count=int(outcomes.is_correct.sum()),
+        top5_count=int(is_in_five.sum()) if len(metadata.classes) > BEST_COUNT else None,
         broken_count=broken_count,
         broken=tuple(broken),
         wall_s=wall_s,
         compile_s=0.0,
-        class_counts=tuple(per_class[0].tolist()),
-        class_top1_counts=tuple(per_class[1].tolist()),
+        outcomes=outcomes,
     )
+
+
+def _probabilities(scored: Scored) -> np.ndarray:
+    """Those of the best classes; of a network with one class, 1."""
+    if scored.probabilities is None:
+        return np.ones(scored.scores.shape)
+    return scored.probabilities.astype(np.float64)
 
 
 def predict(
@@ -324,8 +348,13 @@ def predict(
         for text in batch.warnings:
             on_warning(text)
         yield from batch.broken
-        for index, scores, classes in zip(batch.labels, found.scores, found.classes, strict=True):
-            yield Best(paths[index], tuple(map(int, classes)), tuple(map(float, scores)))
+        rows = zip(batch.labels, found.classes, found.scores, _probabilities(found), strict=True)
+        for index, classes, scores, shares in rows:
+            yield Best(paths[index], tuple(map(int, classes)), *map(_floats, (scores, shares)))
+
+
+def _floats(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(map(float, values))
 
 
 def _predictor(loaded: LoadedNetwork, batch_count: int) -> Predictor:

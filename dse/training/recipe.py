@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dse.errors import ConfigError, TrainingError
@@ -113,22 +114,28 @@ def recipe_from_dict(values: dict[str, Any]) -> Recipe:
     return Recipe(**values)
 
 
+_ALIASES = {"lr": "learning_rate"}
+
+
 def recipe_from_texts(recipe: Recipe, texts: Sequence[str], *, option: str = "--recipe") -> Recipe:
     """`recipe` with `key=value` settings applied, as the command line gives them.
 
     Args:
         recipe: what is changed.
-        texts: the settings.
+        texts: the settings, in their order; `FILE.yaml` stands for those of a file, such as the
+            recipe that `study.yaml` records; `lr` is `learning_rate`.
         option: what messages call the option that gave them.
 
     Raises:
         ConfigError: every text that is no setting, unknown name and bad value, one line each.
     """
+    texts = [one for text in texts for one in _settings(text)]
     kinds = {field.name: type(getattr(recipe, field.name)) for field in fields(Recipe)}
     changes: dict[str, Any] = {}
     problems = []
     for text in texts:
         name, _, value = text.partition("=")
+        name = _ALIASES.get(name, name)
         if name not in kinds:
             problems.append(f"{option} {text}: {name} is no part of a recipe{nearest(name, kinds)}")
             continue
@@ -140,6 +147,28 @@ def recipe_from_texts(recipe: Recipe, texts: Sequence[str], *, option: str = "--
     if problems:
         raise ConfigError(problems)
     return replace(recipe, **changes)
+
+
+def _settings(text: str) -> list[str]:
+    """The settings of a YAML file, or the one that this is.
+
+    Raises:
+        ConfigError: the file cannot be read or holds no mapping.
+    """
+    if "=" in text or not text.lower().endswith((".yaml", ".yml")):
+        return [text]
+    from dse.config import load_yaml_dict
+
+    document = load_yaml_dict(Path(text))
+    recipe = document.get("recipe", document) if isinstance(document, dict) else None
+    if not isinstance(recipe, dict):
+        raise ConfigError(
+            [f"{text}: must hold a mapping of the recipe's parts, for example learning_rate: 0.1"]
+        )
+    return [
+        f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in recipe.items()
+    ]
 
 
 def check_fits(

@@ -80,7 +80,7 @@ def test_accuracies_worked_out_by_hand(run, weights, tmp_path):
     result = run("evaluate", weights, "--data", f"folder:{tmp_path}/p", "--json", "--batch", 3)
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
-    assert {k: v for k, v in found.items() if "count" in k} == {
+    assert {k: v for k, v in found.items() if k.endswith("_count")} == {
         "classes_count": 7,
         "folders_count": 3,
         "images_count": 4,
@@ -96,6 +96,54 @@ def test_accuracies_worked_out_by_hand(run, weights, tmp_path):
     assert found["broken"][0].startswith("dusk/e.png (")
     assert "1 file is not an image and is ignored: dusk/e.txt" in result.stderr
     assert "note: 1 of 5 images cannot be decoded and are left out: dusk/e.png (" in result.stderr
+    # dark: one of its two is taken for grey; grey is said of that one and of dusk's.
+    by_class = {row["class"]: row for row in found["classes"][:4]}
+    assert by_class["dark"]["recall"] == 0.5
+    assert (by_class["dusk"]["recall"], by_class["dusk"]["precision"]) == (0.0, None)
+    assert (by_class["grey"]["predicted_count"], by_class["grey"]["precision"]) == (2, 0.0)
+    assert found["balanced_accuracy"] == 0.5  # mean of 1/2, 0 and 1
+    assert (found["largest_class"], found["largest_class_share"]) == ("dark", 0.5)
+    assert [found["confusion"][true][3] for true in range(3)] == [1, 1, 0]
+
+
+def test_an_accuracy_that_hides_a_class(run, tmp_path):
+    # All weights but the last bias are zero: every image is said to be of the first class.
+    architecture = build(CANDIDATE, (4, 4, 1), 2)
+    arrays = {p.path: np.zeros(p.shape, np.float32) for p in architecture.parameters}
+    arrays["conv3/bias"] = np.float32([np.log(3), 0])  # probabilities 3/4 and 1/4
+    metadata = WeightsMetadata(
+        family="squeezenet",
+        metaparameters=CANDIDATE.metaparameters,
+        input_shape=(4, 4, 1),
+        classes=("healthy", "=ill\x1b[31m"),
+        preprocessing=OWN,
+        class_ids=("healthy", "ill"),
+    )
+    save_weights(tmp_path / "w.safetensors", arrays, {}, metadata)
+    for at in range(19):
+        gray(tmp_path / "p" / "healthy" / f"{at}.png", 0.5)
+    gray(tmp_path / "p" / "ill" / "a\x1b[31m.png", 0.5)
+    data = ("--data", f"folder:{tmp_path}/p")
+    more = ("--errors", tmp_path / "e.csv", "--confusion", tmp_path / "c.png")
+    result = run("evaluate", tmp_path / "w.safetensors", *data, *more)
+    assert result.exit_code == 0, result.stderr
+    assert "top-1        95.00% (19 of 20; " in result.stdout
+    assert "balanced     50.00%, mean recall of the classes; the largest, healthy, has 95.00%" in (
+        result.stdout
+    )
+    assert "error 20.00 points; mean probability 75.00%, accuracy 95.00%" in result.stdout
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["healthy", "[0]", "19", "."] in lines
+    assert ["=ill\\x1b[31m", "[1]", "1", "."] in lines
+    assert ["=ill\\x1b[31m", "1", "0.00%", "0.00", "to", "79.35", "–", "–"] in lines
+    assert (tmp_path / "e.csv").read_text() == (
+        "image,class,predicted,predicted_probability,class_probability\n"
+        f"{tmp_path}/p/ill/a\\x1b[31m.png,'=ill\\x1b[31m,healthy,0.750000,0.250000\n"
+    )
+    with Image.open(tmp_path / "c.png") as figure:
+        assert figure.size == (630, 630)
+    refused = run("evaluate", tmp_path / "w.safetensors", *data, "--confusion", "c.txt")
+    assert "--confusion is c.txt, but must end in .png or .svg" in refused.stderr
 
 
 def test_the_test_part_is_taken_and_said(run, weights, tmp_path):
@@ -103,10 +151,10 @@ def test_the_test_part_is_taken_and_said(run, weights, tmp_path):
     gray(tmp_path / "p" / "test" / "pale" / "a.png", 4 / 6)
     result = run("evaluate", weights, "--data", f"folder:{tmp_path}/p")
     lines = result.stdout.splitlines()
-    assert lines[0] == f"weights   {weights}: squeezenet {CANDIDATE.key}"
-    assert lines[1] == f"images    {tmp_path}/p/test: 1, in folders of 1 of 7 classes"
-    assert lines[2].startswith("fed as    GRAY from 0 to 1, less (0)")
-    assert lines[3].startswith("top-1     100.00% (1 of 1; 95%: 20.65% to 100.00%)")
+    assert lines[0] == f"weights      {weights}: squeezenet {CANDIDATE.key}"
+    assert lines[1] == f"images       {tmp_path}/p/test: 1, in folders of 1 of 7 classes"
+    assert lines[2].startswith("fed as       GRAY from 0 to 1, less (0)")
+    assert lines[3].startswith("top-1        100.00% (1 of 1; 95%: 20.65% to 100.00%)")
 
 
 def test_the_test_images_of_a_source(run, tmp_path):
@@ -163,13 +211,30 @@ def test_predictions_worked_out_by_hand(run, weights, tmp_path):
         "index": 0,
         "id": "n0",
         "class": "dark",
+        "probability": pytest.approx(
+            1 / sum(np.exp(-step * step / 6) for step in range(7)), rel=1e-5
+        ),
         "score": 20.0,
     }
     lines = run("predict", weights, first).stdout.splitlines()
-    assert lines[0].split() == ["score", "index", "id", "class", "image"]
-    assert lines[1].split() == ["26.00", "6", "n6", "light", str(first)]
-    assert lines[2].split() == ["25.83", "5", "n5", "light"]
+    assert lines[0].split() == ["probability", "score", "index", "id", "class", "image"]
+    # Of white the best is 26, and the class k below it has exp(-k²/6) of its probability.
+    assert lines[1].split() == ["37.4%", "26.00", "6", "n6", "light", str(first)]
+    assert lines[2].split() == ["31.7%", "25.83", "5", "n5", "light"]
     assert len(lines) == 6
+
+
+def test_folders_and_patterns_stand_for_their_images(run, weights, tmp_path):
+    paths = [gray(tmp_path / "p" / name, 1.0) for name in ("a.png", "b/c.png")]
+    (tmp_path / "p" / "notes.txt").write_text("text")
+    for names in (["p"], ["p/*.png", "p/b"], ["p/**/*.png"], ["p", "p/a.png"]):
+        found = json.loads(
+            run("predict", weights, *(tmp_path / name for name in names), "--json").stdout
+        )
+        assert sorted(row["image"] for row in found["images"]) == [str(path) for path in paths]
+    (tmp_path / "empty").mkdir()
+    assert "empty holds no images" in run("predict", weights, tmp_path / "empty").stderr
+    assert "no file is named as q*.png says" in run("predict", weights, "q*.png").stderr
 
 
 def test_broken_images_are_told_after_the_others(run, weights, tmp_path):
@@ -177,7 +242,7 @@ def test_broken_images_are_told_after_the_others(run, weights, tmp_path):
     (tmp_path / "b.png").write_bytes(b"text")
     result = run("predict", weights, "gone.png", good, tmp_path / "b.png")
     assert result.exit_code == 1
-    assert result.stdout.splitlines()[1].startswith("26.00")
+    assert result.stdout.splitlines()[1].split()[1] == "26.00"
     assert result.stderr == (
         "error: cannot be decoded: gone.png (No such file or directory), "
         f"{tmp_path}/b.png (cannot identify image file)\n"

@@ -5,18 +5,23 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from dse.config import yaml_text
 from dse.errors import StudyError, UsageError
 from dse.report.html.contents import Contents, read_contents
+from dse.report.html.errors import errors_section
 from dse.report.html.markup import Html, tag
 from dse.report.html.page import report_page
 from dse.report.html.plot import Scale, linear_scale, log_scale
+from dse.stats.classification import Outcomes
 from tests.report.rows import HEADER, row
 from tests.report.searches import SEARCH_HEADER, big_search, small_search
 
@@ -213,3 +218,24 @@ def test_too_many_studies_are_refused(tmp_path):
         report_page([study] * 9)
     with pytest.raises(StudyError, match="study 'two' not found"):
         read_contents(tmp_path, "two")
+
+
+def test_what_a_network_gets_wrong_is_shown_as_text_and_thumbnails():
+    classes = (EVIL, "cat")
+    outcomes = Outcomes(
+        classes,
+        np.array([0, 0, 1, 1]),
+        np.array([[0, 1], [1, 0], [1, 0], [1, 0]]),
+        np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]]),
+    )
+    pictures = np.zeros((4, 200, 300, 3), np.uint8)
+    section = errors_section(outcomes, what="On four images:", pictures=pictures)
+    found = Tags(section)
+    assert "75.00% of 4 images are correct" in found.text
+    assert "is 75.00%" in found.text  # mean of 1/2 and 1
+    assert f"{EVIL}taken for cat, 80%" in found.text
+    (image,) = found.having("img")
+    picture = Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2])))
+    assert (picture.format, picture.size) == ("JPEG", (112, 75))
+    assert "<script" not in section
+    assert not Tags(errors_section(outcomes, what="")).having("img")

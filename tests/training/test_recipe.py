@@ -89,3 +89,28 @@ def test_digits_are_never_flipped():
 
 def test_every_optimizer_of_a_recipe_is_in_the_table() -> None:
     assert set(OPTIMIZERS) == set(get_args(Optimizer))
+
+
+def test_settings_from_a_file_and_by_their_short_name(tmp_path):
+    (tmp_path / "r.yaml").write_text("learning_rate: 0.02\nflip: false\noptimizer: muon\n")
+    (tmp_path / "study.yaml").write_text("study: s\nrecipe: {lr: 0.5, epochs: 3}\n")
+    found = recipe_from_texts(Recipe(), [str(tmp_path / "r.yaml"), "lr=0.3", "epochs=7"])
+    assert (found.learning_rate, found.flip, found.optimizer, found.epochs) == (
+        0.3,
+        False,
+        "muon",
+        7,
+    )
+    found = recipe_from_texts(Recipe(), [str(tmp_path / "study.yaml")])
+    assert (found.learning_rate, found.epochs) == (0.5, 3)
+
+
+def test_a_recipe_file_is_checked(tmp_path):
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    (tmp_path / "bad.yml").write_text("learning_rat: 0.1\nepochs: many\n")
+    with pytest.raises(ConfigError, match=r"list\.yaml: must hold a mapping of the recipe's parts"):
+        recipe_from_texts(Recipe(), [str(tmp_path / "list.yaml")])
+    with pytest.raises(ConfigError) as caught:
+        recipe_from_texts(Recipe(), [str(tmp_path / "bad.yml")])
+    assert "learning_rat is no part of a recipe; did you mean learning_rate?" in str(caught.value)
+    assert "epochs must be a whole number" in str(caught.value)

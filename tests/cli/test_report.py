@@ -1,0 +1,82 @@
+"""`dse report` as a command; the page itself is tested in tests/report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from dse.architecture import build
+from dse.config import yaml_text
+from dse.data import parse_data, prepare_data
+from dse.weights.metadata import WeightsMetadata
+from dse.weights.preprocessing import trained_preprocessing
+from dse.weights.safetensors import save_weights
+from tests.cli.test_evaluate import CANDIDATE
+from tests.report.rows import HEADER, row
+from tests.report.test_html import write_study
+
+
+def test_writes_a_page_of_one_study_or_several(run, toy_keys):
+    result = run("report", "toy")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "report.html\n"
+    page = Path("report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert toy_keys[0.5] in page
+    found = json.loads(run("report", "toy", "results/toy", "--out", "b.html", "--json").stdout)
+    assert found["bytes"] == Path("b.html").stat().st_size
+    assert found["path"] == "b.html"
+
+
+def test_bad_input_is_one_message(run, toy_keys, tmp_path):
+    for arguments, message in (
+        (("toy", "--out", "page.txt"), "--out is page.txt, but must end in .html"),
+        (("toy", "--out", "gone/page.html"), "--out gone/page.html cannot be written"),
+        (("tyo",), "study 'tyo' not found in results; there is toy"),
+    ):
+        result = run("report", *arguments)
+        assert result.exit_code in (1, 2)
+        assert message in result.stderr
+        assert result.stderr.count("error:") == 1
+
+
+def test_scores_the_validation_images_unless_told_not_to(run, tmp_path):
+    """Only the last layer's bias speaks: every image is taken for a 6."""
+    dataset = prepare_data(parse_data("digits"))
+    architecture = build(CANDIDATE, dataset.input_shape, 10)
+    arrays = {p.path: np.zeros(p.shape, np.float32) for p in architecture.parameters}
+    arrays["conv3/bias"] = np.float32([0, 0, 0, 0, 0, 0, 1, 0, 0, 0])
+    metadata = WeightsMetadata(
+        family=CANDIDATE.family,
+        metaparameters=CANDIDATE.metaparameters,
+        input_shape=dataset.input_shape,
+        classes=dataset.classes,
+        preprocessing=trained_preprocessing(dataset.input_shape, dataset.mean, dataset.std),
+    )
+    results = tmp_path / "results"
+    data = {"fingerprint": dataset.fingerprint}
+    command = "dse sweep x.yaml --data digits"
+    write_study(results, "s", HEADER, [row("a", 0, 0.1)], data=data, command=command)
+    (results / "s" / "weights").mkdir()
+    save_weights(results / "s" / "weights" / "a-seed0.safetensors", arrays, {}, metadata)
+    result = run("report", "s")
+    assert result.exit_code == 0, result.stderr
+    page = Path("report.html").read_text()
+    count = len(dataset.validation)
+    share = np.mean(np.asarray(dataset.validation.labels) == 6)
+    assert f"{share:.2%} of {count} images are correct; balanced accuracy" in page
+    assert "is 10.00%" in page
+    assert page.count("<img") == 24
+    assert "<img" not in (run("report", "s", "--no-photos"), Path("report.html").read_text())[1]
+    run("report", "s", "--no-errors")
+    assert "What it gets wrong" not in Path("report.html").read_text()
+    (results / "s" / "study.yaml").write_text(
+        yaml_text({"data": {"fingerprint": "0" * 32}, "command": command})
+    )
+    result = run("report", "s")
+    assert result.exit_code == 0
+    assert "note: s: what its network gets wrong is not shown: digits holds other images" in (
+        result.stderr
+    )
