@@ -204,7 +204,7 @@ def _print(
     print_facts(
         {
             "weights": f"{weights}: {metadata.family} {metadata.candidate.key}",
-            "runtime": runtime,
+            **({"runtime": runtime} if runtime else {}),
             "images": images,
             "fed as": describe_preprocessing(metadata.preprocessing),
             "top-1": share(found.top1_count),
