@@ -13,6 +13,7 @@ from tests.report.rows import HEADER, row
 from tests.report.searches import SEARCH_HEADER, big_search
 from tests.report.test_html import EVIL, RESULTS, SEARCH, write_study
 
+pytestmark = pytest.mark.long
 WIDTHS = (1280, 390)
 
 OVERLAPS = """

@@ -126,7 +126,6 @@
     });
   }
   addEventListener("keydown", (event) => event.key === "Escape" && hide());
-  addEventListener("scroll", hide, { passive: true });
 
   const numberOf = (cell) => {
     const text = cell.textContent.replaceAll(",", "").trim();
