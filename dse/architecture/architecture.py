@@ -107,6 +107,11 @@ class Architecture:
         return tuple(node for layer in self.layers for node in layer.nodes)
 
     @property
+    def output_shape(self) -> Shape:
+        """(height, width, channels) of what it gives."""
+        return self.layers[-1].output_shape if self.layers else self.input_shape
+
+    @property
     def parameters(self) -> tuple[Parameter, ...]:
         """Every stored array, node by node."""
         return tuple(p for node in self.graph for p in node.parameters)

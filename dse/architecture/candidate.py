@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +16,8 @@ from dse.text import nearest
 
 Builder = Callable[[Mapping[str, Value], Shape, int], Iterable[Primitive | Module]]
 """From metaparameters, input shape and number of classes to blocks, one behind the other."""
+PlaceBuilder = Callable[[Mapping[str, Value], int, Shape, int], Sequence[Primitive | Module] | None]
+"""From metaparameters, a place from 0, input shape and number of classes to the blocks there."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,9 @@ class Family:
             called with one valid value for each metaparameter. It raises an
             `ArchitectureError` where there is no such network.
         published: networks that are presets, by name.
-        batched: whether `build` may be called with batches of numbers too (`dse.space.batch`),
-            by which many candidates are counted at once; otherwise they are one by one.
+        blocks_at: gives what `build` does place by place, and None behind the last one; it may
+            be called with batches of numbers too (`dse.space.batch`), by which many
+            candidates are counted at once. Without it they are counted one by one.
     """
 
     name: str
@@ -76,7 +79,7 @@ class Family:
     metaparameters: dict[str, Metaparameter]
     build: Builder
     published: Mapping[str, Published]
-    batched: bool = False
+    blocks_at: PlaceBuilder | None = None
 
     @property
     def presets(self) -> tuple[Preset, ...]:

@@ -75,14 +75,16 @@ def layer_costs(
     held = iter(held_elements(architecture))
     rows = []
     for layer in architecture.layers:
-        sizes = [(p.size, p.trainable) for node in layer.nodes for p in node.parameters]
+        parameters = [p for node in layer.nodes for p in node.parameters]
+        params_count = sum(p.size for p in parameters if p.trainable)
+        others_count = sum(p.size for p in parameters if not p.trainable)
         row = LayerCost(
             name=layer.name,
             kind=layer.kind,
             output_shape=layer.output_shape,
-            params_count=sum(size for size, trainable in sizes if trainable),
+            params_count=params_count,
             macs=sum(node.macs for node in layer.nodes),
-            weight_bytes=VALUE_BYTES * sum(size for size, _ in sizes),
+            weight_bytes=VALUE_BYTES * (params_count + others_count),
             activation_bytes=VALUE_BYTES * most([next(held) for _ in layer.nodes]),
         )
         rows.append(row)
@@ -116,17 +118,14 @@ def held_elements(architecture: Architecture) -> list[int]:
     for at, node in enumerate(graph, start=1):
         for touched in (at, *node.inputs):
             last_use[buffers[touched]] = at
-    total = math.prod(shapes[buffers[0]])
-    alive, held = {buffers[0]: total}, []
+    alive, held = {buffers[0]: math.prod(shapes[buffers[0]])}, []
     for at, node in enumerate(graph, start=1):
         if buffers[at] not in alive:
             alive[buffers[at]] = math.prod(shapes[buffers[at]])
-            total = sum(alive.values())
-        held.append(total)
+        held.append(sum(alive.values()))
         for buffer in {buffers[touched] for touched in (at, *node.inputs)}:
             if last_use[buffer] == at:
                 del alive[buffer]
-                total = sum(alive.values())
     return held
 
 

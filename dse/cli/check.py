@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +9,10 @@ import typer
 
 from dse.cli.options import DataText, ImageSize, JsonFlag, SettingTexts, SpaceName
 from dse.cli.tables import note, print_facts, print_json, print_table
-from dse.text import cell, shape_text
+from dse.text import cell, percent, shape_text
 
 if TYPE_CHECKING:
     from dse.space import Domain, SearchSpace
-    from dse.space.enumerate import Survey
 
 EXAMPLES = """
 \b
@@ -36,11 +34,12 @@ def command(
     """Validate a search space and count its candidates.
 
     Says how many can be trained on the data, why others are refused, and how small and
-    large the networks are. Duplicates have the same layers as another candidate.
+    large the networks are. Duplicates have the same layers as another candidate. Where
+    candidates are too many to count at once, a sample stands for them.
     """
     from dse.config import apply_settings, find_space, load_space
     from dse.data import describe_data, parse_data
-    from dse.space.enumerate import MOST_SURVEYED, survey
+    from dse.space.enumerate import survey
 
     space = apply_settings(load_space(find_space(space_name)), settings or ())
     data = describe_data(parse_data(data_text, image_size=image_size))
@@ -60,45 +59,49 @@ def command(
         },
         "candidates_count": space.size,
         **dict.fromkeys(("feasible_count", "refused_count", "duplicates_count")),
-        **dict.fromkeys(("refused", "sizes")),
     }
-    is_listable = space.size is not None and space.size <= MOST_SURVEYED
-    if is_listable:
-        found = survey(space, data.input_shape, len(data.classes))
+    found = survey(space, data.input_shape, len(data.classes), is_sampled=True)
+    everything = found.everything
+    if found.is_whole:
         document |= {
             "feasible_count": len(found.feasible_rows),
             "refused_count": len(found.refused_rows),
             "duplicates_count": len(found.duplicate_rows),
-            "refused": _grouped(found),
-            "sizes": {
-                name: {"min": int(costs.min()), "max": int(costs.max())}
-                for name, costs in found.costs.items()
-            },
         }
+    else:
+        share = float(everything.is_feasible.mean())
+        document |= {"sampled_count": len(everything), "feasible_share": share}
+    document |= {
+        "refused": [
+            {
+                "reason": everything.reason(row),
+                "candidates_count": count,
+                "first": everything.table.candidate(row).metaparameters,
+            }
+            for row, count in found.refusals
+        ],
+        "sizes": {
+            name: {"min": int(costs.min()), "max": int(costs.max())}
+            for name, costs in found.costs.items()
+            if costs.size
+        }
+        or None,
+    }
     if as_json:
         print_json(document)
     else:
         _print_report(space, document)
-    if not is_listable:
+    if not found.is_whole:
         many = "infinitely many" if space.size is None else f"{space.size:,}"
-        note(f"{many} candidates cannot be listed, so their sizes are not known here")
-
-
-def _grouped(found: Survey) -> list[dict[str, Any]]:
-    """Reasons that differ in their numbers alone are one; the first speaks for them."""
-    groups: dict[str, dict[str, Any]] = {}
-    for row in found.refused_rows:
-        reason = found.everything.reason(row)
-        pattern = re.sub(r"\d[\d,.]*|candidate \w+", "#", reason)
-        if pattern not in groups:
-            first = found.everything.table.candidate(row).metaparameters
-            groups[pattern] = {"reason": reason, "candidates_count": 0, "first": first}
-        groups[pattern]["candidates_count"] += 1
-    return sorted(groups.values(), key=lambda group: -group["candidates_count"])
+        note(
+            f"{many} candidates are too many to count here: {len(everything):,} drawn at random "
+            "stand for them, and the smallest and largest may lie beyond theirs"
+        )
 
 
 def _print_report(space: SearchSpace, document: Mapping[str, Any]) -> None:
     data, size = document["data"], document["candidates_count"]
+    sample = " (sample)" if "sampled_count" in document else ""
     facts = {
         "space": f"{space.name} ({space.source})" if space.source else space.name,
         "family": space.family,
@@ -111,10 +114,12 @@ def _print_report(space: SearchSpace, document: Mapping[str, Any]) -> None:
             f"{words} {value:,}" for words, value in ends if value is not None
         )
     counts: dict[str, object] = {"candidates": "infinitely many" if size is None else size}
-    if document["sizes"] is not None:
-        counts |= {
-            name: document[f"{name}_count"] for name in ("feasible", "refused", "duplicates")
-        }
+    if not sample:
+        names = "feasible", "refused", "duplicates"
+        counts |= {name: document[f"{name}_count"] for name in names}
+    else:
+        counts |= {"sampled": document["sampled_count"]}
+        counts |= {"feasible": f"about {percent(document['feasible_share'])}"}
     print_facts(facts)
     for part in ({name: _domain_text(space.domains[name]) for name in space.varying}, counts):
         if part:
@@ -123,16 +128,16 @@ def _print_report(space: SearchSpace, document: Mapping[str, Any]) -> None:
     if document["sizes"] is not None:
         typer.echo()
         print_table(
-            ("size", "smallest", "largest"),
+            (f"size{sample}", "smallest", "largest"),
             [(name, x["min"], x["max"]) for name, x in document["sizes"].items()],
             right=("smallest", "largest"),
         )
     if document["refused"]:
         typer.echo()
         print_table(
-            ("refused", "reason of the first such candidate"),
+            (f"refused{sample}", "reason of the first such candidate"),
             [(group["candidates_count"], group["reason"]) for group in document["refused"]],
-            right=("refused",),
+            right=(f"refused{sample}",),
         )
 
 

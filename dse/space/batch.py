@@ -47,9 +47,9 @@ class Batch:
     __slots__ = ("array", "most")
 
     def __init__(self, array: NDArray[Any], most: int | None = None) -> None:
-        if array.dtype == object or most is None:
+        if most is None or array.dtype.hasobject:
             most = max(map(abs, array.tolist()), default=0)
-            if array.dtype == object and most <= INT64_MOST:
+            if array.dtype.hasobject and most <= INT64_MOST:
                 array = array.astype(np.int64)
         self.array = array
         self.most = most
@@ -63,22 +63,25 @@ class Batch:
         """The larger of this and `other`."""
         return self._apply(np.maximum, self, other, max(self.most, most_of(other)))
 
-    def take(self, indices: NDArray[np.integer]) -> Batch:
+    def take(self, indices: NDArray[np.integer] | slice) -> Batch:
         """Those at `indices`."""
         return Batch(self.array[indices], self.most)
 
     def _apply(self, act: Callable[[Any, Any], Any], left: Any, right: Any, most: int = 1) -> Batch:
         """`act` on two sides of which one is this; `most` bounds the result."""
-        sides = [side.array if isinstance(side, Batch) else side for side in (left, right)]
-        if max(most, most_of(left), most_of(right)) > INT64_MOST:
-            sides = [x.astype(object) if isinstance(x, np.ndarray) else x for x in sides]
-        return Batch(act(*sides), most)
+        left_most, right_most = most_of(left), most_of(right)
+        one = left.array if isinstance(left, Batch) else left
+        two = right.array if isinstance(right, Batch) else right
+        if most > INT64_MOST or left_most > INT64_MOST or right_most > INT64_MOST:
+            one, two = (x.astype(object) if isinstance(x, np.ndarray) else x for x in (one, two))
+        return Batch(act(one, two), most)
 
     def __add__(self, other: Any) -> Batch:
+        if isinstance(other, int) and other == 0:
+            return self  # with which sums begin
         return self._apply(operator.add, self, other, self.most + most_of(other))
 
-    def __radd__(self, other: int) -> Batch:
-        return self + other if other else self  # sums begin with 0
+    __radd__ = __add__
 
     def __sub__(self, other: Any) -> Batch:
         return self._apply(operator.sub, self, other, self.most + most_of(other))
@@ -107,6 +110,11 @@ class Batch:
 
     def __neg__(self) -> Batch:
         return Batch(-self.array, self.most)
+
+    def __or__(self, other: Any) -> Batch:
+        return self._apply(operator.or_, self, other)
+
+    __ror__ = __or__
 
     def __lt__(self, other: Any) -> Batch:
         return self._apply(operator.lt, self, other)

@@ -1,19 +1,23 @@
 """Exact costs of many candidates at once, by the same code that builds and counts one.
 
-The builder of a family that allows it runs on batches: numbers are arrays, words and lists are
-one for each group of candidates; candidates of any other family are built one by one. Nothing
+A family that allows it is built on batches, place by place: numbers are arrays, and candidates
+that part ways at one place (other words, another kind of block, the end) are together again at the
+next. So the work grows with the places of the longest network and the kinds of blocks at each,
+not with the number of structures. Candidates of any other family are built one by one. Nothing
 here knows what a fire module is; what a candidate costs, whether it is refused and which layers
-it has come from the family's `build` and the graph alone.
+it has come from the family's builder and the graph alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -29,16 +33,24 @@ from dse.architecture import (
     assemble,
     make_candidate,
 )
-from dse.architecture.cost import layer_costs, totals
+from dse.architecture.cost import LayerCost, layer_costs, totals
 from dse.errors import ArchitectureError
 from dse.space.batch import INT64_MOST, SEVERAL, Batch, DivergentBranch, FractionBatch, most_of
 
-ROWS_AT_ONCE = 2**15
+ROWS_AT_ONCE = 2**16
 """Candidates that run through the builder together: their arrays stay in the cache."""
-FEW_ROWS = 4
-"""So few are built faster one by one."""
+MOST_WORK = 22 * 2**20
+"""Layers of candidates, each layer of one kind as many more as `CALL_WORK`: about a second."""
+CALL_WORK = 5 * 2**10
+LARGE_WORK = 2**6
+"""So many times slower are numbers that leave 64 bits."""
+FIRST_ROWS = 2**9
+"""Candidates that show how much work the others are, where work is limited."""
+FEWEST_ROWS = 16
+"""Candidates that are counted whatever the work."""
 
 Ints = NDArray[np.integer[Any]]
+Index = Ints | slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,18 +140,59 @@ class _Part:
         ]
         return Batch.of(n for n, _ in terms), Batch.of(d for _, d in terms)
 
-    def at(self, rows: Ints) -> Any:
-        """The value of these rows, which agree in their word or list if they have one."""
+    def of(self, rows: Ints) -> _PartOfRows:
+        """The same of some rows, side by side."""
+        if self.levels is None:
+            return _PartOfRows(self.choices, None, None, lambda: self._terms)
+        levels = self.levels[rows]
+        words = None if self.words is None else self.words[levels]
+        return _PartOfRows(
+            self.choices, levels, words, lambda: tuple(x.take(levels) for x in self._terms)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _PartOfRows:
+    """One metaparameter of some rows.
+
+    Attributes:
+        choices: its values.
+        levels: of each row, or None where all have the first value.
+        words: of each row the number of its word or list, 0 for a number; None without any.
+        make_terms: numerators and denominators of all rows.
+    """
+
+    choices: tuple[Value, ...]
+    levels: Ints | None
+    words: Ints | None
+    make_terms: Callable[[], tuple[Batch, ...]]
+
+    @cached_property
+    def _terms(self) -> tuple[Batch, ...]:
+        return self.make_terms()
+
+    def at(self, rows: Index) -> Any:
+        """The value of some of the rows.
+
+        Raises:
+            DivergentBranch: they do not agree in their word or list, if some have one.
+        """
         if self.levels is None:
             return self.choices[0]
-        first = self.choices[int(self.levels[rows[0]])]
-        if len(rows) == 1 or isinstance(first, str | tuple):
-            return first
-        numerator, denominator = self._terms
         levels = self.levels[rows]
+        first = self.choices[int(levels[0])]
+        if len(levels) == 1:
+            return first
+        if self.words is not None:
+            words = self.words[rows]
+            if not (same := words == words[0]).all():
+                raise DivergentBranch(same)
+            if words[0]:
+                return first
+        numerator, denominator = self._terms
         if isinstance(first, int):
-            return numerator.take(levels)
-        return FractionBatch(numerator.take(levels), denominator.take(levels))
+            return numerator.take(rows)
+        return FractionBatch(numerator.take(rows), denominator.take(rows))
 
 
 def _decimal_terms(value: float) -> tuple[int, int]:
@@ -161,128 +214,219 @@ class BulkCosts:
     """What `bulk_costs` found.
 
     Attributes:
-        refused: bool array (candidate,), True where `build` raises an `ArchitectureError`.
+        refused: int array (candidate,), 0 where it can be built; else which of `reasons`.
+        reasons: what `build` says of those that it refuses, from 1, with # for each number.
         costs: by name in `OBJECTIVES`, int64 array (candidate,); 0 where refused, and
             2⁶³ - 1 where a cost is larger than that.
         hashes: uint64 array (candidate,), equal for equal layers, in any table and on every
-            machine; rarely equal for others. See `first_alike`.
+            machine; for others equal with a chance of 2⁻⁶⁴.
+        work: that was done, in the unit of `MOST_WORK`.
     """
 
-    refused: NDArray[np.bool_]
+    refused: NDArray[np.int64]
+    reasons: Sequence[str]
     costs: Mapping[str, NDArray[np.int64]]
     hashes: NDArray[np.uint64]
+    work: float = 0.0
 
-    def take(self, rows: NDArray[Any]) -> BulkCosts:
+    def take(self, rows: NDArray[Any] | slice) -> BulkCosts:
         """Those of some candidates, by index or mask."""
         costs = {name: values[rows] for name, values in self.costs.items()}
-        return BulkCosts(self.refused[rows], costs, self.hashes[rows])
+        return BulkCosts(self.refused[rows], self.reasons, costs, self.hashes[rows])
 
 
-def bulk_costs(table: CandidateTable) -> BulkCosts:
-    """Build and count every candidate of a table, equal to `cost(build(…))` of each."""
-    count = len(table)
-    refused = np.zeros(count, dtype=bool)
-    costs = {name: np.zeros(count, dtype=np.int64) for name in OBJECTIVES}
-    hashes = np.zeros(count, dtype=np.uint64)
-    for rows, built in _built(table, np.arange(count)):
-        if built is None:
-            refused[rows] = True
-            continue
-        for name, value in built.costs.items():
-            costs[name][rows] = (
-                np.minimum(value.array, INT64_MOST)
-                if isinstance(value, Batch)
-                else min(value, INT64_MOST)
-            )
-        hashes[rows] = _hashes(built)
-    return BulkCosts(refused, costs, hashes)
-
-
-def first_alike(table: CandidateTable, hashes: NDArray[np.uint64]) -> Ints:
-    """For each candidate the first one that has the same layers: itself, where it is new.
-
-    Candidates whose hashes agree are compared layer by layer.
+def bulk_costs(table: CandidateTable, most_work: float = math.inf) -> BulkCosts:
+    """Build and count candidates of a table, equal to `cost(build(…))` of each.
 
     Args:
-        table: candidates none of which is refused.
-        hashes: uint64 array (candidate,), equal for candidates with equal layers.
+        table: of candidates.
+        most_work: when to end, in the unit of `MOST_WORK`; the same on every machine.
 
     Returns:
-        int array (candidate,), indices into the table.
+        The first of the table: all of them, where `most_work` allows it.
     """
-    first = np.arange(len(hashes))
-    pending = first
-    while pending.size:
-        _, at, group = np.unique(hashes[pending], return_index=True, return_inverse=True)
-        leaders = pending[at][group]
-        is_leader = leaders == pending
-        pending, leaders = pending[~is_leader], leaders[~is_leader]
-        alike = np.zeros(len(pending), dtype=bool)
-        for start in range(0, len(pending), ROWS_AT_ONCE):
-            pairs = slice(start, start + ROWS_AT_ONCE)
-            both = np.concatenate([leaders[pairs], pending[pairs]])
-            rows, inverse = np.unique(both, return_inverse=True)
-            one, two = np.split(_numbers(table, rows)[inverse], 2)
-            alike[pairs] = (one == two).all(axis=1)
-        first[pending[alike]] = leaders[alike]
-        pending = pending[~alike]  # another network with the same hash: compared again
-    return first
+    count, start, work_done = len(table), 0, 0.0
+    affordable_count = FIRST_ROWS if most_work < math.inf else count
+    refused = np.zeros(count, dtype=np.int64)
+    reasons: dict[str, int] = {"": 0}
+    costs = {name: np.zeros(count, dtype=np.int64) for name in OBJECTIVES}
+    hashes = np.zeros(count, dtype=np.uint64)
+    while start < count and affordable_count > 0:
+        slice_count = min(ROWS_AT_ONCE, count - start, affordable_count)
+        rows = np.arange(start, start + slice_count)
+        rows = rows[_order(table, rows)]
+        work = _Work(most_work - work_done, slice_count)
+        # Of these rows, side by side: a part of them is most often a slice, which needs no copy.
+        totals_so_far = {name: np.zeros(slice_count, dtype=np.int64) for name in OBJECTIVES}
+        mosts = dict.fromkeys(OBJECTIVES, 0)
+        hashes_so_far = np.zeros(slice_count, dtype=np.uint64)
+        for place, at, built in _walk(table, rows, work):
+            if isinstance(built, str):
+                reason = re.sub(rf"{SEVERAL}|\d[\d,.]*", "#", built)
+                refused[rows[at]] = reasons.setdefault(reason, len(reasons))
+                continue
+            so_far: list[Any] = [Batch(totals_so_far[name][at], mosts[name]) for name in OBJECTIVES]
+            before = LayerCost("", "", table.input_shape, *so_far)
+            found: dict[str, Any] = totals((before, *layer_costs(built, _most)), _most)
+            for name, value in found.items():
+                array = value.array
+                totals_so_far[name][at] = (
+                    np.minimum(array, INT64_MOST) if array.dtype == object else array
+                )
+                mosts[name] = min(max(mosts[name], value.most), INT64_MOST)
+            hashes_so_far[at] += _hashes(place, *_described(built))
+            is_large = found["macs"].most > INT64_MOST
+            work.call(len(so_far[0].array) * (LARGE_WORK if is_large else 1))
+        for name in OBJECTIVES:
+            costs[name][rows] = totals_so_far[name]
+        hashes[rows] = hashes_so_far
+        start, work_done = start + work.rows_count, work_done + work.done
+        if work.rows_count < slice_count:
+            break
+        if most_work < math.inf:
+            left = most_work - work_done - work.calls
+            affordable_count = int(left / (work.done - work.calls) * slice_count)
+    for values in (*costs.values(), hashes):
+        values[refused > 0] = 0
+    found_all = BulkCosts(refused, tuple(reasons), costs, hashes).take(slice(start))
+    return replace(found_all, work=work_done)
 
 
-@dataclass(frozen=True, eq=False)
-class _Built:
-    """Layers of several candidates that went the same way through the builder.
-
-    Attributes:
-        kind: all that is no number in their layers, which these candidates share.
-        numbers: the numbers that make the layers, in order; batches, or one for all.
-        costs: by objective, a number or a batch.
-    """
-
-    kind: tuple[Any, ...]
-    numbers: list[Any]
-    costs: dict[str, Any]
-
-
-def _built(
-    table: CandidateTable, rows: Ints, *, with_costs: bool = True
-) -> Iterator[tuple[Ints, _Built | None]]:
-    """Parts of `rows`, each with its layers; None for those that `build` refuses."""
-    family = FAMILIES[table.family]
-    most = ROWS_AT_ONCE if family.batched else 1
-    pending = [part for group in _groups(table, rows) for part in _slices(group, most)]
-    while pending:
-        part = pending.pop()
-        if 1 < len(part) <= FEW_ROWS:
-            pending += _slices(part, 1)
-            continue
-        values = {name: column.at(part) for name, column in table.parts.items()}
-        shape, classes_count = table.input_shape, table.classes_count
-        try:
-            blocks = family.build(values, shape, classes_count)
-            architecture = assemble(family.name, (), shape, classes_count, blocks)
-            costs = totals(layer_costs(architecture, _most), _most) if with_costs else {}
-        except DivergentBranch as branch:
-            pending += [part[branch.mask], part[~branch.mask]]
-        except ArchitectureError:
-            yield part, None
-        else:
-            yield part, _Built(*_described(architecture), costs)
-
-
-def _groups(table: CandidateTable, rows: Ints) -> list[Ints]:
-    """`rows`, apart by the words and lists among their values."""
+def _order(table: CandidateTable, rows: Ints) -> Ints:
+    """`rows` by the words and lists among their values, as indices."""
     code = np.zeros(len(rows), dtype=np.int64)
     for part in table.parts.values():
         if part.words is not None and part.levels is not None:
             code = code * (len(part.choices) + 1) + part.words[part.levels[rows]]
-    order = np.argsort(code, kind="stable")
-    ends = np.flatnonzero(np.diff(code[order])) + 1
-    return [rows[group] for group in np.split(order, ends) if group.size]
+    return np.argsort(code, kind="stable")
 
 
-def _slices(rows: Ints, length: int) -> list[Ints]:
-    return [rows[start : start + length] for start in range(0, len(rows), length)]
+def first_alike(found: BulkCosts) -> Ints:
+    """For each candidate the first one that has the same layers: the same hash and costs.
+
+    Args:
+        found: of candidates none of which is refused.
+
+    Returns:
+        int array (candidate,): itself, where a candidate is new.
+    """
+    first = np.arange(len(found.hashes))
+    pending = first
+    while pending.size:
+        _, at, group = np.unique(found.hashes[pending], return_index=True, return_inverse=True)
+        leaders = pending[at][group]
+        pairs = [values[pending] == values[leaders] for values in found.costs.values()]
+        alike = np.logical_and.reduce(pairs)
+        first[pending[alike]] = leaders[alike]
+        pending = pending[~alike]  # another network with the same hash
+    return first
+
+
+@dataclass
+class _Work:
+    """What may be done for some rows and what was done, and how many of them are still counted."""
+
+    most: float
+    rows_count: int
+    done: float = 0.0
+    calls: float = 0.0  # of it, what was done however many rows there are
+
+    def __post_init__(self) -> None:
+        self._grace = self.most / 4
+
+    def call(self, rows_work: float, share: float = 1.0) -> None:
+        """Add a share of what a layer of some rows takes."""
+        self.calls += share * CALL_WORK
+        self.done += share * (CALL_WORK + rows_work)
+
+    def shed(self) -> bool:
+        """Count the first half alone where too much was done; in all at most half as much again."""
+        before_count = self.rows_count
+        while self.done >= self.most and self.rows_count > FEWEST_ROWS:
+            self.rows_count = max(self.rows_count // 2, FEWEST_ROWS)
+            self.most += self._grace
+            self._grace /= 2
+        return self.rows_count < before_count
+
+
+class _Values(Mapping[str, Any]):
+    """The metaparameters of some rows, each made when it is asked for."""
+
+    def __init__(self, parts: Mapping[str, _PartOfRows], rows: Index) -> None:
+        self._parts, self._rows, self._made = parts, rows, dict[str, Any]()
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = self._parts[name].at(self._rows)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+def _walk(
+    table: CandidateTable, rows: Ints, work: _Work
+) -> Iterator[tuple[int, Index, Architecture | str]]:
+    """For each place the blocks there: of which of `rows` (by index), as a graph of their own.
+
+    A text says why a graph cannot be built; those rows walk no further.
+    """
+    family, classes_count = FAMILIES[table.family], table.classes_count
+    parts = {name: part.of(rows) for name, part in table.parts.items()}
+    shape: list[Any] = list(table.input_shape)  # of what reaches the place
+    first = rows.min()
+    alive: Ints = np.arange(len(rows))
+    for place in count():
+        if work.shed():
+            alive = alive[rows[alive] < first + work.rows_count]
+            if not alive.size:
+                return
+        left: list[tuple[Ints, Shape]] = []
+        pending = [alive] if family.blocks_at else np.split(alive, len(alive))
+        while pending:
+            at = pending.pop()
+            index = slice(at[0], at[-1] + 1) if at[-1] - at[0] == len(at) - 1 else at
+            work.call(len(at), 1 / 8)
+            given: Any = tuple(x.take(index) if isinstance(x, Batch) else x for x in shape)
+            values = _Values(parts, index)
+            try:
+                if family.blocks_at:
+                    blocks = family.blocks_at(values, place, table.input_shape, classes_count)
+                else:
+                    all_blocks = family.build(dict(values), table.input_shape, classes_count)
+                    blocks = None if place else tuple(all_blocks)
+                if blocks is None:
+                    continue
+                built = assemble(family.name, (), given, classes_count, blocks)
+            except DivergentBranch as branch:
+                pending += [at[branch.mask], at[~branch.mask]]
+            except ArchitectureError as error:
+                yield place, index, str(error)
+            else:
+                left.append((at, built.output_shape))
+                if built.layers:
+                    yield place, index, built
+        if not left:
+            return
+        alive = np.sort(np.concatenate([at for at, _ in left])) if len(left) > 1 else left[0][0]
+        shape = [_merged([(at, given[i]) for at, given in left], len(rows)) for i in range(3)]
+
+
+def _merged(parts: list[tuple[Ints, Any]], length: int) -> Any:
+    """One number or batch from those of several parts, which lie at some indices."""
+    first = parts[0][1]
+    if len(parts) == 1 and len(parts[0][0]) == length:
+        return first
+    if all(isinstance(number, int) and number == first for _, number in parts):
+        return first
+    most = max(most_of(number) for _, number in parts)
+    merged = np.zeros(length, dtype=object if most > INT64_MOST else np.int64)
+    for at, number in parts:
+        merged[at] = number.array if isinstance(number, Batch) else number
+    return Batch(merged, most)
 
 
 def _most(numbers: list[Any]) -> Any:
@@ -315,35 +459,22 @@ def _described(architecture: Architecture) -> tuple[tuple[Any, ...], list[Any]]:
     return tuple(kind), numbers
 
 
-def _hashes(built: _Built) -> NDArray[np.uint64]:
-    """Hash of the kind + Σ number · multiplier, modulo 2⁶⁴; one, or one for each candidate."""
-    digest = hashlib.sha256(repr(built.kind).encode()).digest()
-    alone = int.from_bytes(digest[:8], "big")
-    # Odd numbers, always the same.
-    drawn = np.random.default_rng(0).integers(0, 2**64, len(built.numbers), dtype=np.uint64) | 1
-    total: Any = np.uint64(0)
-    for number, multiplier in zip(built.numbers, drawn.tolist(), strict=True):
+def _hashes(place: int, kind: tuple[Any, ...], numbers: list[Any]) -> NDArray[np.uint64]:
+    """Hash of the kind + Σ number · multiplier, modulo 2⁶⁴: array (candidate,), or of one."""
+    alone = int.from_bytes(hashlib.sha256(repr(kind).encode()).digest()[:8], "big")
+    total: Any = np.zeros(1, dtype=np.uint64)
+    for number, multiplier in zip(numbers, _multipliers(place, len(numbers)), strict=True):
         if isinstance(number, Batch):
             array = number.array % 2**64 if number.array.dtype == object else number.array
-            total = total + array.astype(np.uint64) * np.uint64(multiplier)
+            total = total + array.astype(np.uint64, copy=False) * np.uint64(multiplier)
         else:
             alone += number * multiplier
-    # An array of one, since numpy warns where a lone number leaves 64 bits.
-    result: NDArray[np.uint64] = np.atleast_1d(total) + np.array([alone % 2**64], dtype=np.uint64)
+    result: NDArray[np.uint64] = total + np.uint64(alone % 2**64)
     return result
 
 
-def _numbers(table: CandidateTable, rows: Ints) -> NDArray[Any]:
-    """Array (row, number): the number of its kind, then those that make its graph, then 0."""
-    found, kinds = [], dict[Any, int]()
-    for part, built in _built(table, rows, with_costs=False):
-        assert built is not None, "a refused candidate has no layers"
-        found.append((part, [kinds.setdefault(built.kind, len(kinds)), *built.numbers]))
-    width = max(len(numbers) for _, numbers in found)
-    large = any(most_of(number) > INT64_MOST for _, numbers in found for number in numbers)
-    result: NDArray[Any] = np.zeros((len(rows), width), dtype=object if large else np.int64)
-    for part, numbers in found:
-        at = np.searchsorted(rows, part)
-        for place, number in enumerate(numbers):
-            result[at, place] = number.array if isinstance(number, Batch) else number
-    return result
+@lru_cache(maxsize=1024)
+def _multipliers(place: int, length: int) -> list[int]:
+    """Odd numbers, always the same."""
+    drawn = np.random.default_rng(place).integers(0, 2**64, length, dtype=np.uint64) | 1
+    return [int(number) for number in drawn]

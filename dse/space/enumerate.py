@@ -7,6 +7,7 @@ sweep; a `Pool` holds what may be trained as arrays, for a search.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +29,15 @@ from dse.architecture import (
 )
 from dse.errors import ArchitectureError, SpaceError
 from dse.space.batch import INT64_MOST
-from dse.space.counting import BulkCosts, CandidateTable, Column, bulk_costs, first_alike
+from dse.space.counting import (
+    MOST_WORK,
+    ROWS_AT_ONCE,
+    BulkCosts,
+    CandidateTable,
+    Column,
+    bulk_costs,
+    first_alike,
+)
 from dse.space.domains import Categorical, Fixed, FloatRange, IntRange
 from dse.space.draw import choices_of, draw, is_ordered, units_of
 from dse.space.space import SearchSpace, limits_problem
@@ -45,6 +54,10 @@ MOST_DRAWN = 16 * DRAWS_AT_ONCE
 """Draws after which it ends, however few were feasible."""
 HOPELESS_DRAWN = DRAWS_AT_ONCE
 """Draws after which it ends where none was feasible."""
+DRAWN_WORK = 3 * MOST_WORK // 4
+"""Work after which drawing ends: drawing itself takes time, too."""
+SURVEY_WORK = MOST_WORK // 2
+"""Work after which a sample stands for a space, where a sample is enough."""
 SLOWER = 128
 """So many times fewer are drawn where numbers leave 64 bits, and each takes so much longer."""
 
@@ -74,7 +87,7 @@ class Enumeration:
     @property
     def is_feasible(self) -> NDArray[np.bool_]:
         """Bool array (candidate,): True for those that can be built and lie within the limits."""
-        feasible = ~self.found.refused
+        feasible = self.found.refused == 0
         for name, limit in self.space.limits.items():
             if limit.min is not None:
                 feasible &= self.found.costs[name] >= limit.min
@@ -93,16 +106,17 @@ class Enumeration:
 
     def distinct(self) -> Enumeration:
         """The first of each network; none may be refused by the builder."""
-        first = first_alike(self.table, self.found.hashes)
+        first = first_alike(self.found)
         return self.take(np.flatnonzero(first == np.arange(len(first))))
 
     def joined(self, other: Enumeration) -> Enumeration:
-        """These and others of the same space, which follow."""
+        """These and others of the same space, which follow; none may be refused."""
         pairs = [(self.values[name], other.values[name]) for name in self.values]
         values = dict(zip(self.values, map(np.concatenate, pairs), strict=True))
         one, two = self.found, other.found
         found = BulkCosts(
             np.concatenate([one.refused, two.refused]),
+            one.reasons,
             {name: np.concatenate([one.costs[name], two.costs[name]]) for name in OBJECTIVES},
             np.concatenate([one.hashes, two.hashes]),
         )
@@ -122,16 +136,25 @@ class Enumeration:
 
     def smallest(self) -> dict[str, int]:
         """The least of each limited cost over all that can be built; empty where none can."""
-        is_built = ~self.found.refused
+        is_built = self.found.refused == 0
         names = self.space.limits if is_built.any() else ()
         return {name: int(self.found.costs[name][is_built].min()) for name in names}
 
 
 def _counted(
-    space: SearchSpace, input_shape: Shape, classes_count: int, values: Mapping[str, NDArray[Any]]
+    space: SearchSpace,
+    input_shape: Shape,
+    classes_count: int,
+    values: Mapping[str, NDArray[Any]],
+    most_work: float = math.inf,
 ) -> Enumeration:
+    """Candidates of these values; only the first of them, where all are too much work."""
     table = _table(space, input_shape, classes_count, values)
-    return Enumeration(space, values, table, bulk_costs(table))
+    found = bulk_costs(table, most_work)
+    if (count := len(found.hashes)) < len(table):
+        values = {name: of_each[:count] for name, of_each in values.items()}
+        table = table.take(np.arange(count))
+    return Enumeration(space, values, table, found)
 
 
 def _table(
@@ -150,23 +173,34 @@ def _table(
     return CandidateTable(space.family, space.fixed, columns, input_shape, classes_count)
 
 
-def _listed(space: SearchSpace, input_shape: Shape, classes_count: int) -> Enumeration:
-    """All candidates of a finite space, in the order of `space.candidates()`.
+def _listed(
+    space: SearchSpace, input_shape: Shape, classes_count: int, most_work: float = math.inf
+) -> Enumeration:
+    """Candidates of a finite space, in the order of `space.candidates()`.
 
-    Raises:
-        SpaceError: none of them is feasible.
+    All of them; an even sample, always the same, where all are more work than `most_work`.
     """
     assert space.size is not None
     sizes = tuple(len(choices_of(space.domains[name])) for name in space.varying)
-    indices = np.unravel_index(np.arange(space.size), sizes) if sizes else ()
+    order = np.arange(space.size)
+    if most_work < math.inf and space.size > ROWS_AT_ONCE:
+        order = np.random.default_rng(0).permutation(space.size)[: int(most_work)]
+    indices = np.unravel_index(order, sizes) if sizes else ()
     values = {
         name: levels.astype(np.int32)  # half the memory, and MOST_LISTED fits
         for name, levels in zip(space.varying, indices, strict=True)
     }
-    listed = _counted(space, input_shape, classes_count, values)
-    if not listed.is_feasible.any():
-        raise _nothing_left(listed, f"its {space.size:,} candidates", listed.smallest())
-    return listed
+    listed = _counted(space, input_shape, classes_count, values, most_work)
+    return listed if len(order) <= ROWS_AT_ONCE else listed.take(np.argsort(order[: len(listed)]))
+
+
+def _sampled(space: SearchSpace, input_shape: Shape, classes_count: int) -> Enumeration:
+    """Candidates of any space: all, or as many as `SURVEY_WORK` allows."""
+    if space.size is not None and space.size <= MOST_LISTED:
+        return _listed(space, input_shape, classes_count, SURVEY_WORK)
+    rng, count = np.random.default_rng(0), ENOUGH_DRAWN
+    values = {name: draw(space.domains[name], count, rng) for name in space.varying}
+    return _counted(space, input_shape, classes_count, values, SURVEY_WORK)
 
 
 def _drawn(
@@ -182,10 +216,12 @@ def _drawn(
     smallest: dict[str, int] = {}
     fewer = SLOWER if _leaves_64_bits(space) else 1
     at_once, drawn_count = min(DRAWS_AT_ONCE, 2**16 // fewer), 0
-    while drawn_count < (HOPELESS_DRAWN if kept is None else MOST_DRAWN) // fewer:
-        drawn_count += at_once
+    left_work: float = DRAWN_WORK
+    while drawn_count < (HOPELESS_DRAWN if kept is None else MOST_DRAWN) // fewer and left_work > 0:
         values = {name: draw(space.domains[name], at_once, rng) for name in space.varying}
-        drawn = _counted(space, input_shape, classes_count, values)
+        drawn = _counted(space, input_shape, classes_count, values, left_work)
+        drawn_count += len(drawn)
+        left_work = left_work - drawn.found.work if len(drawn) == at_once else 0
         if kept is None:  # so far nothing is left: this is for the error
             first = first or drawn
             for name, least in drawn.smallest().items():
@@ -258,6 +294,27 @@ class Survey:
     first: Ints
 
     @property
+    def is_whole(self) -> bool:
+        """Whether these are all candidates of the space, and not a sample."""
+        return len(self.everything) == self.everything.space.size
+
+    @property
+    def refusals(self) -> list[tuple[int, int]]:
+        """For each kind of reason the first row that is refused for it, and how many are.
+
+        Reasons that differ in their numbers alone are of one kind; the most frequent are first.
+        """
+        found = self.everything.found
+        code = found.refused.copy()
+        for name, limit in self.everything.space.limits.items():
+            below = False if limit.min is None else found.costs[name] < limit.min
+            above = False if limit.max is None else found.costs[name] > limit.max
+            code = 3 * code + np.where(found.refused, 0, below + 2 * above)
+        _, first, counts = np.unique(code[self.refused_rows], return_index=True, return_counts=True)
+        kinds = sorted(zip((-counts).tolist(), first.tolist(), strict=True))
+        return [(int(self.refused_rows[at]), -count) for count, at in kinds]
+
+    @property
     def costs(self) -> dict[str, Ints]:
         """Each exact cost in `OBJECTIVES` of those to train, int64 array (candidate,)."""
         costs = self.everything.found.costs
@@ -286,28 +343,37 @@ class Survey:
         return tuple((candidate(row), candidate(self.first[row])) for row in self.duplicate_rows)
 
 
-def survey(space: SearchSpace, input_shape: Shape, classes_count: int) -> Survey:
+def survey(
+    space: SearchSpace, input_shape: Shape, classes_count: int, *, is_sampled: bool = False
+) -> Survey:
     """Count and sort every candidate, without training any.
 
     Args:
         space: a finite space.
         input_shape: (height, width, channels) of one image.
         classes_count: number of classes.
+        is_sampled: whether a sample, always the same, may stand for a space that is infinite, or
+            whose candidates take too long to count; of a sample none need be left.
 
     Raises:
         SpaceError: the space is infinite or too large to list, or nothing is left of it.
     """
-    space.require_finite()
-    if (space.size or 0) > MOST_SURVEYED:
-        raise SpaceError(
-            f"{space.name} has {space.size:,} candidates, but at most {MOST_SURVEYED:,} can be "
-            "listed; fix some metaparameters or take larger steps, or let `dse search` choose "
-            "from it"
-        )
-    everything = _listed(space, input_shape, classes_count)
-    rows, built = np.arange(len(everything)), np.flatnonzero(~everything.found.refused)
+    if is_sampled:
+        everything = _sampled(space, input_shape, classes_count)
+    else:
+        space.require_finite()
+        if (space.size or 0) > MOST_SURVEYED:
+            raise SpaceError(
+                f"{space.name} has {space.size:,} candidates, but at most {MOST_SURVEYED:,} can "
+                "be listed; fix some metaparameters or take larger steps, or let `dse search` "
+                "choose from it"
+            )
+        everything = _listed(space, input_shape, classes_count)
+    if not everything.is_feasible.any() and len(everything) == space.size:
+        raise _nothing_left(everything, f"its {space.size:,} candidates", everything.smallest())
+    rows, built = np.arange(len(everything)), np.flatnonzero(everything.found.refused == 0)
     first = rows.copy()
-    first[built] = built[first_alike(everything.table.take(built), everything.found.hashes[built])]
+    first[built] = built[first_alike(everything.found.take(built))]
     is_new, is_feasible = first == rows, everything.is_feasible
     # The same layers break the same limits; who repeats a refused network comes after the others.
     refused = np.concatenate([rows[is_new & ~is_feasible], rows[~is_new & ~is_feasible]])
@@ -415,9 +481,11 @@ class Pool:
 def make_pool(space: SearchSpace, input_shape: Shape, classes_count: int, *, seed: int = 0) -> Pool:
     """Count every candidate of a space and keep those that may be trained.
 
-    A space of at most `MOST_LISTED` candidates is listed whole. From others candidates are
-    drawn at random, evenly over each domain (over the logarithm in log ranges), until
-    `ENOUGH_DRAWN` are left or `MOST_DRAWN` were drawn.
+    A space of at most `MOST_LISTED` candidates is listed whole, where that takes about a
+    second; otherwise an even sample stands for it. From larger ones candidates are drawn at
+    random, evenly over each domain (over the logarithm in log ranges), until `ENOUGH_DRAWN`
+    are left, `MOST_DRAWN` were drawn, or a second is over. Seconds are counted in work, not by a
+    clock: the pool is the same on every machine.
 
     Args:
         space: any space.
@@ -428,10 +496,16 @@ def make_pool(space: SearchSpace, input_shape: Shape, classes_count: int, *, see
     Raises:
         SpaceError: nothing is left, with the smallest possible value of each limited cost.
     """
-    is_whole = space.size is not None and space.size <= MOST_LISTED
-    if is_whole:
-        found = _listed(space, input_shape, classes_count).feasible().distinct()
+    if space.size is not None and space.size <= MOST_LISTED:
+        listed = _listed(space, input_shape, classes_count, MOST_WORK)
+        is_whole = len(listed) == space.size
+        if not listed.is_feasible.any():
+            some = "" if is_whole else f"{len(listed):,} of "
+            whose = f"{some}its {space.size:,} candidates"
+            raise _nothing_left(listed, whose, listed.smallest())
+        found = listed.feasible().distinct()
     else:
+        is_whole = False
         found = _drawn(space, input_shape, classes_count, np.random.default_rng(seed))
     shape = (len(found), len(space.varying))
     levels, units = np.empty(shape, dtype=np.int64), np.empty(shape)

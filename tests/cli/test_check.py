@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from dse.architecture import OBJECTIVES, build, cost, make_candidate
 
 SPACE = """\
@@ -100,25 +98,33 @@ def test_settings_and_data_count(run, tmp_path):
     assert (document["varying"], document["candidates_count"]) == (["base_e"], 3)
 
 
-@pytest.mark.parametrize(
-    ("domain", "count", "words"),
-    [
-        ("{range: [0.1, 0.5]}", None, "infinitely many"),
-        ("{range: [0.1, 0.5], step: 0.000001}", 400_001, "400,001"),
-    ],
-)
-def test_what_cannot_be_listed_is_valid_all_the_same(run, domain, count, words):
-    args = ("check", "squeeze_ratio", "--set", f"squeeze_ratio={domain}")
+def test_a_sample_stands_for_what_cannot_be_counted_and_says_so(run):
+    args = ("check", "squeeze_ratio", "--set", "squeeze_ratio={range: [0.1, 0.5]}")
     result = run(*args, "--json")
-    assert result.exit_code == 0
     document = json.loads(result.stdout)
-    assert document["candidates_count"] == count
-    assert document["feasible_count"] is None
-    assert document["sizes"] is None
+    assert document["candidates_count"] is document["feasible_count"] is None
+    assert (document["sampled_count"], document["feasible_share"]) == (20_000, 1.0)
+    # A tenth of the expand filters are squeezed, or half of them.
+    for end, share in (("min", 0.1), ("max", 0.5)):
+        ends = cost_of(base_e=8, incr_e=8, norm="batch", squeeze_ratio=share)
+        assert document["sizes"]["params_count"][end] == ends.params_count
     assert result.stderr == (
-        f"{words} candidates cannot be listed, so their sizes are not known here\n"
+        "infinitely many candidates are too many to count here: 20,000 drawn at random stand for "
+        "them, and the smallest and largest may lie beyond theirs\n"
     )
-    assert f"candidates  {words}\n" in run(*args).stdout
+    lines = run(*args).stdout.splitlines()
+    assert "candidates  infinitely many" in lines
+    assert "feasible    about 100.00%" in lines
+    assert any(line.startswith("size (sample) ") for line in lines)
+
+
+def test_many_steps_are_counted_one_by_one(run):
+    domain = "{range: [0.1, 0.5], step: 0.000001}"
+    document = checked(run, "squeeze_ratio", "--set", f"squeeze_ratio={domain}")
+    names = ("feasible_count", "refused_count", "duplicates_count")
+    assert document["candidates_count"] == sum(document[name] for name in names) == 400_001
+    assert document["feasible_count"] < 100  # as whole filters are squeezed
+    assert "sampled_count" not in document
 
 
 def test_report_for_people(run):

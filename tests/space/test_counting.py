@@ -58,25 +58,25 @@ def one_by_one(table: CandidateTable) -> tuple[BulkCosts, list[Any]]:
             layers.append(built.layers)
     array = np.array(costs)
     return BulkCosts(
-        np.array(refused), {name: array[:, i] for i, name in enumerate(OBJECTIVES)}, np.array([])
+        np.array(refused),
+        (),
+        {name: array[:, i] for i, name in enumerate(OBJECTIVES)},
+        np.array([]),
     ), layers
 
 
 def check(table: CandidateTable) -> None:
     expected, layers = one_by_one(table)
     found = bulk_costs(table)
-    assert found.refused.tolist() == expected.refused.tolist()
+    assert (found.refused > 0).tolist() == expected.refused.tolist()
     for name in OBJECTIVES:
         assert found.costs[name].tolist() == expected.costs[name].tolist()
     left = np.flatnonzero(~found.refused)
     if not left.size:
         return
-    kept = table.take(left)
     alive = [layers[row] for row in left]
     first = [alive.index(one) for one in alive]
-    # However few hashes there are, the layers decide.
-    for hashes in (found.hashes[left], found.hashes[left] % np.uint64(2)):
-        assert first_alike(kept, hashes).tolist() == first
+    assert first_alike(found.take(left)).tolist() == first
 
 
 @st.composite
@@ -179,27 +179,21 @@ def test_a_number_is_a_number_however_it_came_about():
     table = mesh(
         (8, 8, 1), base_e=[7, 8], incr_e=[1], freq=[1], stem_filters=["auto", 5], bypass=["none"]
     )
-    kept = first_alike(table, bulk_costs(table).hashes)
+    kept = first_alike(bulk_costs(table))
     assert kept.tolist() == [0, 0, 2, 3]
     table = mesh((8, 8, 1), incr_e=[0, 4], freq=[1, 2], bypass=["none", "simple"])
-    assert first_alike(table, bulk_costs(table).hashes).tolist() == [0, 1, 0, 1, 4, 4, 6, 7]
+    assert first_alike(bulk_costs(table)).tolist() == [0, 1, 0, 1, 4, 4, 6, 7]
 
 
 def test_long_runs_are_cut_and_put_together_again(monkeypatch):
     table = mesh((8, 8, 1), base_e=list(range(1, 60)), incr_e=[0, 3], bypass=["none", "simple"])
     whole = bulk_costs(table)
-    alike = (
-        first_alike(table, np.zeros(len(table), dtype=np.uint64))
-        if not any(whole.refused)
-        else None
-    )
     monkeypatch.setattr(bulk_module, "ROWS_AT_ONCE", 7)
     cut = bulk_costs(table)
     assert (cut.refused == whole.refused).all()
     assert (cut.hashes == whole.hashes).all()
     for name in OBJECTIVES:
         assert (cut.costs[name] == whole.costs[name]).all()
-    assert alike is None or (first_alike(table, cut.hashes) == alike).all()
 
 
 def test_widths_beyond_64_bits_are_exact_and_saturate():

@@ -170,5 +170,5 @@ FAMILY = Family(
         "alexnet_small": ("for 32 to 127 pixels", {"variant": "small"}, (32, 32, 3), 10),
         "alexnet_tiny": ("for less than 32 pixels", {"variant": "tiny"}, (8, 8, 1), 10),
     },
-    batched=True,
+    blocks_at=lambda m, place, *given: None if place else tuple(build(m, *given)),
 )

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 from dse.architecture.blocks import Block, Concat, Module, Residual, Sequential
@@ -223,10 +224,24 @@ def fire(
 def build(
     metaparameters: Mapping[str, Value], input_shape: Shape, classes_count: int
 ) -> Iterator[Primitive | Module]:
-    """Turn a complete set of metaparameters into blocks.
+    """The blocks of a network: those of each place, one behind the other; see `blocks_at`."""
+    for place in count():
+        blocks = blocks_at(metaparameters, place, input_shape, classes_count)
+        if blocks is None:
+            return
+        yield from blocks
+
+
+def blocks_at(
+    m: Mapping[str, Any], place: int, input_shape: Shape, classes_count: int
+) -> tuple[Primitive | Module, ...] | None:
+    """The blocks at one place; None behind the last one.
+
+    Layer n stands at place 2n - 2, and the pool behind it, if any, at the place behind that.
 
     Args:
-        metaparameters: one valid value for each of `METAPARAMETERS`.
+        m: one valid value for each of `METAPARAMETERS`; numbers may be batches.
+        place: from 0.
         input_shape: (height, width, channels) of one image.
         classes_count: number of classes.
 
@@ -234,68 +249,87 @@ def build(
         ArchitectureError: rounding leaves a part empty, or `pools` names a layer that is
             not there.
     """
-    m: dict[str, Any] = dict(metaparameters)
-    stem = _stem(m, min(input_shape[:2]))
-    yield stem
-    names = ["conv1"] + [f"fire{i + 2}" for i in range(m["fire_modules"])]
-    pools = _pool_places(m, names, min(stem.output_shape(input_shape)[:2]))
-    width = stem.filters
-    for number, name in enumerate(names, start=1):
-        if number > 1:
-            expand = m["base_e"] + m["incr_e"] * ((number - 2) // m["freq"])
-            yield _fire_module(m, name, width, expand)
-            width = expand
-        if name in pools:
-            yield MaxPool(f"pool{number}", window=POOL_WINDOW, stride=POOL_STRIDE)
-    last = len(names) + 1
-    if m["dropout"] > 0:
-        yield Dropout(f"drop{last - 1}", rate=m["dropout"])
+    index, is_behind = divmod(place, 2)
+    if is_behind:
+        pool = MaxPool(f"pool{index + 1}", window=POOL_WINDOW, stride=POOL_STRIDE)
+        return (pool,) if _is_pooled(m, index, input_shape) else ()
+    if index == 0:
+        window = _stem_window(m, input_shape)
+        return (Conv("conv1", filters=_filters(m, 0), norm=m["norm"], **window),)
+    if index <= m["fire_modules"]:
+        return (_fire_module(m, index),)
+    if index > m["fire_modules"] + 1:
+        return None
     activation = m["final_activation"]
-    yield Conv(f"conv{last}", filters=classes_count, kernel_size=1, activation=activation)
-    yield GlobalAveragePool(f"pool{last}")
+    conv = Conv(f"conv{index + 1}", filters=classes_count, kernel_size=1, activation=activation)
+    last = conv, GlobalAveragePool(f"pool{index + 1}")
+    return (Dropout(f"drop{index}", rate=m["dropout"]), *last) if m["dropout"] > 0 else last
 
 
-def _stem(m: Mapping[str, Any], side: int) -> Conv:
+def _filters(m: Mapping[str, Any], index: int) -> Any:
+    """Filters of conv1 (0) or of a fire module (from 1)."""
+    if index:
+        return m["base_e"] + m["incr_e"] * ((index - 1) // m["freq"])
+    if m["stem_filters"] == AUTO:
+        return max(1, round_half_up(0.75, m["base_e"]))
+    return m["stem_filters"]
+
+
+def _stem_window(m: Mapping[str, Any], input_shape: Shape) -> dict[str, Any]:
+    """Kernel, stride and padding of conv1."""
+    side = min(input_shape[:2])
     kernel, stride = (7, 2) if side >= 128 else (3, 2) if side >= 48 else (3, 1)
-    filters = max(1, round_half_up(0.75, m["base_e"]))
     kernel = kernel if m["stem_kernel"] == AUTO else m["stem_kernel"]
-    return Conv(
-        "conv1",
-        filters=filters if m["stem_filters"] == AUTO else m["stem_filters"],
-        kernel_size=kernel,
-        stride=stride if m["stem_stride"] == AUTO else m["stem_stride"],
-        padding=0 if side >= 128 else kernel // 2,
-        norm=m["norm"],
-    )
+    stride = stride if m["stem_stride"] == AUTO else m["stem_stride"]
+    padding = 0 if side >= 128 else kernel // 2
+    return {"kernel_size": kernel, "stride": stride, "padding": padding}
 
 
-def _pool_places(m: Mapping[str, Any], names: list[str], side: int) -> tuple[str, ...]:
-    """The layers behind which a pool stands, given the shorter side of the stem's output."""
-    pools = m["pools"]
+def _is_pooled(m: Mapping[str, Any], index: int, input_shape: Shape) -> Any:
+    """Whether a pool stands behind conv1 (0) or a fire module (from 1)."""
+    pools, modules_count = m["pools"], m["fire_modules"]
     if not isinstance(pools, str):
-        for name in pools:
-            if name not in names:
-                raise ArchitectureError(
-                    f"pools names {name}, but a pool can stand behind conv1 and fire2 to "
-                    f"{names[-1]} only"
-                )
-        return tuple(pools)
-    count = m["fire_modules"]
-    # v1.0 (late): behind fire modules 3 and 7 of 8; v1.1 (early): behind 2 and 4 of 8.
-    eighths = (2, 4) if pools == "early" else (3, 7)
-    places = ["conv1"] + [names[max(1, round_half_up(n / 8, count))] for n in eighths]
-    places = list(dict.fromkeys(places))
-    fitting = 0
-    while fitting < len(places):
+        if index == 0:
+            _check_pools(pools, modules_count)
+        return (f"fire{index + 1}" if index else "conv1") in pools
+    stem = Conv("conv1", filters=1, **_stem_window(m, input_shape))
+    side, fitting = min(stem.output_shape(input_shape)[:2]), 0
+    while fitting < 3:
         side = -(-(side - POOL_WINDOW) // POOL_STRIDE) + 1
         if side < SMALLEST_MAP_PX:
             break
         fitting += 1
-    return tuple(places[len(places) - fitting :])
+    # v1.0 (late): behind fire modules 3 and 7 of 8; v1.1 (early): behind 2 and 4 of 8.
+    eighths = (2, 4) if pools == "early" else (3, 7)
+    first, second = (max(round_half_up(n / 8, modules_count), 1) for n in eighths)
+    if fitting < 2:
+        return fitting and index == second
+    if index == 0:
+        return fitting == 3 or first == second
+    return (index == first) | (index == second)
 
 
-def _fire_module(m: Mapping[str, Any], name: str, width: int, expand: int) -> Module:
-    """A fire module of `expand` filters on a map of `width` channels."""
+def _check_pools(pools: tuple[str, ...], modules_count: Any) -> None:
+    """Raise where a pool is to stand behind a layer that so many fire modules do not have."""
+    for name in pools:
+        digits = name.removeprefix("fire")
+        number = int(digits) if digits.isdecimal() else 0
+        is_fire = name == f"fire{number}" and number >= 2 and modules_count + 1 >= number
+        if name != "conv1" and not is_fire:
+            raise ArchitectureError(
+                f"pools names {name}, but a pool can stand behind conv1 and fire2 to "
+                f"fire{modules_count + 1} only"
+            )
+
+
+def _fire_module(m: Mapping[str, Any], index: int) -> Module:
+    """A fire module, from 1."""
+    name, bypass, norm = f"fire{index + 1}", m["bypass"], m["norm"]
+    expand = _filters(m, index)
+    if bypass != "none" and _filters(m, index - 1) == expand:
+        bypass = "simple"
+    elif bypass == "simple":
+        bypass = "none"
     squeeze = round_half_up(m["squeeze_ratio"], expand)
     expand3x3 = round_half_up(m["pct_3x3"], expand)
     parts = {
@@ -309,18 +343,13 @@ def _fire_module(m: Mapping[str, Any], name: str, width: int, expand: int) -> Mo
                 f"{name}: {share} of {expand} expand filters rounds to an empty {part}; "
                 "a larger base_e or a share nearer the middle would help"
             )
-    bypass = m["bypass"]
-    if bypass != "none" and width == expand:
-        bypass = "simple"
-    elif bypass == "simple":
-        bypass = "none"
     return fire(
         name,
         squeeze=squeeze,
         expand1x1=expand - expand3x3,
         expand3x3=expand3x3,
         bypass=bypass,
-        norm=m["norm"],
+        norm=norm,
     )
 
 
@@ -359,5 +388,5 @@ FAMILY = Family(
             1000,
         ),
     },
-    batched=True,
+    blocks_at=blocks_at,
 )
