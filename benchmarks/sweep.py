@@ -67,9 +67,9 @@ def ours_s(options: argparse.Namespace, folder: str) -> tuple[float, list[float]
     """Seconds of `dse sweep`, and the accuracies in the order of the space."""
     import pandas as pd
 
-    from benchmarks.sides import our_command
+    from benchmarks.sides import our_command, recipe_words
 
-    words = ["sweep", options.space, "--data", options.data, "--epochs", str(options.epochs)]
+    words = ["sweep", options.space, "--data", options.data, *recipe_words(options.recipe)]
     command = our_command([*words, "--study", "sweep"], folder)
     began = time.perf_counter()
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -109,6 +109,7 @@ def main() -> None:
     from benchmarks.sides import prepared
 
     dataset, recipe = prepared(options.data, options.epochs)
+    options.recipe = recipe
     rounds = []
     for number in range(options.rounds):
         with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:

@@ -109,10 +109,11 @@ def our_networks(options: argparse.Namespace, seed: int) -> list[Network]:
     """What `dse search` trains over all epochs in its time, by the times in its Optuna study."""
     import optuna
 
-    from benchmarks.sides import our_command
+    from benchmarks.sides import our_command, recipe_words
 
     with tempfile.TemporaryDirectory() as folder:
         words = ["search", options.space, *options.words, "--study-seed", str(seed)]
+        words += recipe_words(options.recipe)
         # No candidate reaches that, and the budget does not end: all of the time is for search.
         words += ["--reference", "0.999", "--budget", "1000000trials"]
         command = our_command([*words, "--study", "front"], folder)
@@ -238,6 +239,7 @@ def main() -> None:
     from dse.space.enumerate import make_pool
 
     dataset, recipe = prepared(options.data, options.epochs, options.train_images)
+    options.recipe = recipe
     space = load_space(find_space(options.space))
     pool = make_pool(space, dataset.input_shape, len(dataset.classes))
     largest = int(pool.costs["params_count"].max())

@@ -228,14 +228,14 @@ class Network:
         return logits, _split(interpreter)[2]
 
 
-def update_ema(running: Any, batch: Any) -> Any:
-    """Running statistics after a batch: nine tenths of them, and a tenth of the batch's.
+def update_ema(running: Any, batch: Any, kept: float = BATCH_NORM_MOMENTUM) -> Any:
+    """A moving average one step on: `kept` of what it was, the rest of what is new.
 
     Args:
         running: arrays in any structure, packed ones too.
-        batch: the same of what `Network.apply` gives in training.
+        batch: the same of what is new, such as the statistics that `Network.apply` gives.
+        kept: share that stays.
     """
-    kept = BATCH_NORM_MOMENTUM
     return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, running, batch)
 
 

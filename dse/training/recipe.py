@@ -13,6 +13,7 @@ from dse.errors import ConfigError, TrainingError
 from dse.text import nearest
 
 Optimizer = Literal["sgd", "adamw", "muon"]
+Schedule = Literal["cosine", "linear"]
 
 _BOUNDS: dict[str, tuple[float, float]] = {
     "learning_rate": (1e-8, 100.0),
@@ -25,7 +26,26 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "crop_px": (0, 512),
     "cutout_px": (0, 512),
     "clip_norm": (0.0, 1e6),
+    "rest_rate": (0.0, 1000.0),
+    "bias_rate": (0.0, 1000.0),
+    "norm_momentum": (0.0, 0.9999),
+    "averaged_share": (0.0, 1.0),
 }
+
+_LATER = frozenset(
+    {
+        "schedule",
+        "keeps_norms",
+        "rest_rate",
+        "bias_rate",
+        "norm_momentum",
+        "averaged_share",
+        "alternates_flip",
+        "whitens",
+        "passes_through",
+    }
+)
+"""Left out of a recipe's dictionary where they have their defaults, which change nothing."""
 
 _READERS: dict[type, tuple[Callable[[str], Any], str]] = {
     bool: ({"true": True, "false": False}.__getitem__, "true or false"),
@@ -57,6 +77,24 @@ class Recipe:
         flip: mirror every second image.
         cutout_px: side of a square that is set to the mean; 0 for none.
         clip_norm: largest global norm of a gradient; 0 for no limit.
+        schedule: `cosine`, the one-cycle schedule above, or `linear`: up from 0 to the peak
+            over the warm-up share and down to 0 at the end.
+        keeps_norms: for `muon`: each kernel keeps the Frobenius norm it starts with, so a step
+            turns it by an angle of the learning rate, whatever its width; three Newton-Schulz
+            steps; the last layer trains with the rest (Jordan 2024, `airbench94_muon`).
+        rest_rate: for `muon`: the learning rate of what it does not orthogonalize, as a share
+            of its own.
+        bias_rate: the learning rate of biases, those of norms included, as a multiple.
+        norm_momentum: share of the norms' running statistics that stays at every step.
+        averaged_share: the weights that are evaluated and kept are an exponential moving
+            average over this share of all steps; 0 for the last step's own.
+        alternates_flip: with `flip`: half of the images are mirrored in even epochs, the
+            others in odd ones, so that two epochs show each image both ways (Jordan 2024,
+            arXiv 2404.00498, section 3.6).
+        whitens: the first layer starts with the leading principal components of the training
+            images' patches and their negatives, scaled to responses of variance 1.
+        passes_through: 3x3 kernels beside a 1x1 start as identities on their first channels
+            (Dirac initialization; arXiv 2404.00498, section 3.3).
     """
 
     optimizer: Optimizer = "sgd"
@@ -71,6 +109,15 @@ class Recipe:
     flip: bool = True
     cutout_px: int = 0
     clip_norm: float = 0.0
+    schedule: Schedule = "cosine"
+    keeps_norms: bool = False
+    rest_rate: float = 0.2
+    bias_rate: float = 1.0
+    norm_momentum: float = 0.9
+    averaged_share: float = 0.0
+    alternates_flip: bool = False
+    whitens: bool = False
+    passes_through: bool = False
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -83,22 +130,31 @@ class Recipe:
             for name, (low, high) in _BOUNDS.items()
             if not low <= (value := getattr(self, name)) <= high
         ]
-        if self.optimizer not in get_args(Optimizer):
-            problems.append(
-                f"optimizer is {self.optimizer!r}, but must be one of "
-                + ", ".join(get_args(Optimizer))
-            )
+        for name, words in (("optimizer", Optimizer), ("schedule", Schedule)):
+            if (word := getattr(self, name)) not in get_args(words):
+                problems.append(
+                    f"{name} is {word!r}, but must be one of " + ", ".join(get_args(words))
+                )
         if problems:
             raise ConfigError(problems)
 
     @property
     def key(self) -> str:
         """Twelve hexadecimal digits that stand for all values."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, Any]:
-        """A dictionary for YAML and JSON."""
-        return asdict(self)
+        """A dictionary for YAML and JSON.
+
+        What recipes of format 1 did not have is left out where it changes nothing, so that
+        their studies and keys stay what they are.
+        """
+        neutral = {field.name: field.default for field in fields(self) if field.name in _LATER}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in neutral or value != neutral[name]
+        }
 
 
 def recipe_from_dict(values: dict[str, Any]) -> Recipe:
@@ -224,34 +280,40 @@ def finetuning_recipe(source: str, input_shape: tuple[int, int, int], train_coun
 
 
 def default_recipe(source: str, input_shape: tuple[int, int, int], train_count: int) -> Recipe:
-    """A sane recipe for a data source.
+    """The recipe for images of this kind: one rule for every source, from what was measured.
+
+    Gray images are not mirrored, since letters, digits and signs then mean something else; for
+    colour ones of that kind say `flip=false`. Crops shift by a sixteenth of a side (digits of 8
+    pixels fill them: none). A batch has 16 to 128 images, as long as an epoch has 32 steps;
+    epochs are at least 15, and as many as 500 steps take, up to 60.
 
     Args:
-        source: `digits`, `cifar10` or `folder`.
+        source: `digits`, `cifar10` or `folder`; the rule does not depend on it.
         input_shape: (height, width, channels) of one image.
-        train_count: number of training images; small sets get smaller batches, so that
-            an epoch has at least 16 steps where it can.
+        train_count: number of training images.
+
+    Measured by `benchmarks/recipe.py`: benchmarks/results/recipe.md.
     """
-    if source == "digits":
-        # No flips (a mirrored 2 is none) and no crops (the digits fill their 8 pixels).
-        return Recipe(
-            optimizer="adamw",
-            learning_rate=0.01,
-            batch_size=32,
-            epochs=15,
-            weight_decay=0.01,
-            crop_px=0,
-            flip=False,
-            clip_norm=1.0,
-        )
     batch_size = 128
-    while batch_size > 8 and batch_size * 16 > train_count:
+    while batch_size > 16 and batch_size * 32 > train_count:
         batch_size //= 2
+    while batch_size > 1 and batch_size * 4 > train_count:  # few images: a few steps at least
+        batch_size //= 2
+    steps_per_epoch = max(1, train_count // batch_size)
     return Recipe(
+        optimizer="muon",
+        keeps_norms=True,
+        learning_rate=0.025,
+        rest_rate=0.4,
+        schedule="linear",
+        warmup_share=0.2,
         batch_size=batch_size,
-        learning_rate=0.1 * batch_size / 128,
-        crop_px=min(input_shape[:2]) // 8,
-        # Far above the norms of a run that goes well (1.0 cost 2 points on CIFAR-10); it
-        # keeps networks without batch norm from blowing up at the peak of the schedule.
-        clip_norm=5.0,
+        epochs=min(max(15, round(500 / steps_per_epoch)), 60),
+        weight_decay=0.0,
+        label_smoothing=0.1,
+        crop_px=min(input_shape[:2]) // 16,
+        flip=input_shape[2] > 1,
+        alternates_flip=input_shape[2] > 1,
+        whitens=True,
+        passes_through=True,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from dse.data.augment import augment
@@ -21,7 +22,8 @@ class TrainState(NamedTuple):
     """What a training run carries from step to step.
 
     `params` is what is trained and `fixed` what a parametrization leaves alone; as usual that
-    is all parameters, and nothing. `params` and `statistics` are packed (`Packing`).
+    is all parameters, and nothing. `params` and `statistics` are packed (`Packing`), and so
+    is `averaged`: the moving averages of both where the recipe wants them, otherwise nothing.
     """
 
     params: Tree
@@ -29,6 +31,7 @@ class TrainState(NamedTuple):
     optimizer: Any
     step: Any
     fixed: Tree = ()
+    averaged: Tree = ()
 
 
 class Packings(NamedTuple):
@@ -51,6 +54,7 @@ def make_train_program(
     scaling: InputScaling,
     parametrization: Parametrization,
     packings: Packings,
+    steps_count: int,
 ) -> Callable[..., tuple[TrainState, jax.Array]]:
     """A jitted function that runs one step for each batch it is given.
 
@@ -68,19 +72,25 @@ def make_train_program(
             scaling.apply(batch[0]),
             augment_key,
             crop=recipe.crop_px,
-            flip=recipe.flip,
+            flip=recipe.flip and not recipe.alternates_flip,  # which the trainer does
             cutout=recipe.cutout_px,
         )
         # The gradient is taken of the arrays and packed then: that of a packed array would
         # be a sum over as many arrays of its whole length.
         trained = packings.trained.unpack(state.params)
         (loss, of_batch), gradients = gradients_of(trained, state, images, batch[1], dropout_key)
-        statistics = update_ema(state.statistics, of_batch)
+        statistics = update_ema(state.statistics, of_batch, recipe.norm_momentum)
         gradients = packings.trained.pack(gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         step_count = state.step + 1
-        return TrainState(params, statistics, optimizer_state, step_count, state.fixed), loss
+        averaged = state.averaged
+        if recipe.averaged_share:
+            kept = average_decay(recipe, steps_count, state.step)
+            averaged = update_ema(averaged, (params, statistics), kept)
+        return TrainState(
+            params, statistics, optimizer_state, step_count, state.fixed, averaged
+        ), loss
 
     def program(
         state: TrainState, images: jax.Array, labels: jax.Array, key: jax.Array
@@ -90,6 +100,12 @@ def make_train_program(
     return jax.jit(
         program, donate_argnums=(0,), keep_unused=True, compiler_options=compiler_options()
     )
+
+
+def average_decay(recipe: Recipe, steps_count: int, step: Any) -> Any:
+    """Share of the averaged weights that stays at a step: little at first, so that none start."""
+    horizon = max(1.0, recipe.averaged_share * steps_count)
+    return jnp.minimum(1 - 1 / horizon, (step + 1) / (step + 10))
 
 
 def _make_gradients(

@@ -16,6 +16,7 @@ from dse.architecture import Architecture
 from dse.data import Dataset, Split
 from dse.errors import DivergenceError
 from dse.networks import build_network
+from dse.networks.starts import with_identities, with_whitening
 from dse.study.measurement import Measurement, pack_bits
 from dse.training.optimizers import learning_rates, make_optimizer
 from dse.training.parametrization import AllParameters, Parametrization, Relative, Tree
@@ -29,6 +30,9 @@ from dse.weights.given import GivenWeights
 
 CHUNK_BYTES = 512 * 2**20
 """Images handed to one call of the training program; an epoch that is larger takes several."""
+
+PATCHES_IMAGES = 1_000
+"""Training images, evenly spread, whose patches give the first layer's principal components."""
 
 OnEpoch = Callable[[int, float], None]
 """Called with (epochs completed, mean loss of the last one)."""
@@ -51,6 +55,11 @@ class Seed:
     def order(self, epoch: int, count: int) -> np.ndarray:
         """The order of `count` images in this epoch, int64 (count,)."""
         return np.random.default_rng([self.study, self.replicate, epoch]).permutation(count)
+
+    def mirrored(self, epoch: int, count: int) -> np.ndarray:
+        """Which of `count` images are mirrored in this epoch, not the next; bool (count,)."""
+        coins = np.random.default_rng([self.study, self.replicate, 0, 1]).integers(2, size=count)
+        return (coins + epoch) % 2 == 1
 
 
 @dataclass(frozen=True)
@@ -124,21 +133,31 @@ class Trainer:
         statistics = self._network.abstract_statistics()
         self._packings = make_packings(recipe, trained, statistics)
         packed = self._packings.trained.abstract(trained)
-        optimizer = make_optimizer(recipe, self.steps_count)
+        optimizer = make_optimizer(
+            recipe, self.steps_count, last=architecture.kernel_nodes[-1].name
+        )
         init = jax.jit(optimizer.init, keep_unused=True)
         optimizer_shape = jax.eval_shape(optimizer.init, packed)
         self._init_optimizer = self._compiled("optimizer", init, optimizer_shape, packed)
+        packed_statistics = self._packings.statistics.abstract(statistics)
         self.state_shape = TrainState(
             packed,
-            self._packings.statistics.abstract(statistics),
+            packed_statistics,
             optimizer_shape,
             jax.ShapeDtypeStruct((), jnp.int32),
             fixed,
+            (packed, packed_statistics) if recipe.averaged_share else (),
         )
         self._predictor = Predictor(self._network, self._scaling)
         self.compile_s += self._predictor.compile_s
         program = make_train_program(
-            self._network, recipe, optimizer, self._scaling, self._parametrization, self._packings
+            self._network,
+            recipe,
+            optimizer,
+            self._scaling,
+            self._parametrization,
+            self._packings,
+            self.steps_count,
         )
         self._train: dict[int, Callable[..., tuple[TrainState, jax.Array]]] = {}
         for steps in sorted({stop - start for start, stop in self._chunks()}):
@@ -172,11 +191,19 @@ class Trainer:
 
     def begin(self, seed: Seed) -> Run:
         """A run before its first epoch."""
-        initial = self._network.init(seed.key())
+        params, statistics = self._network.init(seed.key())
         if self._given is None:
-            return self.begin_from(*initial)
+            if self.recipe.whitens:
+                params = with_whitening(params, self.architecture, self._patches)
+            if self.recipe.passes_through:
+                params = with_identities(params, self.architecture)
+            return self.begin_from(params, statistics)
         params, statistics, factors = start_from(
-            self._given, self.architecture, self.dataset, initial, self._on_progress
+            self._given,
+            self.architecture,
+            self.dataset,
+            (params, statistics),
+            self._on_progress,
         )
         trained, fixed = Relative.start(params, (), factors)
         return self.begin_from(trained, statistics, fixed)
@@ -193,7 +220,18 @@ class Trainer:
         packed = (self._packings.trained.pack(trained), self._packings.statistics.pack(statistics))
         trained, statistics, fixed = jax.tree.map(jnp.asarray, (*packed, fixed))
         optimizer = self._init_optimizer(trained)
-        return Run(TrainState(trained, statistics, optimizer, jnp.int32(0), fixed))
+        # The step gives up each of its state's buffers, so the averages need their own.
+        averaged = jax.tree.map(jnp.copy, (trained, statistics))
+        return Run(
+            TrainState(
+                trained,
+                statistics,
+                optimizer,
+                jnp.int32(0),
+                fixed,
+                averaged if self.recipe.averaged_share else (),
+            )
+        )
 
     def params_of(self, run: Run) -> Tree:
         """The network's parameters that a run has arrived at."""
@@ -201,11 +239,15 @@ class Trainer:
 
     def trained_of(self, run: Run) -> Tree:
         """What a run has trained, as the parametrization has it; numpy arrays."""
-        return self._packings.trained.unpack(jax.tree.map(np.asarray, run.state.params))
+        state = run.state
+        params = state.averaged[0] if state.averaged else state.params
+        return self._packings.trained.unpack(jax.tree.map(np.asarray, params))
 
     def statistics_of(self, run: Run) -> Tree:
         """The norms' running statistics that a run has arrived at; numpy arrays."""
-        return self._packings.statistics.unpack(jax.tree.map(np.asarray, run.state.statistics))
+        state = run.state
+        statistics = state.averaged[1] if state.averaged else state.statistics
+        return self._packings.statistics.unpack(jax.tree.map(np.asarray, statistics))
 
     def epochs(self, run: Run, seed: Seed, until: int) -> Iterator[Run]:
         """Continue a run, epoch by epoch, until so many are complete.
@@ -260,15 +302,31 @@ class Trainer:
         """Whether the best class of each image of `split` is its label, bool (image,)."""
         return self._predictor.correct(params, statistics, split)
 
+    def _patches(self, side: int, stride: int) -> np.ndarray:
+        """Patches (patch, side · side · channel) of some training images, scaled."""
+        images = self.dataset.train.images
+        some = images[:: max(1, len(images) // PATCHES_IMAGES)][:PATCHES_IMAGES]
+        scaled = np.asarray(self._scaling.apply(jnp.asarray(some)))
+        windows = np.lib.stride_tricks.sliding_window_view(scaled, (side, side), (1, 2))
+        apart = max(stride, min(images.shape[1:3]) // 16)
+        windows = windows[:, ::apart, ::apart].transpose(0, 1, 2, 4, 5, 3)
+        return windows.reshape(-1, side * side * images.shape[3])
+
     def _epoch(
         self, state: TrainState, epoch: int, seed: Seed, noise: jax.Array
     ) -> tuple[TrainState, np.ndarray]:
         train, batch = self.dataset.train, self.recipe.batch_size
         order = seed.order(epoch, len(train.labels))
+        mirrored = None
+        if self.recipe.flip and self.recipe.alternates_flip:
+            mirrored = seed.mirrored(epoch, len(order))
         losses = []
         for start, stop in self._chunks():
             picked = order[start * batch : stop * batch]
-            images = train.images[picked].reshape(-1, batch, *self.dataset.input_shape)
+            images = train.images[picked]
+            if mirrored is not None:
+                images[mirrored[picked]] = images[mirrored[picked], :, ::-1]
+            images = images.reshape(-1, batch, *self.dataset.input_shape)
             labels = train.labels[picked].reshape(-1, batch)
             state, loss = self._train[stop - start](state, images, labels, noise)
             losses.append(np.asarray(loss))

@@ -77,14 +77,68 @@ def test_key_follows_every_value():
 
 
 @pytest.mark.parametrize(
-    ("train_count", "batch_size"), [(45_000, 128), (2048, 128), (2047, 64), (200, 8), (20, 8)]
+    ("recipe", "key"),
+    [
+        (Recipe(), "093b4008b0f4"),
+        (
+            Recipe(optimizer="muon", learning_rate=0.02, weight_decay=0.1, clip_norm=0.0),
+            "4bbe3a28e974",
+        ),
+        (
+            Recipe(
+                optimizer="adamw",
+                learning_rate=0.01,
+                batch_size=32,
+                epochs=15,
+                weight_decay=0.01,
+                crop_px=0,
+                flip=False,
+                clip_norm=1.0,
+            ),
+            "ae956f1098e7",
+        ),
+    ],
 )
-def test_small_sets_get_smaller_batches(train_count, batch_size):
-    assert default_recipe("folder", (32, 32, 3), train_count).batch_size == batch_size
+def test_recipes_keep_the_keys_that_studies_on_disk_have(recipe, key):
+    assert recipe.key == key
+    assert len(recipe.to_dict()) == 12
 
 
-def test_digits_are_never_flipped():
-    assert not default_recipe("digits", (8, 8, 1), 1079).flip
+def test_a_later_value_is_written_where_it_changes_something():
+    recipe = Recipe(schedule="linear", rest_rate=0.1)
+    assert recipe.to_dict() == Recipe().to_dict() | {"schedule": "linear", "rest_rate": 0.1}
+    assert recipe_from_dict(recipe.to_dict()) == recipe
+    assert recipe.key != Recipe().key
+
+
+def test_the_linear_schedule_rises_and_falls_in_even_steps():
+    recipe = Recipe(schedule="linear", learning_rate=0.6, warmup_share=0.2)
+    rate = learning_rates(recipe, 10)
+    expected = [0.2, 0.4, 0.6, *(0.6 * k / 8 for k in (7, 6, 5, 4, 3, 2, 1))]
+    assert [float(rate(step)) for step in range(10)] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("train_count", "batch_size", "epochs"),
+    [
+        (45_000, 128, 15),
+        (4096, 128, 15),
+        (4095, 64, 15),
+        (1079, 32, 15),
+        (220, 16, 38),
+        (20, 4, 60),
+    ],
+)
+def test_small_sets_get_smaller_batches_and_more_epochs(train_count, batch_size, epochs):
+    recipe = default_recipe("folder", (32, 32, 3), train_count)
+    assert (recipe.batch_size, recipe.epochs) == (batch_size, epochs)
+
+
+def test_gray_images_are_not_mirrored_and_eight_pixels_not_shifted():
+    digits = default_recipe("digits", (8, 8, 1), 1079)
+    assert (digits.flip, digits.crop_px) == (False, 0)
+    photos = default_recipe("folder", (64, 96, 3), 1079)
+    assert (photos.flip, photos.crop_px) == (True, 4)
 
 
 def test_every_optimizer_of_a_recipe_is_in_the_table() -> None:

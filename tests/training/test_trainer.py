@@ -163,6 +163,69 @@ def test_divergence_names_the_step_and_the_rate(quarters):
         trainer.train(Seed())
 
 
+def test_averaged_weights_equal_a_slow_average_of_every_step(quarters):
+    """One batch is an epoch here, so a run's states are those of its steps."""
+    recipe = dataclasses.replace(RECIPE, batch_size=70, epochs=5, averaged_share=0.6)
+    trainer = Trainer(small_architecture(norm="batch"), quarters, recipe)
+    run = trainer.begin(Seed())
+    average = jax.tree.map(np.array, (run.state.params, run.state.statistics))
+    for step, after in enumerate(trainer.epochs(run, Seed(), 5)):
+        kept = min(1 - 1 / 3, (step + 1) / (step + 10))  # 0.6 of 5 steps is a horizon of 3
+        now = jax.tree.map(np.array, (after.state.params, after.state.statistics))
+        average = jax.tree.map(lambda old, new, k=kept: k * old + (1 - k) * new, average, now)
+        found = trainer.params_of(after), trainer.statistics_of(after)
+    packed = trainer._packings.trained.pack(found[0]), trainer._packings.statistics.pack(found[1])
+    assert any(
+        np.abs(x - y).max() > 1e-3 for x, y in zip(leaves(average), leaves(now), strict=True)
+    )
+    for ours, theirs in zip(leaves(packed), leaves(average), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_alternating_flip_mirrors_each_image_in_every_other_epoch():
+    masks = [Seed(3, 1).mirrored(epoch, 1000) for epoch in range(4)]
+    np.testing.assert_array_equal(masks[0], ~masks[1])
+    np.testing.assert_array_equal(masks[0], masks[2])
+    np.testing.assert_array_equal(masks[1], masks[3])
+    assert 450 < masks[0].sum() < 550
+    assert (masks[0] != Seed(3, 2).mirrored(0, 1000)).any()
+
+
+def test_the_images_that_a_step_sees_are_those_mirrored_ones(quarters):
+    recipe = dataclasses.replace(RECIPE, flip=True, alternates_flip=True)
+    trainer = Trainer(small_architecture(norm="batch"), quarters, recipe)
+    seen = []
+    trainer._train = dict.fromkeys(
+        trainer._train, lambda state, images, labels, key: (seen.append(images), (state, [0.0]))[1]
+    )
+    for epoch in range(2):
+        trainer._epoch(None, epoch, Seed(), None)
+    count = len(seen[0]) * recipe.batch_size
+    for epoch, images in enumerate(seen):
+        picked = Seed().order(epoch, len(quarters.train))[:count]
+        mirrored = Seed().mirrored(epoch, len(quarters.train))[picked]
+        given = quarters.train.images[picked]
+        expected = np.where(mirrored[:, None, None, None], given[:, :, ::-1], given)
+        np.testing.assert_array_equal(images.reshape(expected.shape), expected)
+
+
+def test_a_run_starts_with_whitened_patches_and_identities(quarters):
+    recipe = dataclasses.replace(RECIPE, whitens=True, passes_through=True)
+    params = (trainer := Trainer(small_architecture(), quarters, recipe)).params_of(
+        trainer.begin(Seed())
+    )
+    kernel = params["conv1"]["kernel"]
+    patches = trainer._patches(*kernel.shape[1:2], 1)
+    half = kernel.shape[3] // 2
+    responses = patches @ kernel.reshape(-1, kernel.shape[3])[:, :half]
+    covariance = responses.T @ responses / len(patches)
+    np.testing.assert_allclose(covariance, np.eye(half), atol=0.02)
+    expand = params["fire2"]["expand3x3"]["kernel"]
+    channels = np.arange(min(expand.shape[2:]))
+    np.testing.assert_array_equal(expand[1, 1, channels, channels], 1)
+    assert expand[..., channels].sum() == len(channels)
+
+
 def test_fewer_images_than_a_batch_are_refused(quarters):
     recipe = dataclasses.replace(RECIPE, batch_size=128)
     with pytest.raises(TrainingError, match="70 training images, fewer than one batch of 128"):
