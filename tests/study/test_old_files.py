@@ -23,6 +23,21 @@ SWEEP, SEARCH = "tiny-digits", "tiny_search-digits-search"
 REFERENCE = "references/alexnet-digits-e049bf6c555e"
 DIGITS_IMAGES = "359,359"
 
+FORMER = {
+    "optimizer": "adamw",
+    "learning_rate": 0.01,
+    "warmup_share": 0.3,
+    "weight_decay": 0.01,
+    "label_smoothing": 0.0,
+    "clip_norm": 1.0,
+    "schedule": "cosine",
+    "keeps_norms": False,
+    "rest_rate": 0.2,
+    "whitens": False,
+    "passes_through": False,
+}
+"""What the default for digits was when these studies were begun."""
+
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -47,7 +62,7 @@ def closed_form(fake_worker: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def sweep(results: Path, *, seeds: int = 2) -> dse.Study:
     space = FIXTURES / "spaces" / "tiny.yaml"
-    return dse.sweep(space, seeds=seeds, epochs=2, results=results, workers=1)
+    return dse.sweep(space, seeds=seeds, epochs=2, recipe=FORMER, results=results, workers=1)
 
 
 def search(results: Path, **changes) -> dse.Study:
@@ -56,6 +71,7 @@ def search(results: Path, **changes) -> dse.Study:
         "reference_recipe": {"epochs": 2},
         "margin": 0.1,
         "epochs": 8,
+        "recipe": FORMER,
         "first_rung": 2,
         "budget": "8trials",
         "finalists": 2,

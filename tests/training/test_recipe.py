@@ -122,7 +122,7 @@ def test_the_linear_schedule_rises_and_falls_in_even_steps():
     ("train_count", "batch_size", "epochs"),
     [
         (45_000, 128, 15),
-        (4096, 128, 15),
+        (4096, 128, 16),
         (4095, 64, 15),
         (1079, 32, 15),
         (220, 16, 38),
