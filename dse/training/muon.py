@@ -118,6 +118,7 @@ def rotations(momentum: float, learning_rate: optax.Schedule) -> optax.GradientT
         ):
             mean = momentum * mean + (1 - momentum) * gradient
             ahead = orthogonal(momentum * mean + (1 - momentum) * gradient)
+            ahead = jnp.where(mean == 0, 0, ahead)  # what a mask keeps from gradients stays
             turned = kernels - rate * norms / (_norms(ahead) + 1e-12) * ahead
             moved.append(turned * (norms / (_norms(turned) + 1e-12)) - kernels)
             moments.append(mean)

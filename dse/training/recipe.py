@@ -48,7 +48,8 @@ _LATER = frozenset(
 """Left out of a recipe's dictionary where they have their defaults, which change nothing."""
 
 _READERS: dict[type, tuple[Callable[[str], Any], str]] = {
-    bool: ({"true": True, "false": False}.__getitem__, "true or false"),
+    # Python's spelling too: the functions of `dse` write their arguments as texts.
+    bool: (lambda text: {"true": True, "false": False}[text.lower()], "true or false"),
     int: (int, "a whole number"),
     float: (float, "a number"),
     str: (str, "a word"),

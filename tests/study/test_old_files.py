@@ -185,7 +185,7 @@ def test_a_study_is_opened(results, name, study, trials_count):
 
 def test_both_studies_are_reused(results, closed_form):
     """Into a search of the same recipe: the sweep's two and the search's finished ones."""
-    common = {"study": "later", "reference": 0.5, "budget": "1trials"}
+    common = {"study": "later", "reference": 0.5, "budget": "1trials", "recipe": FORMER}
     both = [results / SWEEP, results / SEARCH]
     space = dse.load_space(FIXTURES / "spaces" / "tiny_search.yaml")
     swept = dse.load_space(

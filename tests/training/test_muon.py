@@ -89,6 +89,19 @@ def test_a_kernel_of_zeros_stays_and_nothing_becomes_nan():
     np.testing.assert_allclose(updates["b"], 0, atol=1e-7)
 
 
+def test_a_weight_without_a_gradient_stays():
+    """A pruned one must not take its share of the kernel's norm."""
+    kernel, gradient = kernels()[0], kernels(1)[0]
+    mask = np.random.default_rng(2).random(kernel.shape) < 0.5
+    params = {"a": kernel * mask}
+    transform = rotations(0.9, lambda step: 0.1)
+    updates, _ = transform.update({"a": gradient * mask}, transform.init(params), params)
+    after = params["a"] + np.asarray(updates["a"])
+    np.testing.assert_array_equal(after[~mask], 0)
+    assert np.linalg.norm(after) == pytest.approx(np.linalg.norm(params["a"]), rel=1e-5)
+    assert np.abs(np.asarray(updates["a"])[mask]).min() > 0
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_the_last_layer_biases_and_norms_are_left_to_adam(packed):
     recipe = Recipe(

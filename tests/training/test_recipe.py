@@ -51,9 +51,12 @@ def test_nan_is_no_learning_rate():
 
 def test_texts_change_a_recipe():
     recipe = recipe_from_texts(
-        Recipe(), ["learning_rate=0.05", "flip=false", "epochs=3", "optimizer=adamw"]
+        Recipe(),
+        ["learning_rate=0.05", "flip=false", "epochs=3", "optimizer=adamw", "whitens=True"],
     )
-    assert recipe == Recipe(learning_rate=0.05, flip=False, epochs=3, optimizer="adamw")
+    assert recipe == Recipe(
+        learning_rate=0.05, flip=False, epochs=3, optimizer="adamw", whitens=True
+    )
 
 
 def test_bad_texts_are_named_at_once_with_the_nearest_name():
