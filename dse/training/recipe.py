@@ -222,10 +222,10 @@ def _settings(text: str) -> list[str]:
         raise ConfigError(
             [f"{text}: must hold a mapping of the recipe's parts, for example learning_rate: 0.1"]
         )
-    return [
-        f"{name}={str(value).lower() if isinstance(value, bool) else value}"
-        for name, value in recipe.items()
-    ]
+    if "recipe" in document:  # of a study, which leaves out what had no effect
+        later = {field.name: field.default for field in fields(Recipe) if field.name in _LATER}
+        recipe = later | recipe
+    return [f"{name}={value}" for name, value in recipe.items()]
 
 
 def check_fits(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from typing import get_args
 
@@ -105,6 +106,13 @@ def test_key_follows_every_value():
 def test_recipes_keep_the_keys_that_studies_on_disk_have(recipe, key):
     assert recipe.key == key
     assert len(recipe.to_dict()) == 12
+
+
+def test_the_recipe_of_an_old_study_is_taken_whole(tmp_path):
+    old = Recipe(optimizer="adamw", learning_rate=0.01, flip=False)
+    path = tmp_path / "study.yaml"
+    path.write_text(json.dumps({"recipe": old.to_dict()}))
+    assert recipe_from_texts(default_recipe("digits", (8, 8, 1), 1079), [str(path)]) == old
 
 
 def test_a_later_value_is_written_where_it_changes_something():
