@@ -9,18 +9,27 @@ import pytest
 from safetensors.numpy import save_file
 
 from dse.architecture import PRESETS, Architecture, build
+from dse.data.decode import decode_preprocessed
 from dse.errors import WeightsError
+from dse.networks import build_network
+from dse.training.scaling import InputScaling
+from dse.weights.deep_compression import read_deep_compression
+from dse.weights.preprocessing import PREPROCESSINGS
+from dse.weights.safetensors import nested
 from dse.weights.torchvision import INPUT_SHAPE, TABLES, read_torchvision
+from tests.weights.published import FILE, IMAGES
 
 
 def architecture_of(preset: str, classes_count: int = 5) -> Architecture:
     return build(PRESETS[preset].candidate, INPUT_SHAPE, classes_count)
 
 
-def state_dict(preset: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def state_dict(
+    preset: str, arrays: dict[str, np.ndarray], classes_count: int = 5
+) -> dict[str, np.ndarray]:
     """As torchvision would save these arrays."""
     found = {}
-    for node in architecture_of(preset).kernel_nodes:
+    for node in architecture_of(preset, classes_count).kernel_nodes:
         name, kernel = TABLES[preset][node.name], arrays[f"{node.name}/kernel"]
         if kernel.ndim == 2:
             maps = kernel.reshape(*node.input_shape, -1)
@@ -82,3 +91,35 @@ def test_bad_input(tmp_path: Path) -> None:
 
 def _small_parameters():
     return architecture_of("squeezenet_v1.1").parameters
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.skipif(not FILE.exists(), reason=f"{FILE} is not there")
+def test_published_weights_in_their_format_give_the_same_scores(tmp_path: Path) -> None:
+    """The published SqueezeNet with its scale, mean and order of colours moved into conv1."""
+    preset = "squeezenet_v1.0"
+    published = build(PRESETS[preset].candidate, INPUT_SHAPE, 1000)
+    own = read_deep_compression(FILE, published).arrays
+    caffe, theirs = PREPROCESSINGS["caffe"], PREPROCESSINGS["torchvision"]
+    kernel = own["conv1/kernel"][:, :, ::-1].astype(np.float64)
+    mean, std = 255 * np.array(theirs.mean), 255 * np.array(theirs.std)
+    moved = kernel * std[:, None]
+    bias = own["conv1/bias"] + (kernel * (mean - np.array(caffe.mean)[::-1])[:, None]).sum(
+        (0, 1, 2)
+    )
+    converted = own | {
+        "conv1/kernel": moved.astype(np.float32),
+        "conv1/bias": bias.astype(np.float32),
+    }
+    save_file(state_dict(preset, converted, 1000), tmp_path / "a.safetensors")
+    found = read_torchvision(tmp_path / "a.safetensors")
+    image = decode_preprocessed(next(IMAGES.rglob("*.JPEG")), theirs)[None]
+    scores = [
+        build_network(published).apply(
+            nested(arrays)[0], {}, InputScaling.of_rule(rule).apply(image), train=False
+        )[0]
+        for arrays, rule in ((own, caffe), (found.arrays, theirs))
+    ]
+    np.testing.assert_allclose(scores[1], scores[0], atol=2e-3)
+    assert np.argmax(scores[1]) == np.argmax(scores[0])
