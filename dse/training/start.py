@@ -51,6 +51,8 @@ def start_from(
 ) -> tuple[Tree, Tree, dict[str, float]]:
     """Initial weights of which all that fits is inherited, with a head fitted to the images.
 
+    Weights of the same classes keep their own head.
+
     Args:
         given: weights of a network of the same family.
         architecture: of the network to train.
@@ -64,10 +66,20 @@ def start_from(
     """
     arrays = {path: np.asarray(array) for path, array in flat(*initial).items()}
     importance = kernel_importance(given.architecture, given.arrays)
-    arrays, heirs = inherit(architecture, arrays, given.architecture, given.arrays, importance)
+    keeps_head = given.metadata.classes == dataset.classes
+    arrays, heirs = inherit(
+        architecture,
+        arrays,
+        given.architecture,
+        given.arrays,
+        importance,
+        keeps_head=keeps_head,
+    )
     params, statistics = nested(arrays)
     head = architecture.kernel_nodes[-1].name
-    features = head_features(architecture, params, statistics, dataset, on_progress)
+    features = None
+    if not keeps_head:
+        features = head_features(architecture, params, statistics, dataset, on_progress)
     if features is not None:
         heirs |= {head}
         kernel, bias = fit_head(features, np.asarray(dataset.train.labels), len(dataset.classes))
