@@ -262,20 +262,21 @@ def finetuning_recipe(source: str, input_shape: tuple[int, int, int], train_coun
     """The recipe for networks that start from given weights.
 
     AdamW; its learning rate is relative to the magnitude of each array (`Relative`). Gray images,
-    such as digits, are not mirrored.
+    such as digits, are not mirrored, and those of less than 16 pixels are not shifted.
 
     Args:
         source: `digits`, `cifar10` or `folder`; the rule does not depend on it.
         input_shape: (height, width, channels) of one image.
         train_count: number of training images.
     """
+    side = min(input_shape[:2])
     return Recipe(
         optimizer="adamw",
         learning_rate=1e-3,
         batch_size=min(16, train_count),
         epochs=6,
         weight_decay=0.01,
-        crop_px=min(input_shape[:2]) // 8,
+        crop_px=side // 8 if side >= 16 else 0,
         flip=input_shape[2] == 3,
     )
 
