@@ -11,7 +11,7 @@ import pytest
 from dse.architecture import Candidate, build, make_candidate
 from dse.weights.metadata import WeightsMetadata
 from dse.weights.preprocessing import trained_preprocessing
-from dse.weights.safetensors import load_weights, nested, save_weights
+from dse.weights.safetensors import nested, save_weights
 from tests.cli.conftest import SPACE
 
 TINY = {"base_e": 8, "incr_e": 8, "fire_modules": 2, "final_activation": "relu"}
@@ -121,18 +121,3 @@ def test_bad_input_is_one_message(run, arguments, message):
     assert message in result.stderr
     assert result.stderr.count("error:") == 1
     assert not Path("results").exists()
-
-
-@pytest.mark.slow
-def test_training_from_own_weights_starts_where_they_ended(run):
-    settings = ("--set", "base_e=8", "--set", "incr_e=8", "--workers", 1)
-    first = run("train", "squeezenet", *settings, "--out", "own.safetensors", "--json")
-    trained = json.loads(first.stdout)["seeds"][0]
-    assert trained["validation_accuracy"] > 0.6
-    result = run("train", "--init", "own.safetensors", "--epochs", 1, "--workers", 1, "--json")
-    again = json.loads(result.stdout)
-    assert again["seeds"][0]["validation_accuracy"] > trained["validation_accuracy"] - 0.03
-    _, _, metadata = load_weights(Path(again["seeds"][0]["weights"]))
-    assert metadata.extra["init"] == again["init"]["digest"]
-    _, _, own = load_weights(Path("own.safetensors"))
-    assert metadata.preprocessing.mean == own.preprocessing.mean
