@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dse.text import percent, some_of
+from dse.text import counted, percent, some_of
 
 if TYPE_CHECKING:
     from dse.data import Dataset
@@ -23,11 +23,23 @@ class ClassScores:
         classes: their names.
         images: counts; of several seeds together.
         correct: counts.
+        seeds: whose images and correct ones are counted together.
     """
 
     classes: Sequence[str]
     images: Sequence[int]
     correct: Sequence[int]
+    seeds: int = 1
+
+    @property
+    def interval(self) -> str:
+        """Wilson's 95% interval of the mean accuracy over images; seeds add no images."""
+        from dse.stats.intervals import wilson_interval
+
+        count = sum(self.images) // self.seeds
+        found = wilson_interval(round(sum(self.correct) / self.seeds), count)
+        ends = f"{100 * found.low:.2f} to {100 * found.high:.2f}"
+        return f"95% interval {ends} over {counted(count, 'image')}"
 
     @property
     def recall(self) -> dict[str, float]:
@@ -64,13 +76,14 @@ def validation_scores(trials: Iterable[Trial], key: str, dataset: Dataset) -> Cl
     from dse.study.measurement import unpack_bits
 
     labels, count = np.asarray(dataset.validation.labels), len(dataset.classes)
-    images, correct = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    images, correct, seeds = np.zeros(count, np.int64), np.zeros(count, np.int64), 0
     for trial in trials:
         measured = trial.latest
         if trial.candidate.key == key and measured and measured.validation_correct:
             is_correct = unpack_bits(measured.validation_correct, len(labels))
+            seeds += 1
             images += np.bincount(labels, minlength=count)
             correct += np.bincount(labels[is_correct], minlength=count)
     if not images.any():
         return None
-    return ClassScores(dataset.classes, images.tolist(), correct.tolist())
+    return ClassScores(dataset.classes, images.tolist(), correct.tolist(), seeds)

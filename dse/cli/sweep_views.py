@@ -163,7 +163,7 @@ def show_result(
         _print_summary(sweep, summary)
         if best and scores:
             accuracy = percent(best["validation_accuracy_mean"])
-            note(f"highest validation accuracy {accuracy}: {scores}")
+            note(f"highest validation accuracy {accuracy}: {scores.interval}; {scores}")
     if result.failed_count:
         note(
             f"{result.failed_count} failed; the reasons are in {result.trials_path}; "

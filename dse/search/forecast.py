@@ -55,8 +55,9 @@ class Forecast:
         full_s: a median candidate to full fidelity.
         least_s: the one with the fewest MACs.
         seeds: fresh trainings of one finalist, and of a reference that the search chooses.
-        times: a candidate of the search takes of `full_s`, where it is cross-validated.
         reference_s: the reference, where it is a network to be trained first.
+        times: a candidate of the search takes of `full_s`, where it is cross-validated.
+        candidates: without which there is nothing to claim.
     """
 
     workers_count: int
@@ -65,6 +66,7 @@ class Forecast:
     seeds: int
     reference_s: float = 0.0
     times: float = 1.0
+    candidates: int = 1
 
     @property
     def finals_s(self) -> float:
@@ -73,8 +75,15 @@ class Forecast:
 
     @property
     def claim_s(self) -> float:
-        """The least that a claim takes: one candidate, its finals and the reference."""
-        return START_S + self.reference_s + self.times * self.full_s + self.finals_s + END_S
+        """The least that a claim takes: one candidate, its finals and the reference.
+
+        Two candidates, where the better one is the reference.
+        """
+        return START_S + self.reference_s + self._least_search_s + self.finals_s + END_S
+
+    @property
+    def _least_search_s(self) -> float:
+        return self.times * self.full_s * math.ceil(self.candidates / self.workers_count)
 
     def default_budget(self) -> Budget:
         """For so many median candidates, their finals and the reference, in whole minutes."""
@@ -91,7 +100,7 @@ class Forecast:
         if budget.kind == "time":
             left_s = budget.amount - start_s
             search_s = min(SEARCH_SHARE * left_s, left_s - self.finals_s)
-            if search_s < searched_s:
+            if search_s < self._least_search_s:
                 search_s = SEARCH_SHARE * left_s
             search_s = max(search_s, 0.0)
             finals_s = max(left_s - search_s, 0.0)
@@ -126,11 +135,11 @@ class Forecast:
                 f"the search itself), --budget {enough}, or --reference-apart, which trains it "
                 "outside of the budget"
             )
-        if self.least_s > budget.amount:
+        if (one_s := START_S + self.least_s) > budget.amount:
             raise StudyError(
-                f"the budget of {budget} is too small: one training takes about "
-                f"{duration(self.least_s)}, and a claim {duration(self.claim_s)}: give --budget "
-                f"{enough}, or take fewer --epochs or a smaller --image-size"
+                f"the budget of {budget} is too small: to start and train one network takes about "
+                f"{duration(one_s)}, a claim {duration(self.claim_s)}: give --budget {enough}, or "
+                "take fewer --epochs or a smaller --image-size"
             )
         if self.claim_s > budget.amount:
             return (
@@ -184,4 +193,5 @@ def forecast(
         seeds + own,
         reference_s,
         fold_times(folds),
+        2 if own else 1,
     )

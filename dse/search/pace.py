@@ -61,9 +61,10 @@ def search_part(state: SearchState, pace: Pace, workers_count: int) -> float:
 
     At most `SEARCH_SHARE`; less where the fresh seeds of one finalist, and of a reference that
     the search chooses itself, need more than the rest, for without them nothing can be claimed.
-    A budget too small for those seeds behind one candidate at full fidelity (which may be there)
-    cannot end in a claim however it is shared out: there the share stands. What runs with
-    smaller budgets spent, finals included, is spent: what is shared out is the rest.
+    A budget too small for those seeds behind one candidate at full fidelity (two, where one of
+    them is the reference) cannot end in a claim however it is shared out: there the share
+    stands, unless the candidates are there already. What runs with smaller budgets spent, finals
+    included, is spent: what is shared out is the rest.
 
     Args:
         state: of the candidates begun so far the one with the most MACs stands for the finalist.
@@ -74,21 +75,33 @@ def search_part(state: SearchState, pace: Pace, workers_count: int) -> float:
     epochs, before = search.recipe.epochs, state.spent_before()
     amount = search.budget.amount - before
     part = SEARCH_SHARE * amount
-    trainings = search.seeds + state.reference_seeds
+    trainings = _missing_count(state)
+    least = 2 if state.reference_seeds else 1  # the best, and one that is smaller
     if search.budget.kind == "trials":  # finals take what they take
         return part
     if search.budget.kind == "epochs":
-        searched, finals = float(epochs), float(epochs * trainings)
+        searched, finals = float(least * epochs), float(epochs * trainings)
     else:
         macs = [float(trial.costs["macs"]) for trial in state.record.searched if trial.rungs]
         if not macs:
             return before + part
         full = pace.epochs_s(max(macs), epochs)
-        searched = pace.times * full
+        searched = pace.times * full * math.ceil(least / workers_count)
         finals = SLACK * full * math.ceil(trainings / workers_count)
     rest = usable(search.budget) - before - finals
-    is_enough = rest >= searched or (rest >= 0 and bool(state.full()))
+    is_enough = rest >= searched or (rest >= 0 and len(state.full()) >= least)
     return before + (min(part, rest) if is_enough else part)
+
+
+def _missing_count(state: SearchState) -> int:
+    """Fresh trainings that a first claim still takes: of the reference and of one finalist."""
+    record, seeds, reference = state.record, state.search.seeds, state.reference_trial
+    if len(record.trials) == len(record.searched):  # none yet
+        return seeds + state.reference_seeds
+    others = [t for t in state.full() if reference is None or t.key != reference.key]
+    have = max((len(state.finished(state.fresh(trial))) for trial in others), default=0)
+    of_reference = len(state.reference_missing) if reference else state.reference_seeds
+    return seeds - have + of_reference
 
 
 def usable(budget: Budget) -> float:

@@ -24,6 +24,10 @@ def test_95_percent_that_find_no_ill_one() -> None:
     scores = ClassScores(("healthy", "ill"), (190, 10), (190, 0))
     assert scores.largest == ("healthy", 0.95)
     assert scores.recall == {"ill": 0.0, "healthy": 1.0}
+    # Wilson, by hand: (0.95 + z²/400 ± z √(0.0475/200 + z²/160,000)) / (1 + z²/200).
+    assert scores.interval == "95% interval 91.04 to 97.26 over 200 images"
+    twice = ClassScores(("healthy", "ill"), (380, 20), (380, 0), seeds=2)
+    assert twice.interval == scores.interval, "a second seed adds no image"
     assert str(scores) == (
         "largest class healthy, 95.00% of the images; recall ill 0.00%, healthy 100.00%"
     )
@@ -46,7 +50,7 @@ def test_seeds_are_taken_together() -> None:
         trial(None, 2),
     ]
     scores = validation_scores(trials, CANDIDATE.key, dataset)
-    assert scores == ClassScores(("cat", "dog"), [6, 2], [3, 1])
+    assert scores == ClassScores(("cat", "dog"), [6, 2], [3, 1], seeds=2)
     assert validation_scores(trials[2:], CANDIDATE.key, dataset) is None
     assert validation_scores(trials, "another", dataset) is None
 
@@ -65,6 +69,6 @@ def test_a_sweep_says_them(run, fake_worker, monkeypatch, tmp_path, as_json) -> 
         assert f'"recall": {{\n    "0": {1.0}' in result.stdout
     else:
         assert (
-            "accuracy 100.00%: largest class 3, 10.31% of the images; lowest recall 0 100.00%"
-            in (result.stderr)
+            "accuracy 100.00%: 95% interval 98.94 to 100.00 over 359 images; largest class 3, "
+            "10.31% of the images; lowest recall 0 100.00%" in (result.stderr)
         )

@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
+from dse.architecture import build, make_candidate
+from dse.data.folds import folds_of
 from dse.errors import DivergenceError, WeightsError
 from dse.execution import worker as worker_module
 from dse.execution.artifacts import FolderStore
 from dse.execution.job import Job, Setup
 from dse.execution.worker import Evaluator, serve
 from dse.study.measurement import Measurement
+from dse.training import Recipe
+from dse.training.trainer import Seed, Trainer
 
 GOOD = Measurement(status="finished", validation_accuracy=0.5, epochs=2)
 
@@ -77,3 +81,23 @@ def test_a_full_disk_ends_the_worker_and_is_no_result(sweep, tmp_path, monkeypat
     serve(Setup("f" * 32, sweep.recipe), FolderStore({}), jobs, sent.append)
     assert [message["type"] for message in sent] == ["ready", "fatal"]
     assert sent[1]["message"].startswith(said)
+
+
+def test_cross_validation_is_a_training_for_each_fold(quarters):
+    candidate = make_candidate("squeezenet", {"base_e": 4, "incr_e": 0, "fire_modules": 1})
+    evaluator = Evaluator.__new__(Evaluator)
+    recipe = Recipe(epochs=4, batch_size=8, crop_px=0, flip=False)
+    evaluator.setup, evaluator.dataset = Setup(quarters.fingerprint, recipe), quarters
+    told = []
+    measured = evaluator.evaluate(Job(candidate, 0, folds=2), lambda epochs, _: told.append(epochs))
+
+    right = images_count = 0
+    for view in folds_of(quarters, 2):
+        trainer = Trainer(build(candidate, quarters.input_shape, 4), view, recipe)
+        alone = trainer.train(Seed(0, 0)).measurement
+        images_count += len(view.validation)
+        right += round(alone.validation_accuracy * len(view.validation))
+    assert images_count == 28, "14 of 70 in each"
+    assert measured.validation_accuracy == right / images_count
+    assert (measured.status, measured.epochs, measured.validation_correct) == ("finished", 4, "")
+    assert told == [0, 1, 1, 2, 2, 3, 3, 4]

@@ -42,7 +42,9 @@ def test_a_budget_that_is_too_short_is_told_beforehand():
         "a claim takes about 56 s here, more than the budget of 50s: expect none, or give "
         "--budget 1m"
     )
-    with pytest.raises(StudyError, match=r"1s is too small: one training takes about 2 s.*--bu"):
-        TWO_WORKERS.check(parse_budget("1s"), "best")
+    with pytest.raises(
+        StudyError, match=r"7s is too small: to start and train one.*about 8 s, .*1m"
+    ):
+        TWO_WORKERS.check(parse_budget("7s"), "best")
     with pytest.raises(StudyError, match=r"alexnet takes about 10 min 00 s to train.*best.*11m"):
         replace(TWO_WORKERS, reference_s=600.0).check(parse_budget("4m"), "alexnet")
