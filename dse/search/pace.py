@@ -41,7 +41,7 @@ class Pace:
     def _compile_s(self) -> float:
         trials = list(self._state.record.trials.values())[-20:]
         measured = [t.latest.compile_s for t in trials if t.latest and t.latest.compile_s]
-        return max(measured) if measured else COMPILE_S
+        return max([COMPILE_S, *measured])
 
     def _estimated_s(self, macs: float, epochs: int) -> float:
         return train_s(macs, replace(self._recipe, epochs=epochs), self._train_count)
@@ -86,7 +86,8 @@ def search_part(state: SearchState, pace: Pace, workers_count: int) -> float:
         if not macs:
             return before + part
         full = pace.epochs_s(max(macs), epochs)
-        searched = pace.times * full * math.ceil(least / workers_count)
+        # Twice, as there is a compilation for each rung, and not every candidate is promoted.
+        searched = 2 * pace.times * full * math.ceil(least / workers_count)
         finals = SLACK * full * math.ceil(trainings / workers_count)
     rest = usable(search.budget) - before - finals
     is_enough = rest >= searched or (rest >= 0 and len(state.full()) >= least)
