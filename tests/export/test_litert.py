@@ -28,7 +28,8 @@ PATH = Path("a.tflite")  # for messages
 def check_float(graph: Graph, count: int = 2) -> None:
     images = random_images(graph.metadata.input_shape, count)
     wanted = forward.scores(graph, images)
-    found = open_litert(PATH, litert_model(graph), reference=True).run(images)
+    # The reference kernels add float32 one by one: 2e-4 off on the original AlexNet.
+    found = open_litert(PATH, litert_model(graph)).run(images)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * max(1, np.abs(wanted).max()))
 
 
