@@ -40,21 +40,20 @@ def whitening_kernel(patches: np.ndarray, filters: int) -> np.ndarray:
 
 
 def with_whitening(params: Arrays, architecture: Architecture, patches: Patches) -> Arrays:
-    """Parameters whose first convolution starts as `whitening_kernel`.
+    """Parameters whose first convolution, before a batch norm, starts as `whitening_kernel`.
 
-    Before a batch norm, which sets the variance itself, each filter keeps the length that the
-    initial ones have.
+    The norm sets the variance itself, so each filter keeps the length that the initial ones
+    have. Without a norm it starts as it is: narrow networks died there (docs/how-to/recipe.md).
     """
     node = architecture.kernel_nodes[0]
     conv, path = node.primitive, node.parameters[0].path
-    if not isinstance(conv, Conv):
+    if not isinstance(conv, Conv) or conv.norm != "batch":
         return params
     arrays = flat(params)
     kernel = np.array(arrays[path])
     filters = kernel.reshape(-1, conv.filters)
     white = whitening_kernel(patches(conv.kernel_size, conv.stride), conv.filters)
-    if conv.norm == "batch":
-        white *= np.sqrt((filters**2).sum(0).mean()) / np.linalg.norm(white, axis=0)
+    white *= np.sqrt((filters**2).sum(0).mean()) / np.linalg.norm(white, axis=0)
     filters[:, : white.shape[1]] = white
     return _replaced(arrays, {path: kernel})
 
@@ -63,7 +62,7 @@ def with_identities(params: Arrays, architecture: Architecture) -> Arrays:
     """Parameters whose 3x3 convolutions pass their first channels through (Dirac kernels).
 
     As many as there are channels on the narrower side; the first convolution, which sees pixels,
-    and the last layer start as they are.
+    the last layer, and what has no batch norm behind it start as they are.
 
     Source: Zagoruyko and Komodakis 2017 (arXiv 1706.00388); Jordan 2024, section 3.3.
     """
@@ -71,7 +70,9 @@ def with_identities(params: Arrays, architecture: Architecture) -> Arrays:
     changed = {}
     for node in architecture.kernel_nodes[1:-1]:
         conv, path = node.primitive, node.parameters[0].path
-        if isinstance(conv, Conv) and conv.kernel_size == 3 and conv.groups == 1:
+        if not isinstance(conv, Conv) or conv.norm != "batch":
+            continue
+        if conv.kernel_size == 3 and conv.groups == 1:
             kernel = changed[path] = np.array(arrays[path])
             channels = np.arange(min(kernel.shape[2:]))
             kernel[..., channels] = 0

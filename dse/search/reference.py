@@ -285,6 +285,7 @@ def measured_of(reference: Reference, dataset: Dataset, plan: ReferencePlan) -> 
                 test_correct=pack_bits(r.test),
             )
             for r in reference.replicates
+            if r.test is not None  # as it always is for a network that was trained for this
         ),
     )
 

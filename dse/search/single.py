@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ class TrainedReport:
     validation: Interval | None
     test: Interval | None
     weights: Path | None
-    init: dict[str, str] | None
+    init: Mapping[str, Any] | None
     note: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,7 +122,7 @@ def trained_report(plan: Sweep, result: RunResult, dataset: Dataset) -> TrainedR
         validation=accuracy_interval(bits["validation"]),
         test=accuracy_interval(bits["test"]),
         weights=Path(best.weights) if best else None,
-        init=plan.definition(dataset).init and dict(plan.definition(dataset).init or {}),
+        init=plan.definition(dataset).init,
         note=TEST_SEEN if plan.given else "",
     )
 

@@ -24,6 +24,7 @@ def whole_space(input_shape: tuple[int, int, int]) -> SearchSpace:
         input_shape: (height, width, channels) of one image.
     """
     side = min(input_shape[:2])
+    stems: tuple[int, ...]
     if _WIDE_FROM_PX <= side < _NARROW_FROM_PX:
         widths, increments, stems = (16, 24, 32, 48, 64, 96), (8, 16, 32, 48), (16, 32, 64)
     else:

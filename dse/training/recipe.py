@@ -92,10 +92,10 @@ class Recipe:
         alternates_flip: with `flip`: half of the images are mirrored in even epochs, the
             others in odd ones, so that two epochs show each image both ways (Jordan 2024,
             arXiv 2404.00498, section 3.6).
-        whitens: the first layer starts with the leading principal components of the training
-            images' patches and their negatives, scaled to responses of variance 1.
-        passes_through: 3x3 kernels beside a 1x1 start as identities on their first channels
-            (Dirac initialization; arXiv 2404.00498, section 3.3).
+        whitens: the first layer, before a batch norm, starts with the leading principal
+            components of the training images' patches and their negatives.
+        passes_through: 3x3 kernels before a batch norm start as identities on their first
+            channels (Dirac initialization; arXiv 2404.00498, section 3.3).
     """
 
     optimizer: Optimizer = "sgd"

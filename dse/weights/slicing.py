@@ -60,7 +60,7 @@ def inherit(
     places.pop(other_head if other_head != head else "", None)
     if keeps_head:
         places[head] = next(
-            at for at, node in enumerate(source.graph, start=1) if node.name == other_head
+            i for i, node in enumerate(source.graph, start=1) if node.name == other_head
         )
     else:
         places.pop(head, None)
@@ -71,9 +71,9 @@ def inherit(
         if isinstance(node.primitive, Join):
             maps.append(np.concatenate(reads))
         elif isinstance(node.primitive, Conv | Dense):
-            at = places.get(node.name)
+            at = places.get(node.name, 0)
             other = source.graph[at - 1] if at else None
-            if at is None or other is None or not _agree(node, other):
+            if other is None or not _agree(node, other):
                 maps.append(np.full(node.output_shape[2], NEW))
                 continue
             rows = _rows(ids[other.inputs[0]], reads[0])

@@ -38,27 +38,34 @@ def test_no_more_filters_than_components_and_negatives(filters, expected):
     assert whitening_kernel(correlated(values=9), filters).shape == (9, expected)
 
 
-@pytest.mark.parametrize("norm", ["none", "batch"])
-def test_the_first_layer_alone_is_whitened(norm):
-    made = network(norm=norm)
+def test_the_first_layer_alone_is_whitened():
+    made = network(norm="batch")
     params, _ = made.init(jax.random.key(0))
     white = with_whitening(params, made.architecture, lambda side, stride: correlated())
     kernel = np.asarray(white["conv1"]["kernel"]).reshape(27, 16)
     expected = whitening_kernel(correlated(), 16)
+    # The same directions, of the length that kernels there start with.
     lengths = np.linalg.norm(kernel, axis=0)
-    if norm == "batch":  # the same directions, of the length that kernels there start with
-        expected = expected / np.linalg.norm(expected, axis=0)
-        np.testing.assert_allclose(lengths, lengths[0], rtol=1e-5)
-        assert lengths[0] == pytest.approx(np.sqrt(1 / 3), rel=0.2)
-        kernel = kernel / lengths
-    np.testing.assert_allclose(kernel, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(lengths, lengths[0], rtol=1e-5)
+    assert lengths[0] == pytest.approx(np.sqrt(1 / 3), rel=0.2)
+    np.testing.assert_allclose(
+        kernel / lengths, expected / np.linalg.norm(expected, axis=0), rtol=1e-4, atol=1e-5
+    )
     np.testing.assert_array_equal(
         white["fire2"]["squeeze"]["kernel"], params["fire2"]["squeeze"]["kernel"]
     )
 
 
+def test_without_norms_all_starts_as_it_is():
+    made = network(norm="none")
+    params, _ = made.init(jax.random.key(0))
+    changed = with_identities(params, made.architecture)
+    changed = with_whitening(changed, made.architecture, lambda side, stride: correlated())
+    jax.tree.map(np.testing.assert_array_equal, changed, params)
+
+
 def test_expand3x3_keeps_its_input():
-    made = network(squeeze_ratio=0.25)  # 2 squeeze filters, 4 of 3x3
+    made = network(squeeze_ratio=0.25, norm="batch")  # 2 squeeze filters, 4 of 3x3
     params, _ = made.init(jax.random.key(0))
     changed = with_identities(params, made.architecture)
     kernel = changed["fire2"]["expand3x3"]["kernel"]
