@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,7 @@ from dse.search.reuse import ReuseResult, import_trials
 from dse.search.schedule import handing_out
 from dse.search.stages import FinalsStage, SearchStage, Stage, SweepStage, TestStage
 from dse.search.state import SearchState
+from dse.search.verdicts import enough_budget
 from dse.space.whole import NAME as WHOLE
 from dse.study.answer import Answer, write_answer
 from dse.study.definition import described_data
@@ -321,7 +323,7 @@ class _Study:
         yield search
         search.close()
         if not state.full():
-            _nothing_at_full_fidelity(state)
+            _nothing_at_full_fidelity(state, self.executor.workers_count)
         finals = FinalsStage(state)
         yield finals
         decision = finals.decision()
@@ -432,7 +434,7 @@ def _in_order(sweep: Sweep, jobs: Sequence[Job], train_count: int, workers_count
     return [job for place in handing_out(lengths, workers_count) for job in groups[place]]
 
 
-def _nothing_at_full_fidelity(state: SearchState) -> NoReturn:
+def _nothing_at_full_fidelity(state: SearchState, workers_count: int) -> NoReturn:
     record, search = state.record, state.search
     failed = [t for t in record.searched if t.is_failed]
     if failed and len(failed) == len(record.searched):
@@ -443,8 +445,14 @@ def _nothing_at_full_fidelity(state: SearchState) -> NoReturn:
             f"are in {record.directory / 'trials.csv'}"
         )
     full = search.recipe.epochs
+    larger = "a larger --budget"
+    if record.searched:
+        fresh = search.seeds + state.reference_seeds
+        least = fresh + math.ceil(2 * fold_times(search.folds))
+        enough = enough_budget(state, record.searched[-1], least, workers_count)
+        larger = f"--budget {str(enough).replace(' ', '')}"
     raise StudyError(
         f"the budget of {search.budget} is too small: no candidate was trained to full fidelity "
         f"({full} epochs), {len(record.searched)} begun; what was trained is kept: the same "
-        "command with a larger --budget resumes, or take fewer --epochs in a new --study"
+        f"command with {larger} resumes, or take fewer --epochs in a new --study"
     )

@@ -81,6 +81,7 @@ def search_part(state: SearchState, pace: Pace, workers_count: int) -> float:
         return part
     if search.budget.kind == "epochs":
         searched, finals = float(least * epochs), float(epochs * trainings)
+        spent = float(state.record.spent_epochs)
     else:
         macs = [float(trial.costs["macs"]) for trial in state.record.searched if trial.rungs]
         if not macs:
@@ -89,8 +90,10 @@ def search_part(state: SearchState, pace: Pace, workers_count: int) -> float:
         # Twice, as there is a compilation for each rung, and not every candidate is promoted.
         searched = 2 * pace.times * full * math.ceil(least / workers_count)
         finals = SLACK * full * math.ceil(trainings / workers_count)
+        spent = state.clock() - full  # a training may end later than was thought
     rest = usable(search.budget) - before - finals
-    is_enough = rest >= searched or (rest >= 0 and len(state.full()) >= least)
+    is_there = rest >= 0 and len(state.full()) >= least and before + rest >= spent
+    is_enough = rest >= searched or is_there
     return before + (min(part, rest) if is_enough else part)
 
 

@@ -147,8 +147,10 @@ class SearchStage:
         return job
 
     def is_over(self) -> bool:
-        """When the time of the search is up."""
-        return self._search.budget.kind == "time" and self._state.clock() > self._part
+        """When the time of the search is up; what runs goes on while nothing else could be told."""
+        if self._search.budget.kind != "time" or self._state.clock() <= self._part:
+            return False
+        return bool(self._state.full()) or self._state.clock() > usable(self._search.budget)
 
     def ended(self, event: Ended) -> None:
         """Add the rung to its trial."""

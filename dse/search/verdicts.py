@@ -84,12 +84,13 @@ def what_is_missing(
             held = state.reference_seeds - of_reference
             parts.append(f"{held} of {state.reference_seeds} seeds of the reference")
         parts.append(f"{have} of {search.seeds} seeds of {trial.candidate.key}")
-        budget = _enough(state, trial, missing + of_reference, workers_count)
+        budget = enough_budget(state, trial, missing + of_reference, workers_count)
         return f"{' and '.join(parts)} are trained; --budget {budget} would finish them"
     return _statistics_missing(state, decision, first)
 
 
-def _enough(state: SearchState, trial: Trial, trainings: int, workers_count: int) -> Budget:
+def enough_budget(state: SearchState, trial: Trial, trainings: int, workers_count: int) -> Budget:
+    """A budget that is enough for so many more trainings of networks like this one."""
     epochs = state.search.recipe.epochs
     if state.search.budget.kind != "time":
         return Budget("epochs", float(state.record.spent_epochs + trainings * epochs))
