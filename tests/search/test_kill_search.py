@@ -21,6 +21,12 @@ SEARCH = [
     *("search", str(SPACE), "--set", "fire_modules={values: [1, 2]}", "--study", "s"),
     *("--reference", "0.5", "--margin", "10%", "--epochs", "8", "--first-rung", "2"),
     *("--budget", "6trials", "--finalists", "2"),
+    # A recipe by which some candidates are clearly worse at the first rung.
+    *("--recipe", "optimizer=adamw", "--recipe", "learning_rate=0.01"),
+    *("--recipe", "keeps_norms=false", "--recipe", "label_smoothing=0"),
+    *("--recipe", "schedule=cosine", "--recipe", "warmup_share=0.3", "--recipe", "clip_norm=1"),
+    *("--recipe", "rest_rate=0.2", "--recipe", "whitens=false"),
+    *("--recipe", "passes_through=false", "--recipe", "weight_decay=0.01"),
 ]
 ONE, TWO = [*SEARCH, "--workers", "1"], [*SEARCH, "--workers", "2"]
 
