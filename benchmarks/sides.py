@@ -23,7 +23,7 @@ def prepared(data: str, epochs: int | None, train_images: int | None = None) -> 
 
 def former_recipe(source: str, shape: tuple[int, int, int], train_count: int) -> Any:
     """The defaults of commit abe660b (SGD, but for digits), which the PyTorch side has too."""
-    from dse.training import Recipe
+    from dse.training import Recipe, halved_batch_size
 
     if source == "digits":
         return Recipe(
@@ -36,9 +36,7 @@ def former_recipe(source: str, shape: tuple[int, int, int], train_count: int) ->
             flip=False,
             clip_norm=1.0,
         )
-    batch_size = 128
-    while batch_size > 8 and batch_size * 16 > train_count:
-        batch_size //= 2
+    batch_size = halved_batch_size(train_count, least=8, steps=16)
     rate, crop_px = 0.1 * batch_size / 128, min(shape[:2]) // 8
     return Recipe(batch_size=batch_size, learning_rate=rate, crop_px=crop_px, clip_norm=5.0)
 

@@ -135,6 +135,13 @@ def points(difference: float | None) -> str:
     return NOTHING if difference is None else f"{100 * difference:+.2f}"
 
 
+def interval_text(low: float | None, high: float | None) -> str:
+    """Behind an accuracy: ` (95% interval 84.12 to 90.30)`; empty where an end is not known."""
+    if low is None or high is None:
+        return ""
+    return f" (95% interval {100 * low:.2f} to {100 * high:.2f})"
+
+
 def times_text(times: float) -> str:
     """How many times fewer, never rounded up: a claim of 100× is one of 100 or more.
 

@@ -29,6 +29,20 @@ SettingTexts = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Set a metaparameter; repeatable."),
 ]
 
+RecipeTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipe",
+        metavar="KEY=VALUE",
+        help="Change the recipe (learning_rate, batch_size, …); repeatable.",
+    ),
+]
+
+EpochsCount = Annotated[
+    int | None,
+    typer.Option("--epochs", metavar="N", min=1, help="Passes over the training images."),
+]
+
 SizeName = Literal["params_count", "macs", "weight_bytes", "peak_activation_bytes"]
 
 SizeAxis = Annotated[

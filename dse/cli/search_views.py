@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dse.cli.recall import validation_scores
 from dse.cli.running import classes_text
 from dse.cli.tables import note, print_facts, print_json, print_table
-from dse.text import cell, counted, duration, percent, points, shape_text
+from dse.text import cell, counted, duration, interval_text, percent, points, shape_text
 
 if TYPE_CHECKING:
     from dse.data import DataDescription, Dataset
@@ -186,7 +186,9 @@ def _facts(answer: Answer, varying: Sequence[str]) -> dict[str, object]:
     if found:
         facts["network"] = ", ".join(f"{n} {cell(found.metaparameters[n])}" for n in varying)
         ends = (found.validation_low, found.validation_high)
-        facts["validation"] = _with_ends(found.validation_accuracy, *ends) + ", mean of its seeds"
+        facts["validation"] = (
+            percent(found.validation_accuracy) + interval_text(*ends) + ", mean of its seeds"
+        )
         if weights := [seed.weights for seed in found.seeds if seed.weights]:
             facts["weights"] = weights[0]
         if found.compressed_bytes:
@@ -265,16 +267,10 @@ def _found_text(found: Found, reference: ReferenceSummary) -> str:
     return text
 
 
-def _with_ends(accuracy: float, low: float | None, high: float | None) -> str:
-    if low is None or high is None:
-        return percent(accuracy)
-    return f"{percent(accuracy)} (95% interval {100 * low:.2f} to {100 * high:.2f})"
-
-
 def _test_text(found: Found, reference: ReferenceSummary) -> str:
     if found.test_accuracy is None:
         return "not scored: its weights are gone"
-    text = _with_ends(found.test_accuracy, found.test_low, found.test_high)
+    text = percent(found.test_accuracy) + interval_text(found.test_low, found.test_high)
     if found.test_difference is not None:
         text += (
             f"; {reference.name} {percent(reference.test_accuracy)}: difference "

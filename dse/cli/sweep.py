@@ -10,10 +10,12 @@ import typer
 from dse.cli.options import (
     DataText,
     Duplicates,
+    EpochsCount,
     ImageSize,
     InitWeights,
     JsonFlag,
     PlotsDirectory,
+    RecipeTexts,
     ResultsDirectory,
     SettingTexts,
     SpaceName,
@@ -59,18 +61,8 @@ def command(
         int,
         typer.Option("--seeds", metavar="N", min=1, max=1000, help="Train each candidate N times."),
     ] = 1,
-    epochs: Annotated[
-        int | None,
-        typer.Option("--epochs", metavar="N", min=1, help="Passes over the training images."),
-    ] = None,
-    recipe_texts: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--recipe",
-            metavar="KEY=VALUE",
-            help="Change the recipe (learning_rate, batch_size, …); repeatable.",
-        ),
-    ] = None,
+    epochs: EpochsCount = None,
+    recipe_texts: RecipeTexts = None,
     settings: SettingTexts = None,
     image_size: ImageSize = None,
     train_images: TrainImages = None,

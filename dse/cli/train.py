@@ -10,9 +10,11 @@ import typer
 from dse.cli.options import (
     DataText,
     Duplicates,
+    EpochsCount,
     ImageSize,
     InitWeights,
     JsonFlag,
+    RecipeTexts,
     ResultsDirectory,
     SettingTexts,
     StudySeed,
@@ -32,7 +34,7 @@ from dse.cli.running import (
 )
 from dse.cli.tables import note, print_facts, print_json, print_table
 from dse.errors import UsageError
-from dse.text import counted, percent
+from dse.text import counted, interval_text, percent
 
 if TYPE_CHECKING:
     from dse.data import Dataset
@@ -63,18 +65,8 @@ def command(
     seeds: Annotated[
         int, typer.Option("--seeds", metavar="N", min=1, max=1000, help="Train it N times.")
     ] = 1,
-    epochs: Annotated[
-        int | None,
-        typer.Option("--epochs", metavar="N", min=1, help="Passes over the training images."),
-    ] = None,
-    recipe_texts: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--recipe",
-            metavar="KEY=VALUE",
-            help="Change the recipe (learning_rate, batch_size, …); repeatable.",
-        ),
-    ] = None,
+    epochs: EpochsCount = None,
+    recipe_texts: RecipeTexts = None,
     settings: SettingTexts = None,
     image_size: ImageSize = None,
     train_images: TrainImages = None,
@@ -206,10 +198,7 @@ def _show(
     facts = {"network": report.network, "parameters": f"{report.params_count:,}"}
     for name, found in (("validation", report.validation), ("test", report.test)):
         if found is not None:
-            facts[name] = (
-                f"{percent(found.estimate)} (95% interval {100 * found.low:.2f} to "
-                f"{100 * found.high:.2f})"
-            )
+            facts[name] = percent(found.estimate) + interval_text(found.low, found.high)
     if out is not None:
         facts["wrote"] = str(out)
     print_facts(facts)

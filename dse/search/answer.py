@@ -16,7 +16,7 @@ from dse.search.finals import Decision
 from dse.search.state import SearchState
 from dse.search.verdicts import passed_over, what_is_missing
 from dse.space import scalar
-from dse.stats.comparison import Comparison, Correctness, compare
+from dse.stats.comparison import Comparison, Correctness, accuracy_ends, compare
 from dse.study.answer import (
     Answer,
     Finalist,
@@ -29,7 +29,6 @@ from dse.study.answer import (
 from dse.study.measurement import unpack_bits
 from dse.study.trial import FINALS, REUSED, Trial
 
-_EACH_END = 0.975  # confidence of either end of a 95% interval
 _NO_ENDS: dict[str, float | None] = {"validation_low": None, "validation_high": None}
 
 
@@ -216,13 +215,7 @@ def _difference(comparison: Comparison | None) -> dict[str, Any]:
 
 
 def _ends(prefix: str, correct: Correctness) -> dict[str, Any]:
-    """The ends of an accuracy's 95% interval, over images and seeds; None where unstate."""
-    held = compare(correct, 0.0, confidence=_EACH_END)
-    low, high = _number(held.lower), _number(held.upper)
-    return {
-        f"{prefix}low": None if low is None else max(0.0, low),
-        f"{prefix}high": None if high is None else min(1.0, high),
-    }
+    return dict(zip((f"{prefix}low", f"{prefix}high"), accuracy_ends(correct), strict=True))
 
 
 def _number(value: float) -> float | None:

@@ -30,7 +30,7 @@ from dse.study.reference import (
     read_reference,
 )
 from dse.text import nearest
-from dse.training import Recipe, default_recipe, recipe_from_texts
+from dse.training import Recipe, default_recipe, halved_batch_size, recipe_from_texts
 
 SEEDS = 3
 
@@ -144,9 +144,7 @@ def reference_recipe(
             flip=False,
             clip_norm=1.0,
         )
-    batch_size = 128
-    while batch_size > 8 and batch_size * 16 > train_count:
-        batch_size //= 2
+    batch_size = halved_batch_size(train_count, least=8, steps=16)
     return Recipe(
         learning_rate=0.05 * batch_size / 128,
         batch_size=batch_size,

@@ -12,7 +12,7 @@ import numpy as np
 from dse.data import DataDescription, Dataset
 from dse.search.engine import RunResult
 from dse.search.plan import Sweep
-from dse.stats.comparison import compare
+from dse.stats.comparison import accuracy_ends
 from dse.stats.intervals import Interval, wilson_interval
 from dse.study.measurement import unpack_bits
 from dse.study.paths import WEIGHTS_FOLDER
@@ -21,8 +21,6 @@ TEST_SEEN = (
     "whoever trained the weights that this started from may have seen some of the test images, "
     "which would make the test accuracy too high"
 )
-EACH_END = 0.975
-"""Confidence of either end of a 95% interval."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,6 @@ def accuracy_interval(correct: list[np.ndarray]) -> Interval | None:
         return None
     if len(correct) == 1:
         return wilson_interval(int(correct[0].sum()), len(correct[0]))
-    held = compare(np.stack(correct), 0.0, confidence=EACH_END)
+    low, high = accuracy_ends(np.stack(correct))
     mean = float(np.mean(correct))
-    low, high = max(0.0, held.lower), min(1.0, held.upper)
-    return Interval(mean, low if np.isfinite(low) else 0.0, high if np.isfinite(high) else 1.0)
+    return Interval(mean, 0.0 if low is None else low, 1.0 if high is None else high)

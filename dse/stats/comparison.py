@@ -162,6 +162,22 @@ def compare(
     )
 
 
+def accuracy_ends(network: Correctness) -> tuple[float | None, float | None]:
+    """The ends of an accuracy's 95% interval, over images and seeds.
+
+    Args:
+        network: bool (seed, image).
+
+    Returns:
+        (low, high) in [0, 1]; None where one seed tells nothing of it.
+    """
+    held = compare(network, 0.0, confidence=0.975)  # of either end
+    return (
+        max(0.0, held.lower) if math.isfinite(held.lower) else None,
+        min(1.0, held.upper) if math.isfinite(held.upper) else None,
+    )
+
+
 def resolvable_difference(images_count: int, *, confidence: float = 0.95) -> float:
     """The margin at which a network that is truly as accurate passes in four of five cases.
 

@@ -5,6 +5,7 @@ from dse.training.recipe import (
     check_fits,
     default_recipe,
     finetuning_recipe,
+    halved_batch_size,
     recipe_from_dict,
     recipe_from_texts,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "check_fits",
     "default_recipe",
     "finetuning_recipe",
+    "halved_batch_size",
     "recipe_from_dict",
     "recipe_from_texts",
 ]

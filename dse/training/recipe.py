@@ -281,6 +281,14 @@ def finetuning_recipe(source: str, input_shape: tuple[int, int, int], train_coun
     )
 
 
+def halved_batch_size(train_count: int, *, least: int, steps: int, most: int = 128) -> int:
+    """Images per batch, halved from `most` to `least` until an epoch has so many steps."""
+    batch_size = most
+    while batch_size > least and batch_size * steps > train_count:
+        batch_size //= 2
+    return batch_size
+
+
 def default_recipe(source: str, input_shape: tuple[int, int, int], train_count: int) -> Recipe:
     """The recipe for images of this kind: one rule for every source, from what was measured.
 
@@ -296,11 +304,9 @@ def default_recipe(source: str, input_shape: tuple[int, int, int], train_count: 
 
     Measured by `benchmarks/recipe.py`: benchmarks/results/recipe.md.
     """
-    batch_size = 128
-    while batch_size > 16 and batch_size * 32 > train_count:
-        batch_size //= 2
-    while batch_size > 1 and batch_size * 4 > train_count:  # few images: a few steps at least
-        batch_size //= 2
+    batch_size = halved_batch_size(train_count, least=16, steps=32)
+    # Few images: a few steps at least.
+    batch_size = halved_batch_size(train_count, least=1, steps=4, most=batch_size)
     steps_per_epoch = max(1, train_count // batch_size)
     return Recipe(
         optimizer="muon",

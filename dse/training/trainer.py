@@ -220,8 +220,10 @@ class Trainer:
         packed = (self._packings.trained.pack(trained), self._packings.statistics.pack(statistics))
         trained, statistics, fixed = jax.tree.map(jnp.asarray, (*packed, fixed))
         optimizer = self._init_optimizer(trained)
-        # The step gives up each of its state's buffers, so the averages need their own.
-        averaged = jax.tree.map(jnp.copy, (trained, statistics))
+        averaged: Tree = ()
+        if self.recipe.averaged_share:
+            # The step gives up each of its state's buffers, so the averages need their own.
+            averaged = jax.tree.map(jnp.copy, (trained, statistics))
         return Run(
             TrainState(
                 trained,
@@ -229,7 +231,7 @@ class Trainer:
                 optimizer,
                 jnp.int32(0),
                 fixed,
-                averaged if self.recipe.averaged_share else (),
+                averaged,
             )
         )
 

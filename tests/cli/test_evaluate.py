@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.Image import Exif
 
 from dse.architecture import build, make_candidate
-from dse.data import parse_data, prepare_data
+from dse.data import Dataset, parse_data, prepare_data
 from dse.weights.metadata import WeightsMetadata
 from dse.weights.preprocessing import Preprocessing, trained_preprocessing
 from dse.weights.safetensors import save_weights
@@ -157,12 +157,12 @@ def test_the_test_part_is_taken_and_said(run, weights, tmp_path):
     assert lines[3].startswith("top-1        100.00% (1 of 1; 95%: 20.65% to 100.00%)")
 
 
-def test_the_test_images_of_a_source(run, tmp_path):
-    """Only the last layer's bias speaks: class 6 is the best, and 2 to 6 are the best five."""
+def save_digits_weights(path: Path, bias: list[float]) -> Dataset:
+    """Weights of a network for the digits of which only the last layer's bias speaks."""
     dataset = prepare_data(parse_data("digits"))
     architecture = build(CANDIDATE, dataset.input_shape, 10)
     arrays = {p.path: np.zeros(p.shape, np.float32) for p in architecture.parameters}
-    arrays["conv3/bias"] = np.float32([1, 1, 2, 3, 4, 5, 6, 1, 1, 0])
+    arrays["conv3/bias"] = np.float32(bias)
     metadata = WeightsMetadata(
         family=CANDIDATE.family,
         metaparameters=CANDIDATE.metaparameters,
@@ -170,7 +170,13 @@ def test_the_test_images_of_a_source(run, tmp_path):
         classes=dataset.classes,
         preprocessing=trained_preprocessing(dataset.input_shape, dataset.mean, dataset.std),
     )
-    save_weights(tmp_path / "d.safetensors", arrays, {}, metadata)
+    save_weights(path, arrays, {}, metadata)
+    return dataset
+
+
+def test_the_test_images_of_a_source(run, tmp_path):
+    """Only the last layer's bias speaks: class 6 is the best, and 2 to 6 are the best five."""
+    dataset = save_digits_weights(tmp_path / "d.safetensors", [1, 1, 2, 3, 4, 5, 6, 1, 1, 0])
     result = run("evaluate", tmp_path / "d.safetensors", "--data", "digits", "--json")
     found = json.loads(result.stdout)
     labels = np.asarray(dataset.test.labels)

@@ -7,13 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dse.architecture import build
 from dse.config import yaml_text
-from dse.data import parse_data, prepare_data
-from dse.weights.metadata import WeightsMetadata
-from dse.weights.preprocessing import trained_preprocessing
-from dse.weights.safetensors import save_weights
-from tests.cli.test_evaluate import CANDIDATE
+from tests.cli.test_evaluate import save_digits_weights
 from tests.report.rows import HEADER, row
 from tests.report.test_html import write_study
 
@@ -44,23 +39,13 @@ def test_bad_input_is_one_message(run, toy_keys, tmp_path):
 
 def test_scores_the_validation_images_unless_told_not_to(run, tmp_path):
     """Only the last layer's bias speaks: every image is taken for a 6."""
-    dataset = prepare_data(parse_data("digits"))
-    architecture = build(CANDIDATE, dataset.input_shape, 10)
-    arrays = {p.path: np.zeros(p.shape, np.float32) for p in architecture.parameters}
-    arrays["conv3/bias"] = np.float32([0, 0, 0, 0, 0, 0, 1, 0, 0, 0])
-    metadata = WeightsMetadata(
-        family=CANDIDATE.family,
-        metaparameters=CANDIDATE.metaparameters,
-        input_shape=dataset.input_shape,
-        classes=dataset.classes,
-        preprocessing=trained_preprocessing(dataset.input_shape, dataset.mean, dataset.std),
-    )
-    results = tmp_path / "results"
+    results, weights = tmp_path / "results", tmp_path / "a.safetensors"
+    dataset = save_digits_weights(weights, [0, 0, 0, 0, 0, 0, 1, 0, 0, 0])
     data = {"fingerprint": dataset.fingerprint}
     command = "dse sweep x.yaml --data digits"
     write_study(results, "s", HEADER, [row("a", 0, 0.1)], data=data, command=command)
     (results / "s" / "weights").mkdir()
-    save_weights(results / "s" / "weights" / "a-seed0.safetensors", arrays, {}, metadata)
+    weights.rename(results / "s" / "weights" / "a-seed0.safetensors")
     result = run("report", "s")
     assert result.exit_code == 0, result.stderr
     page = Path("report.html").read_text()

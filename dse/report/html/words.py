@@ -8,7 +8,17 @@ from dse.report.html.contents import Contents, Point
 from dse.report.html.markup import Html, Part, facts, join, table, tag
 from dse.report.html.plot import Scale, interval_row
 from dse.study.answer import Answer, Found
-from dse.text import cell, counted, duration, percent, points, shape_text, size_text, times_text
+from dse.text import (
+    cell,
+    counted,
+    duration,
+    interval_text,
+    percent,
+    points,
+    shape_text,
+    size_text,
+    times_text,
+)
 
 
 def summary(study: Contents) -> Html:
@@ -54,7 +64,7 @@ def _result(study: Contents) -> list[Part]:
             fewer = f", {times} fewer than the {reference.params_count:,} of {reference.name}"
         test = (
             f", on test images {percent(found.test_accuracy)}"
-            + _ends(found.test_low, found.test_high)
+            + interval_text(found.test_low, found.test_high)
             if found.test_accuracy is not None
             else ""
         )
@@ -64,13 +74,13 @@ def _result(study: Contents) -> list[Part]:
             " has ",
             tag("b", f"{found.params_count:,} parameters"),
             f"{fewer}. Its validation accuracy is {percent(found.validation_accuracy)}"
-            f"{_ends(found.validation_low, found.validation_high)}{test}. {effort}",
+            f"{interval_text(found.validation_low, found.validation_high)}{test}. {effort}",
         ]
     if answer:
         near = (
             f" The nearest has {found.params_count:,} parameters and a validation accuracy of "
             f"{percent(found.validation_accuracy)}"
-            f"{_ends(found.validation_low, found.validation_high)}."
+            f"{interval_text(found.validation_low, found.validation_high)}."
             if found
             else ""
         )
@@ -175,12 +185,6 @@ def _name(answer: Answer) -> str:
         if reference.params_count is not None
         else percent(reference.validation_accuracy)
     )
-
-
-def _ends(low: float | None, high: float | None) -> str:
-    if low is None or high is None:
-        return ""
-    return f" (95% interval {100 * low:.2f} to {100 * high:.2f})"
 
 
 def claim_section(study: Contents) -> Html | None:
