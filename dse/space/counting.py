@@ -36,15 +36,16 @@ from dse.architecture import (
 from dse.architecture.cost import LayerCost, layer_costs, totals
 from dse.errors import ArchitectureError
 from dse.space.batch import INT64_MOST, SEVERAL, Batch, DivergentBranch, FractionBatch, most_of
+from dse.space.draw import POWERS, decimal_places
 
 ROWS_AT_ONCE = 2**16
 """Candidates that run through the builder together: their arrays stay in the cache."""
-MOST_WORK = 22 * 2**20
+MOST_WORK = 28 * 2**20
 """Layers of candidates, each layer of one kind as many more as `CALL_WORK`: about a second."""
-CALL_WORK = 5 * 2**10
+CALL_WORK = 3 * 2**12
 LARGE_WORK = 2**6
 """So many times slower are numbers that leave 64 bits."""
-FIRST_ROWS = 2**9
+FIRST_ROWS = 2**14
 """Candidates that show how much work the others are, where work is limited."""
 FEWEST_ROWS = 16
 """Candidates that are counted whatever the work."""
@@ -132,6 +133,16 @@ class _Part:
     @cached_property
     def _terms(self) -> tuple[Batch, Batch]:
         """Numerator and denominator of each choice as it is written; 0 for words."""
+        if all(isinstance(value, float) for value in self.choices):
+            numbers = np.array(self.choices)
+            places = decimal_places(numbers)
+            numerators = np.rint(numbers * POWERS[places])
+            # As in `draw`; a decimal of so few digits that gives the float is how it is written.
+            if (numerators / POWERS[places] == numbers).all() and numerators.max() < 1e15:
+                above, below = numerators.astype(np.int64), POWERS[places].astype(np.int64)
+                shared = np.gcd(above, below)
+                pair = above // shared, below // shared
+                return Batch(pair[0], int(pair[0].max())), Batch(pair[1], int(pair[1].max()))
         terms = [
             _decimal_terms(value)
             if isinstance(value, float)
@@ -221,6 +232,7 @@ class BulkCosts:
         hashes: uint64 array (candidate,), equal for equal layers, in any table and on every
             machine; for others equal with a chance of 2⁻⁶⁴.
         work: that was done, in the unit of `MOST_WORK`.
+        calls: of it, what any `ROWS_AT_ONCE` candidates or fewer take, for the last of them.
     """
 
     refused: NDArray[np.int64]
@@ -228,6 +240,7 @@ class BulkCosts:
     costs: Mapping[str, NDArray[np.int64]]
     hashes: NDArray[np.uint64]
     work: float = 0.0
+    calls: float = 0.0
 
     def take(self, rows: NDArray[Any] | slice) -> BulkCosts:
         """Those of some candidates, by index or mask."""
@@ -289,7 +302,7 @@ def bulk_costs(table: CandidateTable, most_work: float = math.inf) -> BulkCosts:
     for values in (*costs.values(), hashes):
         values[refused > 0] = 0
     found_all = BulkCosts(refused, tuple(reasons), costs, hashes).take(slice(start))
-    return replace(found_all, work=work_done)
+    return replace(found_all, work=work_done, calls=work.calls)
 
 
 def _order(table: CandidateTable, rows: Ints) -> Ints:
@@ -339,10 +352,16 @@ class _Work:
         self.calls += share * CALL_WORK
         self.done += share * (CALL_WORK + rows_work)
 
+    @property
+    def is_helped(self) -> bool:
+        """Whether fewer rows are less work: not where few kinds of long networks make it."""
+        rows = self.done - self.calls
+        return rows > self.calls / 4 or rows < self.calls / CALL_WORK * 32
+
     def shed(self) -> bool:
         """Count the first half alone where too much was done; in all at most half as much again."""
         before_count = self.rows_count
-        while self.done >= self.most and self.rows_count > FEWEST_ROWS:
+        while self.done >= self.most and self.rows_count > FEWEST_ROWS and self.is_helped:
             self.rows_count = max(self.rows_count // 2, FEWEST_ROWS)
             self.most += self._grace
             self._grace /= 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 from dse.architecture import Value
 from dse.errors import SpaceError
@@ -145,6 +146,10 @@ class FloatRange:
         Raises:
             SpaceError: the range has no step.
         """
+        return self._values
+
+    @cached_property  # up to `MOST_STEPS` of them
+    def _values(self) -> tuple[Value, ...]:
         if self.size is None:
             raise SpaceError(f"the range [{self.low}, {self.high}] has no step")
         low, step = _exact(self.low), _exact(self.step or 1.0)

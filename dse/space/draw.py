@@ -18,6 +18,8 @@ from dse.space.domains import Categorical, Domain, FloatRange, IntRange
 
 DRAWN_DIGITS = 6
 """Significant digits of a number that is drawn from a range without steps."""
+POWERS = np.array([float(10**places) for places in range(19)])
+"""Of ten: exact, as numbers of 64 bits too."""
 
 
 def choices_of(domain: Domain) -> Sequence[Value]:
@@ -54,8 +56,27 @@ def draw(domain: Domain, count: int, rng: np.random.Generator) -> NDArray[Any]:
         numbers = np.exp(rng.uniform(math.log(domain.low), math.log(domain.high), count))
     else:
         numbers = rng.uniform(domain.low, domain.high, count)
-    short = np.array([float(f"{number:.{DRAWN_DIGITS}g}") for number in numbers.tolist()])
-    return np.clip(short, domain.low, domain.high)
+    return np.clip(_shortened(numbers), domain.low, domain.high)
+
+
+def _shortened(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`float(f"{number:.6g}")` of each, most of them at once."""
+    places = decimal_places(numbers)
+    scaled = numbers * POWERS[places]
+    # A whole number below 2⁵³ divided by an exact power of ten is the nearest float to the decimal.
+    short = np.rint(scaled) / POWERS[places]
+    is_sure = (abs(scaled % 1 - 0.5) > 1e-6) & (scaled >= 10 ** (DRAWN_DIGITS - 1))
+    is_sure &= scaled < 10**DRAWN_DIGITS
+    unsure = np.flatnonzero(~is_sure)
+    short[unsure] = [float(f"{number:.{DRAWN_DIGITS}g}") for number in numbers[unsure].tolist()]
+    return short
+
+
+def decimal_places(numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The places behind the point that `DRAWN_DIGITS` digits have; as many as `POWERS` knows."""
+    logs = np.log10(np.maximum(numbers, 1e-300))
+    places = DRAWN_DIGITS - 1 - np.floor(logs).astype(np.int64)
+    return np.clip(places, 0, len(POWERS) - 1)
 
 
 def units_of(domain: Domain, values: NDArray[Any]) -> NDArray[np.float64]:

@@ -30,6 +30,7 @@ from dse.architecture import (
 from dse.errors import ArchitectureError, SpaceError
 from dse.space.batch import INT64_MOST
 from dse.space.counting import (
+    FIRST_ROWS,
     MOST_WORK,
     ROWS_AT_ONCE,
     BulkCosts,
@@ -54,9 +55,11 @@ MOST_DRAWN = 16 * DRAWS_AT_ONCE
 """Draws after which it ends, however few were feasible."""
 HOPELESS_DRAWN = DRAWS_AT_ONCE
 """Draws after which it ends where none was feasible."""
-DRAWN_WORK = 3 * MOST_WORK // 4
-"""Work after which drawing ends: drawing itself takes time, too."""
-SURVEY_WORK = MOST_WORK // 2
+DRAWN_WORK = MOST_WORK // 2
+"""Work after which drawing ends."""
+DRAW_WORK = 2**4
+"""Work to draw one number from a range without steps."""
+SURVEY_WORK = MOST_WORK // 3
 """Work after which a sample stands for a space, where a sample is enough."""
 SLOWER = 128
 """So many times fewer are drawn where numbers leave 64 bits, and each takes so much longer."""
@@ -165,8 +168,10 @@ def _table(
         domain = space.domains[name]
         if domain.size is None or domain.size > len(of_each):  # only what occurs
             occurring, levels = np.unique(of_each, return_inverse=True)
-            numbers = occurring.tolist()
-            choices = numbers if domain.size is None else [choices_of(domain)[i] for i in numbers]
+            choices = occurring.tolist()
+            if domain.size is not None:
+                values_of = choices_of(domain)
+                choices = [values_of[index] for index in choices]
             columns[name] = Column(choices, levels)
         else:
             columns[name] = Column(choices_of(domain), of_each)
@@ -182,16 +187,28 @@ def _listed(
     """
     assert space.size is not None
     sizes = tuple(len(choices_of(space.domains[name])) for name in space.varying)
-    order = np.arange(space.size)
+
+    def counted(order: Ints, most_work: float) -> Enumeration:
+        indices = np.unravel_index(order, sizes) if sizes else ()
+        values = {
+            name: levels.astype(np.int32)  # half the memory, and MOST_LISTED fits
+            for name, levels in zip(space.varying, indices, strict=True)
+        }
+        return _counted(space, input_shape, classes_count, values, most_work)
+
+    everything = np.arange(space.size)
     if most_work < math.inf and space.size > ROWS_AT_ONCE:
-        order = np.random.default_rng(0).permutation(space.size)[: int(most_work)]
-    indices = np.unravel_index(order, sizes) if sizes else ()
-    values = {
-        name: levels.astype(np.int32)  # half the memory, and MOST_LISTED fits
-        for name, levels in zip(space.varying, indices, strict=True)
-    }
-    listed = _counted(space, input_shape, classes_count, values, most_work)
-    return listed if len(order) <= ROWS_AT_ONCE else listed.take(np.argsort(order[: len(listed)]))
+        drawn = np.random.default_rng(0).permutation(space.size)[: int(most_work)]
+        listed = counted(drawn[:FIRST_ROWS], most_work)
+        work, calls = listed.found.work, listed.found.calls
+        whole_work = (calls / ROWS_AT_ONCE + (work - calls) / len(listed)) * space.size
+        if whole_work > most_work:
+            # What is drawn lies scattered, and takes longer.
+            if work + calls < most_work / 2:
+                listed = counted(drawn, most_work / 2)
+            return listed.take(np.argsort(drawn[: len(listed)]))
+        most_work = math.inf
+    return counted(everything, most_work)
 
 
 def _sampled(space: SearchSpace, input_shape: Shape, classes_count: int) -> Enumeration:
@@ -221,7 +238,8 @@ def _drawn(
         values = {name: draw(space.domains[name], at_once, rng) for name in space.varying}
         drawn = _counted(space, input_shape, classes_count, values, left_work)
         drawn_count += len(drawn)
-        left_work = left_work - drawn.found.work if len(drawn) == at_once else 0
+        left_work -= drawn.found.work + DRAW_WORK * len(space.infinite) * at_once
+        left_work = left_work if len(drawn) == at_once else 0
         if kept is None:  # so far nothing is left: this is for the error
             first = first or drawn
             for name, least in drawn.smallest().items():

@@ -136,15 +136,7 @@ def test_products_cost_what_each_costs_alone(table):
     check(table)
 
 
-@pytest.mark.parametrize(
-    "shape",
-    [
-        (8, 8, 1),
-        (64, 48, 3),
-        pytest.param((32, 32, 3), marks=pytest.mark.slow),
-        pytest.param((227, 227, 3), marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("shape", [(8, 8, 1), (64, 48, 3), (32, 32, 3), (227, 227, 3)])
 def test_every_structure_at_every_size_of_images(shape):
     check(
         mesh(

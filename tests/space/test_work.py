@@ -8,12 +8,16 @@ from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dse.architecture import OBJECTIVES, build, cost
 from dse.errors import ArchitectureError
 from dse.space import Categorical, Fixed, FloatRange, IntRange, Limit, SearchSpace, limits_problem
+from dse.space import domains as domains_module
 from dse.space import enumerate as pool_module
-from dse.space.counting import MOST_WORK, CandidateTable, Column, bulk_costs
+from dse.space.counting import MOST_WORK, CandidateTable, Column, _Part, bulk_costs
+from dse.space.draw import _shortened
 from dse.space.enumerate import make_pool, survey
 
 DIGITS = (8, 8, 1)
@@ -138,7 +142,7 @@ def test_a_sample_has_the_shares_of_the_whole(monkeypatch):
     space = long_networks(12)
     exact = survey(space, DIGITS, 10, is_sampled=True)
     assert exact.is_whole
-    monkeypatch.setattr(pool_module, "ROWS_AT_ONCE", 100)  # from which on the order is drawn
+    monkeypatch.setattr(pool_module, "ROWS_AT_ONCE", 2**14)  # from which on the order is drawn
     monkeypatch.setattr(pool_module, "SURVEY_WORK", MOST_WORK // 10)
     found = survey(space, DIGITS, 10, is_sampled=True)
     count, share = len(found.everything), exact.everything.is_feasible.mean()
@@ -159,6 +163,29 @@ def test_a_share_without_steps_gives_every_network_that_it_can():
     starts = sorted(end for end in ends if Fraction(1, 256) <= end <= Fraction(1, 2))
     sizes = [params_of([int(share * e + Fraction(1, 2)) for e in widths]) for share in starts]
     assert sorted(pool.costs["params_count"]) == [size for size in sizes if size <= limit]
+
+
+def test_a_range_of_many_steps_is_written_out_once(monkeypatch):
+    written = []
+    exact = domains_module._exact
+    monkeypatch.setattr(domains_module, "_exact", lambda n: written.append(n) or exact(n))
+    space = long_networks(pct_3x3=FloatRange(0.000001, 0.9, 0.000001))
+    pool = make_pool(space, DIGITS, 10)
+    assert pool.space_count == 900_000 * 184_320 // 2
+    assert all(pool.find(pool.candidate(index)) == index for index in range(0, len(pool), 100))
+    assert len(written) < 10_000, "its ends and step are read once for each value that is drawn"
+
+
+@given(st.lists(st.floats(1e-12, 1e9), min_size=1, max_size=30))
+def test_numbers_are_shortened_as_python_prints_them(numbers):
+    assert _shortened(np.array(numbers)).tolist() == [float(f"{n:.6g}") for n in numbers]
+
+
+@given(st.lists(st.floats(1e-5, 1.0).map(lambda n: float(f"{n:.6g}")), min_size=1, max_size=30))
+def test_shares_are_those_that_are_written(shares):
+    numerators, denominators = _Part(tuple(shares), None)._terms
+    found = zip(numerators.array.tolist(), denominators.array.tolist(), strict=True)
+    assert [Fraction(*pair) for pair in found] == [Fraction(repr(share)) for share in shares]
 
 
 def params_of(squeezes: list[int]) -> int:
