@@ -107,9 +107,12 @@ class CandidateTable:
         for name, part in known.items():
             column = self.columns.get(name)
             values = column.choices if column else [self.fixed.get(name, part.default)]
-            parts[name] = _Part(
-                tuple(part.canonical(value) for value in values), column.levels if column else None
-            )
+            # A drawn column has tens of thousands of floats: types are compared without a loop.
+            if part.kind == "float" and set(map(type, values)) == {float}:
+                choices = tuple((np.array(values) + 0.0).tolist())  # canonical: -0.0 becomes 0.0
+            else:
+                choices = tuple(part.canonical(value) for value in values)
+            parts[name] = _Part(choices, column.levels if column else None)
         return parts
 
 
@@ -123,9 +126,9 @@ class _Part:
     @cached_property
     def words(self) -> Ints | None:
         """For each choice the number of its word or list; all numbers have the same one."""
-        words = [i for i, value in enumerate(self.choices) if isinstance(value, str | tuple)]
-        if self.levels is None or not words:
+        if self.levels is None or not {str, tuple} & set(map(type, self.choices)):
             return None
+        words = [i for i, value in enumerate(self.choices) if isinstance(value, str | tuple)]
         numbers = np.zeros(len(self.choices), dtype=np.int64)
         numbers[words] = np.arange(len(words)) + 1
         return numbers
@@ -133,7 +136,7 @@ class _Part:
     @cached_property
     def _terms(self) -> tuple[Batch, Batch]:
         """Numerator and denominator of each choice as it is written; 0 for words."""
-        if all(isinstance(value, float) for value in self.choices):
+        if set(map(type, self.choices)) == {float}:
             numbers = np.array(self.choices)
             places = decimal_places(numbers)
             numerators = np.rint(numbers * POWERS[places])
