@@ -41,14 +41,27 @@ SCAN_STEPS = {"digits": 40}  # of one call of our program; an epoch's worth
 
 
 def architecture_of(name: str) -> Any:
+    metaparameters, shape, _ = NETWORKS[name]
+    return architecture_for(metaparameters, shape)
+
+
+def architecture_for(metaparameters: dict[str, Any], shape: tuple[int, int, int]) -> Any:
+    """A network without dropout, of ten classes."""
     from dse.architecture import build, make_candidate
 
-    metaparameters, shape, _ = NETWORKS[name]
     return build(make_candidate("squeezenet", metaparameters | {"dropout": 0.0}), shape, 10)
 
 
 def our_program(name: str) -> tuple[Any, tuple[Any, ...]]:
     """The training program, not yet compiled, and its arguments: state, images, labels, key."""
+    batch = NETWORKS[name][2]
+    return program_of(architecture_of(name), batch, SCAN_STEPS.get(name, 4))
+
+
+def program_of(
+    architecture: Any, batch: int, steps: int, *, seed: int = 0
+) -> tuple[Any, tuple[Any, ...]]:
+    """The same for any network; the seed is that of its initial weights."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -60,15 +73,16 @@ def our_program(name: str) -> tuple[Any, tuple[Any, ...]]:
     from dse.training.scaling import InputScaling
     from dse.training.step import TrainState, make_packings, make_train_program
 
-    _, shape, batch = NETWORKS[name]
-    steps = SCAN_STEPS.get(name, 4)
+    shape = architecture.input_shape
     recipe = Recipe(batch_size=batch, learning_rate=0.01, crop_px=0, flip=False)
-    network = build_network(architecture_of(name))
+    network = build_network(architecture)
     optimizer = make_optimizer(recipe, 1000)
     scaling = InputScaling((0.5,) * shape[2], (0.25,) * shape[2])
-    params, statistics = network.init(jax.random.key(0))
+    params, statistics = network.init(jax.random.key(seed))
     packings = make_packings(recipe, params, statistics)
-    program = make_train_program(network, recipe, optimizer, scaling, AllParameters(), packings)
+    program = make_train_program(
+        network, recipe, optimizer, scaling, AllParameters(), packings, 1000
+    )
     packed = jax.tree.map(jnp.asarray, packings.trained.pack(params))
     statistics = jax.tree.map(jnp.asarray, packings.statistics.pack(statistics))
     state = TrainState(packed, statistics, optimizer.init(packed), jnp.int32(0))
@@ -99,35 +113,48 @@ def calls_of(compiled: Any, arguments: tuple[Any, ...]) -> tuple[Callable[[], No
 
 
 def torch_step(name: str, *, is_bf16: bool) -> tuple[Callable[[], None], int]:
-    """A training step of PyTorch's, and the images it trains on."""
+    """A training step of PyTorch's on one thread, and the images it trains on."""
+    import torch
+
+    torch.set_num_threads(1)
+    batch = NETWORKS[name][2]
+    return torch_step_of(architecture_of(name), batch, is_bf16=is_bf16)[0], batch
+
+
+def torch_step_of(
+    architecture: Any, batch: int, *, is_bf16: bool, device: str = "cpu", is_compiled: bool = False
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """A training step of PyTorch's for any network, and what waits until it is done."""
     import torch
 
     from benchmarks.torch_networks import make_optimizer, params_count, torch_network
     from dse.architecture import cost
 
-    torch.set_num_threads(1)
-    _, (height, width, channels), batch = NETWORKS[name]
-    architecture = architecture_of(name)
-    network = torch_network(architecture)
+    height, width, channels = architecture.input_shape
+    network = torch_network(architecture).to(device)
     assert params_count(network) == cost(architecture).params_count
     optimizer = make_optimizer(network, learning_rate=0.01, momentum=0.9, weight_decay=5e-4)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(
         0, 256, (batch, channels, height, width), dtype=torch.uint8, generator=generator
-    ).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(0, 10, (batch,), generator=generator)
+    ).to(device, memory_format=torch.channels_last)
+    labels = torch.randint(0, 10, (batch,), generator=generator).to(device)
     loss_of = torch.nn.CrossEntropyLoss()
     network.train()
 
+    def loss_now() -> Any:
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=is_bf16):
+            values = (images.float() / 255.0 - 0.5) / 0.25
+            return loss_of(network(values).float(), labels)
+
+    forward = torch.compile(loss_now) if is_compiled else loss_now
+
     def run() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_bf16):
-            pictures = (images.float() / 255.0 - 0.5) / 0.25
-            loss = loss_of(network(pictures).float(), labels)
-        loss.backward()
+        forward().backward()
         optimizer.step()
 
-    return run, batch
+    return run, torch.cuda.synchronize if device == "cuda" else lambda: None
 
 
 def serve(side: str, name: str) -> None:

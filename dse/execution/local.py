@@ -66,12 +66,29 @@ def default_workers() -> int:
     return gpu_count() or cores_and_memory()
 
 
-def worker_environment(worker: int) -> dict[str, str]:
-    """The environment in which a worker starts: one thread and calm malloc, or one GPU."""
+_GPU_MEMORY = 0.9
+"""Share of a GPU's memory that workers which share it take together."""
+
+_MEMORY_VARIABLES = ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION")
+
+
+def worker_environment(worker: int, workers_count: int = 1) -> dict[str, str]:
+    """The environment in which a worker starts: one thread and calm malloc, or one GPU.
+
+    Where there are more workers than GPUs, those on one share its memory evenly: each would
+    otherwise take three quarters of it as it starts.
+
+    Args:
+        worker: its number.
+        workers_count: of all workers of this machine.
+    """
     environment = dict(os.environ, PYTHONUNBUFFERED="1", JAX_ENABLE_X64="0")
     if gpus := gpu_count():
         devices = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus))))
         environment["CUDA_VISIBLE_DEVICES"] = devices.split(",")[worker % gpus]
+        sharing = -(-workers_count // gpus)
+        if sharing > 1 and not any(name in environment for name in _MEMORY_VARIABLES):
+            environment[_MEMORY_VARIABLES[0]] = f"{_GPU_MEMORY / sharing:.3f}"
         return environment
     return one_thread(environment) | {"GLIBC_TUNABLES": _MALLOC}
 
@@ -154,7 +171,7 @@ class LocalSession:
         if first is None:  # no worker is started for nothing
             return
         if not self._workers:
-            check_backend(worker_environment(0))
+            check_backend(worker_environment(0, self.workers_count))
         waiting = deque([first])  # for the first that is idle, as are jobs of those that died
         attempts: Counter[Job] = Counter()
         count = (
@@ -235,7 +252,7 @@ class LocalSession:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=worker_environment(number),
+                env=worker_environment(number, self.workers_count),
                 start_new_session=True,  # Ctrl-C is the driver's to handle
             )
         except OSError as error:

@@ -207,13 +207,14 @@ class Network:
         Args:
             params: nested dict as `init` gives it.
             statistics: running statistics as `init` gives them.
-            images: (batch, height, width, channels) float32, preprocessed.
+            images: (batch, height, width, channels), preprocessed; their type is that of the
+                computation, float32 or `ops.compute_dtype`.
             train: batch norm by the batch's own statistics, and dropout.
             dropout_key: JAX random key; needed to train with dropout.
 
         Returns:
-            Logits (batch, classes); and with `train` the statistics of this batch, for
-            `update_ema`, otherwise the given ones.
+            Logits (batch, classes) in float32 at least; and with `train` the statistics of
+            this batch, for `update_ema`, otherwise the given ones.
 
         Raises:
             ValueError: images of another shape, or no key where one is needed.
@@ -225,7 +226,7 @@ class Network:
             )
         interpreter = nnx.merge(self._graph, params, statistics)
         logits = interpreter(images, train=train, dropout_key=dropout_key)
-        return logits, _split(interpreter)[2]
+        return ops.widened(logits), _split(interpreter)[2]
 
 
 def update_ema(running: Any, batch: Any, kept: float = BATCH_NORM_MOMENTUM) -> Any:

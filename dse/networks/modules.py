@@ -53,7 +53,7 @@ class ConvModule(NodeModule):
         """(batch, height, width, in) to (batch, height, width, filters)."""
         y = ops.conv2d(x, self.kernel[...], **self.geometry._asdict())
         if self.primitive.norm == "none":
-            return self.activate(y + self.bias[...])
+            return self.activate(y + self.bias[...].astype(y.dtype))
         scale, bias = self.scale[...], self.bias[...]
         if not train:
             mean, variance = self.mean[...], self.variance[...]

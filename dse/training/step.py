@@ -11,11 +11,13 @@ import optax
 
 from dse.data.augment import augment
 from dse.networks import Network, update_ema
+from dse.networks.ops import compute_dtype, use_cpu_forms
 from dse.training.optimizers import TAKES_MATRICES
 from dse.training.parametrization import Parametrization, Tree
 from dse.training.recipe import Recipe
 from dse.training.scaling import InputScaling
 from dse.training.xla import Packing, compiler_options, in_microbatches, microbatches_count
+from dse.training.xla.packing import LARGE
 
 
 class TrainState(NamedTuple):
@@ -44,7 +46,10 @@ class Packings(NamedTuple):
 def make_packings(recipe: Recipe, trained: Tree, statistics: Tree) -> Packings:
     """How runs of a recipe pack arrays of these shapes."""
     is_matrices = recipe.optimizer in TAKES_MATRICES
-    return Packings(Packing(trained, is_matrices=is_matrices), Packing(statistics))
+    large = LARGE if use_cpu_forms() else 0
+    return Packings(
+        Packing(trained, is_matrices=is_matrices, large=large), Packing(statistics, large=large)
+    )
 
 
 def make_train_program(
@@ -118,6 +123,7 @@ def _make_gradients(
     ) -> tuple[jax.Array, Tree]:
         params = parametrization.expand(trained, state.fixed)
         statistics = statistics_packing.unpack(state.statistics)
+        images = images.astype(compute_dtype())
         logits, statistics = network.apply(params, statistics, images, train=True, dropout_key=key)
         targets = optax.smooth_labels(
             jax.nn.one_hot(labels, logits.shape[-1]), recipe.label_smoothing

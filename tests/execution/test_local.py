@@ -221,6 +221,21 @@ def test_one_worker_and_its_own_device_for_each_gpu(monkeypatch, platforms):
     assert worker_environment(2)["CUDA_VISIBLE_DEVICES"] == "2"
 
 
+def test_what_is_for_cpus_alone_is_not_in_the_environment_of_a_gpu_worker(monkeypatch):
+    monkeypatch.setattr(gpus, "_jax_has_plugins", lambda: True)
+    for name in ("PJRT_NPROC", "NPROC", "GLIBC_TUNABLES", "XLA_CLIENT_MEM_FRACTION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("JAX_PLATFORMS", "")
+    monkeypatch.setenv("XLA_FLAGS", "--mine=1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    alone, shared = worker_environment(1, 2), worker_environment(3, 5)
+    assert alone["XLA_FLAGS"] == "--mine=1"
+    assert not {"PJRT_NPROC", "NPROC", "GLIBC_TUNABLES", "XLA_CLIENT_MEM_FRACTION"} & alone.keys()
+    assert (shared["CUDA_VISIBLE_DEVICES"], shared["XLA_CLIENT_MEM_FRACTION"]) == ("5", "0.300")
+    monkeypatch.setenv("XLA_CLIENT_MEM_FRACTION", "0.5")  # the user knows better
+    assert worker_environment(3, 5)["XLA_CLIENT_MEM_FRACTION"] == "0.5"
+
+
 def test_devices_that_jax_cannot_use_do_not_count(monkeypatch):
     monkeypatch.setattr(gpus, "_jax_has_plugins", lambda: False)
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)

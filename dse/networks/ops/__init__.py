@@ -1,11 +1,16 @@
-"""Operations of the networks on (batch, height, width, channels) arrays of float32.
+"""Operations of the networks on (batch, height, width, channels) arrays.
 
 The door to `xla.py` (XLA's own forms), `cpu.py` (forms that are faster on a CPU) and
 `fused_norm.py` (batch norms that are computed where they are read, on a CPU). Every operation
-has one meaning; `use_cpu_forms` is the one place that chooses its form.
+has one meaning; `use_cpu_forms` is the one switch of all that is done for CPUs alone: these
+forms, microbatching, packing and the compiler's options. Arrays are float32, or all of
+`compute_dtype`: parameters stay float32 and are converted where they are used, and norms and
+means are taken in float32.
 """
 
 from __future__ import annotations
+
+import os
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +27,13 @@ from dse.networks.ops.xla import (
     moments,
     norm_affine,
     relu,
+    widened,
 )
 
 __all__ = [
     "batch_norm",
     "batch_norm_train",
+    "compute_dtype",
     "conv2d",
     "dense",
     "global_average_pool",
@@ -36,12 +43,31 @@ __all__ = [
     "norm_affine",
     "relu",
     "use_cpu_forms",
+    "widened",
 ]
 
 
+FORMS_VARIABLE = "DSE_FORMS"
+
+
 def use_cpu_forms() -> bool:
-    """Whether convolution and pooling take their CPU forms: on a CPU, and nowhere else."""
-    return jax.default_backend() == "cpu"
+    """Whether what is done for CPUs alone is done: on one CPU device, and nowhere else.
+
+    DSE_FORMS=accelerator runs what accelerators run, on a CPU too: slower there, for tests.
+    """
+    if os.environ.get(FORMS_VARIABLE) == "accelerator":
+        return False
+    return jax.default_backend() == "cpu" and jax.device_count() == 1
+
+
+def compute_dtype() -> jnp.dtype:
+    """What training computes with: bfloat16 on an accelerator, float32 on CPUs.
+
+    XLA's bfloat16 convolutions are no faster on a CPU.
+    """
+    is_accelerator = os.environ.get(FORMS_VARIABLE) == "accelerator"
+    is_accelerator = is_accelerator or jax.default_backend() != "cpu"
+    return jnp.dtype(jnp.bfloat16 if is_accelerator else jnp.float32)
 
 
 def conv2d(
@@ -66,6 +92,7 @@ def conv2d(
     Returns:
         (batch, height, width, out).
     """
+    kernel = kernel.astype(x.dtype)
     if not (use_cpu_forms() if cpu_form is None else cpu_form):
         return xla.conv2d(x, kernel, stride, padding, groups)
     if groups == 1:

@@ -1,4 +1,4 @@
-"""Operations in XLA's own form, on (batch, height, width, channels) arrays of float32."""
+"""Operations in XLA's own form, on (batch, height, width, channels) arrays."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from dse.architecture.primitives import Activation, Rounding, windows_count
+
+
+def widened(x: Array) -> Array:
+    """In float32 where it is narrower: what sums and norms are taken in."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def conv2d(x: Array, kernel: Array, stride: int, padding: int, groups: int) -> Array:
@@ -41,8 +46,11 @@ def max_pool(x: Array, window: int, stride: int, rounding: Rounding) -> Array:
 
 
 def global_average_pool(x: Array) -> Array:
-    """The mean over all pixels: (batch, height, width, channels) to (batch, 1, 1, channels)."""
-    return jnp.mean(x, (1, 2), keepdims=True)
+    """The mean over all pixels: (batch, height, width, channels) to (batch, 1, 1, channels).
+
+    In float32, as is all that follows.
+    """
+    return jnp.mean(widened(x), (1, 2), keepdims=True)
 
 
 def dense(x: Array, kernel: Array, bias: Array) -> Array:
@@ -56,7 +64,8 @@ def dense(x: Array, kernel: Array, bias: Array) -> Array:
     Returns:
         (batch, 1, 1, features).
     """
-    return (x.reshape(x.shape[0], -1) @ kernel + bias)[:, None, None, :]
+    y = x.reshape(x.shape[0], -1) @ kernel.astype(x.dtype) + bias.astype(x.dtype)
+    return y[:, None, None, :]
 
 
 def local_response_norm(x: Array, *, size: int, alpha: float, beta: float, k: float) -> Array:
@@ -67,9 +76,10 @@ def local_response_norm(x: Array, *, size: int, alpha: float, beta: float, k: fl
     Source: Krizhevsky, Sutskever and Hinton 2012, section 3.3, scaled as in Caffe.
     """
     channels, side = x.shape[-1], size // 2
-    squares = jnp.pad(x * x, ((0, 0),) * 3 + ((side, size - 1 - side),))
+    values = widened(x)
+    squares = jnp.pad(values * values, ((0, 0),) * 3 + ((side, size - 1 - side),))
     total = sum(squares[..., i : i + channels] for i in range(size))
-    return x * (k + alpha / size * total) ** -beta
+    return (values * (k + alpha / size * total) ** -beta).astype(x.dtype)
 
 
 @jax.custom_vjp
@@ -110,13 +120,15 @@ def batch_norm_train(
 def _batch_norm_forward(
     x: Array, scale: Array, bias: Array, epsilon: float, activation: Activation
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
-    mean, variance = moments(x, (jnp.sum(x, (0, 1, 2)), jnp.sum(x * x, (0, 1, 2))))
+    values = widened(x)
+    sums = jnp.sum(values, (0, 1, 2)), jnp.sum(values * values, (0, 1, 2))
+    mean, variance = moments(x, sums)
     inverse = lax.rsqrt(variance + epsilon)
     factor = scale * inverse
     shift = bias - mean * factor
-    y = x * factor + shift
+    y = values * factor + shift
     y = jnp.maximum(y, 0) if activation == "relu" else y
-    return (y, mean, variance), (x, mean, inverse, factor, shift)
+    return (y.astype(x.dtype), mean, variance), (x, mean, inverse, factor, shift)
 
 
 def moments(x: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -134,8 +146,8 @@ def _batch_norm_backward(
     gradients: tuple[Array, Array, Array],
 ) -> tuple[Array, Array, Array]:
     """Two sums in one pass, then one multiplication of each of `g` and `x` a value."""
-    x, mean, inverse, factor, shift = residuals
-    g = gradients[0]
+    given, mean, inverse, factor, shift = residuals
+    x, g = widened(given), widened(gradients[0])
     if activation == "relu":
         g = jnp.where(x * factor + shift > 0, g, 0)
     count = x.size // x.shape[3]
@@ -143,7 +155,8 @@ def _batch_norm_backward(
     scale_gradient = inverse * (jnp.sum(g * x, (0, 1, 2)) - mean * bias_gradient)
     slope = -factor * inverse * scale_gradient / count
     offset = -factor * bias_gradient / count - slope * mean
-    return g * factor + (x * slope + offset), scale_gradient, bias_gradient
+    given_gradient = (g * factor + (x * slope + offset)).astype(given.dtype)
+    return given_gradient, scale_gradient, bias_gradient
 
 
 batch_norm_train.defvjp(_batch_norm_forward, _batch_norm_backward)
@@ -154,7 +167,7 @@ def batch_norm(
 ) -> Array:
     """Normalises by a given mean and variance: one multiplication and one addition a value."""
     factor, shift = norm_affine(scale, bias, mean, variance, epsilon)
-    return x * factor + shift
+    return (x * factor + shift).astype(x.dtype)
 
 
 def norm_affine(

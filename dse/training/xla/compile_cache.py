@@ -27,6 +27,7 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 import dse
 from dse.files import private_folder, read_own, replacing
+from dse.networks.ops import use_cpu_forms
 from dse.training.xla.threads import threads_count
 
 _PROGRAMS = "programs"
@@ -82,6 +83,7 @@ def load_or_compile(
         return function.lower(*arguments).compile()
     device, flags = jax.devices()[0], os.environ.get("XLA_FLAGS", "")
     made_by = [_build(), flags, str(threads_count()), device.platform, device.device_kind]
+    made_by += [] if use_cpu_forms() else ["accelerator"]
     path = _used[0] / hashlib.sha256("\n".join([key, *made_by]).encode()).hexdigest()
     # Whatever a damaged file, one of another build or somebody else's raises, it is compiled again.
     with contextlib.suppress(Exception):

@@ -6,18 +6,20 @@ from functools import cache
 
 import jax
 
+from dse.networks.ops import use_cpu_forms
+
 _FOR_CPU = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
 """The older code generator, and LLVM's first level: half the time of compiling, steps as fast."""
 
 
 @cache
 def compiler_options() -> dict[str, bool | int] | None:
-    """For `jax.jit`; None on other devices, and where this XLA does not know the options.
+    """For `jax.jit`; None without CPU forms, and where this XLA does not know the options.
 
     XLA takes 2.5 s in place of 6.6 for the training step of a fire network of eight modules
     (jaxlib 0.10.2, two processes on two cores); see docs/decisions/0022.
     """
-    if jax.default_backend() != "cpu":
+    if not use_cpu_forms():
         return None
     options = dict(_FOR_CPU)
     try:

@@ -31,9 +31,10 @@ class Packing:
         tree: arrays, or their shapes and types; all of one type.
         is_matrices: leave the kernels of all convolutions (four dimensions) as they are, for
             an optimizer that sees them as matrices.
+        large: weights from which on an array stays by itself; 0 packs nothing.
     """
 
-    def __init__(self, tree: Tree, *, is_matrices: bool = False) -> None:
+    def __init__(self, tree: Tree, *, is_matrices: bool = False, large: int = LARGE) -> None:
         named, self._structure = jax.tree_util.tree_flatten_with_path(tree)
         self._shapes = [leaf.shape for _, leaf in named]
         self._paths = ["/".join(part.key for part in path) for path, _ in named]
@@ -41,7 +42,7 @@ class Packing:
         self._apart = [
             place
             for place, (kind, shape) in enumerate(zip(self._kinds, self._shapes, strict=True))
-            if prod(shape) >= LARGE or (is_matrices and kind == "kernel" and len(shape) == 4)
+            if prod(shape) >= large or (is_matrices and kind == "kernel" and len(shape) == 4)
         ]
         small = [place for place in range(len(named)) if place not in self._apart]
         members = {
