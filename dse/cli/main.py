@@ -42,6 +42,7 @@ from dse.cli import (
     studies,
     sweep,
     train,
+    watch,
 )
 from dse.cli.tables import bold
 from dse.errors import ConfigError, DseError, UsageError, problem_lines
@@ -58,6 +59,7 @@ COMMANDS = {
     "front": front,
     "plot": plot,
     "report": report,
+    "watch": watch,
     "dashboard": dashboard,
     "import": import_,
     "compress": compress,

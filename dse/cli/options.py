@@ -126,4 +126,17 @@ PreprocessingName = Annotated[
     ),
 ]
 
+TensorBoardDirectory = Annotated[
+    Path | None,
+    typer.Option(
+        "--tensorboard",
+        metavar="DIR",
+        help="Write loss and accuracies for TensorBoard there too; needs the extra tensorboard.",
+    ),
+]
+
+Port = Annotated[
+    int, typer.Option("--port", metavar="N", min=1, max=65535, help="Port to serve on.")
+]
+
 PlotsDirectory = Annotated[Path, typer.Option("--plots", metavar="DIR", help="Where the plots go.")]

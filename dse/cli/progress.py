@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dse.cli.display import Display
-from dse.cli.time_left import TimeLeft
 from dse.execution.job import Ended, EpochDone, GivenUp, Job, Started, WorkerLost
 from dse.search.engine import ReferenceAwaited, RunEvent, SweepStarted
+from dse.search.status import SweepStatus
 from dse.text import duration, percent, values_text
 
 SAID_COMPILE_S = 0.5
@@ -24,7 +24,6 @@ class SweepProgress:
         varying: the metaparameters that name a candidate.
         epochs: of each job.
         seeds: of each candidate; a job is named by its seed where there are several.
-        time_left: of the trainings.
         name: of a candidate where nothing varies; its key unless that is given.
         intro: said when the training begins.
     """
@@ -35,15 +34,12 @@ class SweepProgress:
         *,
         epochs: int,
         seeds: int,
-        time_left: TimeLeft,
         name: str = "",
         intro: str = "",
     ) -> None:
         self._fixed_name, self._intro = name, intro
         self._varying, self._epochs, self._seeds = varying, epochs, seeds
-        self._time_left = time_left
-        self._count = self._done = 0
-        self._started = False
+        self._status: SweepStatus | None = None
         self._doing = ("", 0.0, math.nan)
         self.display = Display(self.doing)
 
@@ -52,10 +48,8 @@ class SweepProgress:
         if isinstance(event, SweepStarted):
             self._start(event)
         elif isinstance(event, Started):
-            self._time_left.started(event.job)
             self._show(event.worker, event.job, 0, "compiling")
         elif isinstance(event, EpochDone):
-            self._time_left.progressed(event.job, event.epochs / self._epochs)
             self._show(event.worker, event.job, event.epochs, f"loss {event.loss:.3f}")
         elif isinstance(event, Ended):
             self._end(event)
@@ -77,24 +71,21 @@ class SweepProgress:
 
     def interrupted(self, directory: Path) -> None:
         """Say what an interrupted sweep keeps."""
-        if self._started:
-            self.display.say(f"{self._done} of {self._count} done and kept in {directory}")
+        if self._status:
+            self.display.say(f"{self._count()} done and kept in {directory}")
             self.display.say("the same command resumes")
 
     def _start(self, event: SweepStarted) -> None:
-        self._started, self._done = True, len(event.recorded)
-        self._count = self._done + len(event.pending)
-        self._time_left.begin(event.pending)
+        self._status = event.status
         if self._intro:
             self.display.say(self._intro)
         if event.recorded:
-            self.display.say(f"{self._done} of {self._count} in the record")
-        self.display.state(f"{self._done} of {self._count}, starting")
+            self.display.say(f"{self._count()} in the record")
+        self.display.state(f"{self._count()}, starting")
 
     def _end(self, event: Ended) -> None:
+        assert self._status is not None
         measured = event.measurement
-        self._time_left.ended(event.job, measured)
-        self._done += 1
         if measured.status == "failed":
             text = f"failed: {measured.reason}"
         else:
@@ -104,28 +95,25 @@ class SweepProgress:
             )
             if measured.compile_s >= SAID_COMPILE_S:
                 text += f", compiled in {measured.compile_s:.1f} s"
-        left = self._left()
+        left = self._status.left()
         self.display.say(
-            f"[{self._done}/{self._count}] {self._name(event.job)}: {text}"
+            f"[{self._status.done}/{self._status.count}] {self._name(event.job)}: {text}"
             + (f"; {left}" if left else "")
         )
         self.display.end(event.worker)
-        self.display.state(f"{self._done} of {self._count}, {left}")
+        self.display.state(f"{self._count()}, {left}")
 
     def _show(self, worker: int, job: Job, epochs: int, doing: str) -> None:
-        running = f"{self._done} of {self._count} done; {self._name(job)}, "
+        assert self._status is not None
+        running = f"{self._count()} done; {self._name(job)}, "
         running += f"epoch {epochs} of {self._epochs}" if epochs else doing
-        self._doing = (running, time.monotonic(), self._time_left.seconds())
+        self._doing = (running, time.monotonic(), self._status.left_s())
         if self.display.is_live:
             self.display.show(worker, f"{self._name(job)}  {doing}", epochs, self._epochs)
-            self.display.state(f"{self._done} of {self._count}, {self._left()}")
+            self.display.state(f"{self._count()}, {self._status.left()}")
 
-    def _left(self) -> str:
-        """The time left in words; empty while it is not known, and at the end."""
-        seconds = self._time_left.seconds()
-        if self._done == self._count or math.isnan(seconds):
-            return ""
-        return f"about {duration(max(1.0, seconds))} left"
+    def _count(self) -> str:
+        return f"{self._status.done} of {self._status.count}" if self._status else ""
 
     def _name(self, job: Job) -> str:
         name = values_text(job.candidate.metaparameters, self._varying)

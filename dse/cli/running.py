@@ -22,6 +22,7 @@ SHOWN_CLASSES_COUNT = 10
 
 if TYPE_CHECKING:
     from dse.data import DataDescription, Dataset, DataSpec
+    from dse.search.engine import OnEvent, RunEvent
     from dse.weights.given import GivenWeights
 
 
@@ -100,16 +101,33 @@ class Progress(Protocol):
 
     display: Display
 
+    def __call__(self, event: RunEvent) -> None:
+        """Take note of an event and show it."""
+
     def interrupted(self, directory: Path) -> None:
         """Say what an interrupted run keeps."""
 
 
 @contextlib.contextmanager
-def following(progress: Progress, directory: Path) -> Iterator[None]:
+def following(
+    progress: Progress, directory: Path, tensorboard: Path | None = None
+) -> Iterator[OnEvent]:
     """Show the progress of a run; where it is interrupted, say what is kept in its folder.
 
     Results of another version of dse or jax that the folder holds are told before.
+
+    Args:
+        progress: on the terminal.
+        directory: of the study.
+        tensorboard: folder that TensorBoard is to find the run in.
+
+    Yields:
+        What to call with every event.
+
+    Raises:
+        DseError: what is needed for TensorBoard is missing.
     """
+    from dse.cli.tensorboard import TensorBoard
     from dse.study.description import current_versions, find_description, versions_text
 
     now = versions_text(current_versions())
@@ -119,12 +137,22 @@ def following(progress: Progress, directory: Path) -> Iterator[None]:
             f"note: {directory} holds results of {versions_text(held)}, and this is {now}: their "
             "numbers may differ; choose another --study name to keep them apart"
         )
+    board = TensorBoard(tensorboard, directory) if tensorboard else None
+
+    def on_event(event: RunEvent) -> None:
+        progress(event)
+        if board:
+            board()
+
     with progress.display:
         try:
-            yield
+            yield on_event
         except KeyboardInterrupt:
             progress.interrupted(directory)
             raise
+        finally:
+            if board:
+                board.close()
 
 
 def end_like_ctrl_c() -> None:

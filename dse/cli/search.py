@@ -20,6 +20,7 @@ from dse.cli.options import (
     ResultsDirectory,
     SettingTexts,
     StudySeed,
+    TensorBoardDirectory,
     TrainImages,
     WorkersCount,
 )
@@ -199,6 +200,7 @@ def command(
     ] = None,
     study_seed: StudySeed = 0,
     workers: WorkersCount = None,
+    tensorboard: TensorBoardDirectory = None,
     results: ResultsDirectory = Path("results"),
     plots: PlotsDirectory = Path("plots"),
     dry_run: Annotated[
@@ -283,7 +285,7 @@ def command(
         f"{len(dataset.train):,} images ({dataset.name}), {counted(workers_count, 'worker')}"
     )
     progress = SearchProgress(search)
-    with following(progress, results / search.name):
+    with following(progress, results / search.name, tensorboard) as on_event:
         result = run(
             search,
             dataset,
@@ -292,7 +294,7 @@ def command(
             reference=found,
             reuse=reused,
             command=command_text(),
-            on_event=progress,
+            on_event=on_event,
             started=started,
         )
     show_answer(search, result, dataset, plots, as_json)
@@ -337,26 +339,24 @@ def _reference(
 ) -> Reference | BestReference:
     """What the answer is compared with, trained where it is not known; says what it is."""
     from dse.cli.progress import SweepProgress
-    from dse.cli.time_left import TimeLeft
     from dse.search import Reference, ReferencePlan, find_reference
-    from dse.search.estimate import COMPILE_S
 
     if not isinstance(plan, ReferencePlan):
         return plan
-    workers_count = executor.workers_count
     seeds, epochs = counted(plan.seeds, "seed"), counted(plan.recipe.epochs, "epoch")
     progress = SweepProgress(
         (),
         epochs=plan.recipe.epochs,
         seeds=plan.seeds,
-        time_left=TimeLeft(lambda job: 1.0, compile_s=COMPILE_S, workers_count=workers_count),
         name=f"reference {plan.name}",
         intro=f"reference {plan.name}: {seeds} of {epochs}; measured once for these images and "
         "this recipe",
     )
-    with following(progress, plan.directory(results, dataset.name, dataset.fingerprint)):
+    with following(
+        progress, plan.directory(results, dataset.name, dataset.fingerprint)
+    ) as on_event:
         found = find_reference(
-            plan, dataset, executor, results=results, command=command_text(), on_event=progress
+            plan, dataset, executor, results=results, command=command_text(), on_event=on_event
         )
     assert isinstance(found, Reference)
     assert found.costs is not None

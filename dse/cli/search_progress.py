@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from pathlib import Path
-
-import numpy as np
 
 from dse.architecture.objectives import ALL_OBJECTIVES
 from dse.cli.display import Display
@@ -14,9 +11,9 @@ from dse.execution.job import Ended, EpochDone, Job, Started, WorkerLost
 from dse.search import Search
 from dse.search.engine import RunEvent, SearchStarted, StageStarted
 from dse.search.state import SearchState
-from dse.stats.pareto import hypervolume
+from dse.search.status import SearchStatus
 from dse.study.trial import SEARCH
-from dse.text import counted, duration, percent, values_text
+from dse.text import counted, percent, values_text
 
 SAY_EVERY_S = 20.0
 """Without a terminal the state of the whole search is said this often."""
@@ -38,6 +35,7 @@ class SearchProgress:
     def __init__(self, search: Search) -> None:
         self._search = search
         self._state: SearchState | None = None
+        self._status: SearchStatus | None = None
         self._stage, self._counts, self._said_at = "", "", time.monotonic()
         self.display = Display(self.doing)
 
@@ -62,27 +60,28 @@ class SearchProgress:
             say(f"worker {event.worker} died ({event.status}){job}")
         if self._state is None:
             return
+        assert self._status is not None
         if self.display.is_live:
-            self.display.state(self.state())
+            self.display.state(self._status.text())
         else:
             ended = sum(bool(trial.rungs) for trial in self._state.record.trials.values())
             self._counts = f"{ended:,} measured, {len(self._state.running)} running"
             if isinstance(event, Ended) and time.monotonic() - self._said_at > SAY_EVERY_S:
                 self._said_at = time.monotonic()
-                say(self.state())
+                say(self._status.text())
 
     def doing(self) -> str:
         """One line: the stage, what is done, and the time left; from any thread."""
-        if self._state is None or not self._counts:
+        if self._status is None or not self._counts:
             return ""
-        return f"{self._stage}: {self._counts}, {self._left(self._state)}"
+        return f"{self._stage}: {self._counts}, {self._status.left()}"
 
     def interrupted(self, directory: Path) -> None:
         """Say what an interrupted search keeps, with the best so far."""
-        if self._state is None:
+        if self._state is None or self._status is None:
             return
         state, name, say = self._state, self._search.objectives[0], self.display.say
-        say(f"{self.state()}; all of it is kept in {directory}")
+        say(f"{self._status.text()}; all of it is kept in {directory}")
         answer, best = state.smallest_claim(), state.best()
         if answer is not None:
             size = ALL_OBJECTIVES[name].text(answer.costs[name])
@@ -99,42 +98,6 @@ class SearchProgress:
             )
         say("the same command resumes")
 
-    def state(self) -> str:
-        """One line: trials, best, hypervolume, time left."""
-        state = self._state
-        assert state is not None
-        full, running = self._search.recipe.epochs, state.running
-        trials = list(state.record.trials.values())
-        counts = Counter(
-            "failed" if t.is_failed else "done" if t.epochs >= full else "stopped" for t in trials
-        )
-        parts = [
-            f"{counts['done']} done",
-            f"{len(running)} running",
-            f"{counts['stopped'] - sum(t.key in running for t in trials)} paused",
-        ]
-        if counts["failed"]:
-            parts.append(f"{counts['failed']} failed")
-        best = state.best()
-        if best is not None:
-            name = self._search.objectives[0]
-            size = ALL_OBJECTIVES[name].text(best.costs[name])
-            parts.append(f"best {size} at {state.full_accuracy(best):.1%}")
-        parts.append(f"hypervolume {_hypervolume(state):.1f}")
-        return ", ".join([*parts, self._left(state)])
-
-    def _left(self, state: SearchState) -> str:
-        budget = self._search.budget
-        if budget.kind == "time":
-            return f"{duration(max(0.0, budget.amount - state.clock()))} left"
-        if budget.kind == "epochs":
-            left = max(0, int(budget.amount) - state.record.spent_epochs)
-            return f"{counted(left, 'epoch')} left"
-        searched = state.record.searched
-        sampled = sum(trial.stage == SEARCH for trial in searched)
-        left = min(int(budget.amount) - sampled, len(state.pool) - len(searched))
-        return f"{counted(max(0, left), 'candidate')} to sample"
-
     def _reached(self, state: SearchState) -> str:
         """The reference and its accuracy where the accuracies of the search are from."""
         if state.reference_trial is None and state.reference_seeds:
@@ -147,9 +110,9 @@ class SearchProgress:
         return text
 
     def _start(self, event: SearchStarted) -> None:
-        self._state = event.state
+        self._status, self._state = event.status, event.status.state
         if event.recorded_count:
-            sampled = sum(trial.stage == SEARCH for trial in event.state.record.searched)
+            sampled = sum(trial.stage == SEARCH for trial in self._state.record.searched)
             trials = counted(event.recorded_count, "trial")
             self.display.say(
                 f"{trials} in the record, {counted(sampled, 'candidate')} sampled; resuming"
@@ -187,16 +150,3 @@ class SearchProgress:
         name = values_text(job.candidate.metaparameters, self._search.pool.varying)
         name = name or job.candidate.key
         return f"{name}, seed {job.replicate}" if job.replicate else name
-
-
-def _hypervolume(state: SearchState) -> float:
-    """Of (log10 size, points) over what was trained to full fidelity, as the figure has it."""
-    trials = state.full()
-    if not trials:
-        return 0.0
-    sizes = state.sizes(trials)
-    accuracies = [state.full_accuracy(trial) for trial in trials]
-    points = np.column_stack([np.log10(sizes), -100 * np.array(accuracies)])
-    chance = -100.0 / len(state.dataset.classes)
-    worst = np.log10(sizes.max(axis=0) * 1.1)
-    return hypervolume(points, [*worst, chance])

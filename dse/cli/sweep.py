@@ -20,6 +20,7 @@ from dse.cli.options import (
     SettingTexts,
     SpaceName,
     StudySeed,
+    TensorBoardDirectory,
     TrainImages,
     WorkersCount,
 )
@@ -73,6 +74,7 @@ def command(
     ] = None,
     study_seed: StudySeed = 0,
     workers: WorkersCount = None,
+    tensorboard: TensorBoardDirectory = None,
     results: ResultsDirectory = Path("results"),
     plots: PlotsDirectory = Path("plots"),
     retry_failed: Annotated[
@@ -89,14 +91,12 @@ def command(
     first, and what fits behind them. The table is in the order of the space.
     """
     from dse.cli.progress import SweepProgress
-    from dse.cli.time_left import TimeLeft
     from dse.config import apply_settings, find_space, load_space
     from dse.data import DataDescription
     from dse.data.given import images_for
     from dse.execution.local import LocalExecutor, default_workers
     from dse.search import plan_sweep
     from dse.search.engine import pending_jobs, run, under_former_name
-    from dse.search.estimate import COMPILE_S, train_s
     from dse.training import check_fits
 
     space = apply_settings(load_space(find_space(space_name)), settings or ())
@@ -140,11 +140,6 @@ def command(
         sweep.space.varying,
         epochs=sweep.recipe.epochs,
         seeds=seeds,
-        time_left=TimeLeft(
-            lambda job: train_s(sweep.costs[job.candidate].macs, sweep.recipe, count),
-            compile_s=COMPILE_S,
-            workers_count=workers_count,
-        ),
     )
     note_refused(sweep)
     note(f"classes {classes_text(dataset)}")
@@ -153,7 +148,7 @@ def command(
         f"{counted(seeds, 'seed')}, {counted(sweep.recipe.epochs, 'epoch')} of {count:,} "
         f"images ({dataset.name}), {counted(min(workers_count, len(sweep.jobs)), 'worker')}"
     )
-    with following(progress, results / sweep.name):
+    with following(progress, results / sweep.name, tensorboard) as on_event:
         result = run(
             sweep,
             dataset,
@@ -161,7 +156,7 @@ def command(
             results=results,
             retry_failed=retry_failed,
             command=command_text(),
-            on_event=progress,
+            on_event=on_event,
         )
     show_result(sweep, result, dataset, plots, as_json)
     note_seen(given, dataset)

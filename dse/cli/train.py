@@ -18,6 +18,7 @@ from dse.cli.options import (
     ResultsDirectory,
     SettingTexts,
     StudySeed,
+    TensorBoardDirectory,
     TrainImages,
     WorkersCount,
 )
@@ -87,6 +88,7 @@ def command(
     ] = None,
     study_seed: StudySeed = 0,
     workers: WorkersCount = None,
+    tensorboard: TensorBoardDirectory = None,
     results: ResultsDirectory = Path("results"),
     as_json: JsonFlag = False,
 ) -> None:
@@ -97,13 +99,11 @@ def command(
     it as the weights say.
     """
     from dse.cli.progress import SweepProgress
-    from dse.cli.time_left import TimeLeft
     from dse.data import DataDescription
     from dse.data.given import images_for
     from dse.execution.local import LocalExecutor, default_workers
     from dse.report.networks import network_space
     from dse.search import run
-    from dse.search.estimate import COMPILE_S, train_s
     from dse.search.plan import plan_sweep
     from dse.search.single import as_training
 
@@ -139,11 +139,6 @@ def command(
         (),
         epochs=plan.recipe.epochs,
         seeds=seeds,
-        time_left=TimeLeft(
-            lambda job: train_s(cost.macs, plan.recipe, count),
-            compile_s=COMPILE_S,
-            workers_count=workers_count,
-        ),
         name=plan.name,
     )
     note(f"classes {classes_text(dataset)}")
@@ -152,14 +147,14 @@ def command(
         f"{counted(plan.recipe.epochs, 'epoch')} of {count:,} images ({dataset.name}), "
         f"{counted(min(workers_count, seeds), 'worker')}"
     )
-    with following(progress, results / plan.name):
+    with following(progress, results / plan.name, tensorboard) as on_event:
         result = run(
             plan,
             dataset,
             LocalExecutor(workers_count, compile_cache()),
             results=results,
             command=command_text(),
-            on_event=progress,
+            on_event=on_event,
         )
     _show(plan, result, dataset, out, as_json)
     note_seen(given, dataset)

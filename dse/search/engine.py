@@ -21,16 +21,19 @@ from dse.config.files import dump_yaml
 from dse.data import DataDescription, Dataset
 from dse.errors import ConfigError, MachineError, StudyError, StudyMismatchError
 from dse.execution.executor import Executor, Session
-from dse.execution.job import Ended, Event, GivenUp, Job, Setup
+from dse.execution.job import Ended, EpochDone, Event, GivenUp, Job, Setup
 from dse.search.answer import make_answer
 from dse.search.estimate import COMPILE_S, job_s, train_s
 from dse.search.forecast import fold_times
+from dse.search.log import RunLog, logged
 from dse.search.plan import Search, Sweep
 from dse.search.reference import BestReference, Reference
 from dse.search.reuse import ReuseResult, import_trials
 from dse.search.schedule import handing_out
 from dse.search.stages import FinalsStage, SearchStage, Stage, SweepStage, TestStage
 from dse.search.state import SearchState
+from dse.search.status import SearchStatus, SweepStatus
+from dse.search.time_left import TimeLeft
 from dse.search.verdicts import enough_budget
 from dse.space.whole import NAME as WHOLE
 from dse.study.answer import Answer, write_answer
@@ -53,13 +56,14 @@ class SweepStarted:
 
     pending: tuple[Job, ...]
     recorded: tuple[Job, ...]
+    status: SweepStatus
 
 
 @dataclass(frozen=True)
 class SearchStarted:
     """The record is open: so many trials were in it, and so many were imported."""
 
-    state: SearchState
+    status: SearchStatus
     recorded_count: int
     imported: ReuseResult
 
@@ -221,7 +225,8 @@ def run(
         input_shape=dataset.input_shape,
         train_count=len(dataset.train.labels),
     )
-    with open_record(results, plan.definition(dataset), plan.space) as record:
+    with contextlib.ExitStack() as held:
+        record = held.enter_context(open_record(results, plan.definition(dataset), plan.space))
         setup = Setup(
             dataset.fingerprint,
             plan.recipe,
@@ -229,7 +234,10 @@ def run(
             scores_test=isinstance(plan, Sweep),
             init=plan.given.digest if plan.given else "",
         )
-        study = _Study(record, dataset, setup, executor, Clock(record.spent_s, started), on_event)
+        varying = plan.space.varying if isinstance(plan, Sweep) else plan.pool.varying
+        log = held.enter_context(logged(record, varying, plan.recipe.epochs))
+        clock = Clock(record.spent_s, started)
+        study = _Study(record, dataset, setup, executor, clock, on_event, log)
         if plan.given:
             study.init = _keep_init(record.directory, plan.given.path)
         if isinstance(plan, Sweep):
@@ -249,6 +257,8 @@ class _Study:
     executor: Executor
     clock: Clock
     on_event: OnEvent
+    log: RunLog
+    status: SweepStatus | SearchStatus | None = None
     init: Path | None = None
     trained_count: int = 0
     given_up: list[GivenUp] = field(default_factory=list)
@@ -264,10 +274,20 @@ class _Study:
             count = len(plan.survey.feasible) * seeds
             facts = {"seeds": seeds, "trials_count": count}
             self._describe(plan, facts, command)
-        self.on_event(SweepStarted(pending, recorded))
+        train_count, workers_count = len(self.dataset.train), self.executor.workers_count
+        self.status = SweepStatus(
+            pending,
+            len(recorded),
+            epochs=plan.recipe.epochs,
+            time_left=TimeLeft(
+                lambda job: train_s(plan.costs[job.candidate].macs, plan.recipe, train_count),
+                compile_s=COMPILE_S,
+                workers_count=workers_count,
+            ),
+        )
+        self.on_event(SweepStarted(pending, recorded, self.status))
         candidates = [candidate.key for candidate, _ in plan.survey.feasible]
         keys = [(candidate, replicate) for candidate in candidates for replicate in range(seeds)]
-        train_count, workers_count = len(self.dataset.train), self.executor.workers_count
         jobs = _in_order(plan, pending, train_count, workers_count)
         stages = iter([SweepStage(plan, jobs, record, self.clock)] if pending else [])
         trials_path = self._serve(stages, keys)
@@ -302,7 +322,8 @@ class _Study:
         state = SearchState(plan, record, self.dataset, reference, self.clock)
         if not state.full():
             plan.check_budget()
-        self.on_event(SearchStarted(state, recorded_count, imported))
+        self.status = SearchStatus(state)
+        self.on_event(SearchStarted(self.status, recorded_count, imported))
         answers: list[Answer] = []
         trials_path = self._serve(self._search_stages(state, answers.append), None)
         write_answer(record.directory, answers[0])
@@ -352,6 +373,7 @@ class _Study:
             with self.executor.session(setup, artifacts, folder / "logs") as session:
                 for stage in stages:
                     if stage.name != "sweep":
+                        self.log.say("stage", text=stage.name)
                         self.on_event(StageStarted(stage.name))
                     self._serve_stage(session, stage, keys)
         finally:
@@ -376,7 +398,16 @@ class _Study:
                 if time.monotonic() - written > TABLE_EVERY_S:
                     self.record.write_table(keys)
                     written = time.monotonic()
+            self.log.job(event, self._status_text(event))
             self.on_event(event)
+
+    def _status_text(self, event: Event) -> str:
+        """How far the whole is; of a search not after every epoch, which changes too little."""
+        if isinstance(self.status, SweepStatus):
+            self.status.follow(event)
+        elif isinstance(event, EpochDone):
+            return ""
+        return self.status.text() if self.status else ""
 
     def _forecast_s(self, job: Job) -> float:
         data = self.dataset

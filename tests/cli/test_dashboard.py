@@ -15,7 +15,8 @@ from wsgiref.simple_server import make_server
 
 import pytest
 
-from dse.cli.dashboard import Copy, Viewer
+from dse.cli.dashboard import Copy, refreshing
+from dse.cli.serving import Gate
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "sweep" / "tiny-digits"
 TITLE = "SELECT study_name FROM studies"
@@ -36,11 +37,11 @@ def serve(monkeypatch):
     raised: list[BaseException] = []
 
     class Server(contextlib.nullcontext):
-        def __init__(self, host: str, port: int, viewer: Viewer, *kinds: type) -> None:
+        def __init__(self, host: str, port: int, gate: Gate, *kinds: type) -> None:
             super().__init__()
             if raised:
                 raise raised[0]
-            served.append((host, port, viewer.token))
+            served.append((host, port, gate.token))
 
         def serve_forever(self) -> None:
             raise KeyboardInterrupt
@@ -49,7 +50,7 @@ def serve(monkeypatch):
     module.__spec__ = importlib.machinery.ModuleSpec("optuna_dashboard", None)
     module.wsgi = _name_of_study  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "optuna_dashboard", module)
-    monkeypatch.setattr("dse.cli.dashboard.make_server", Server)
+    monkeypatch.setattr("dse.cli.serving.make_server", Server)
     return served, raised
 
 
@@ -89,13 +90,14 @@ def test_port_in_use(run, serve):
 
 @pytest.fixture
 def site(record, tmp_path):
-    """The viewer of a record on a port of its own: (ask, token)."""
+    """The gate before a record on a port of its own: (ask, token)."""
     copy = Copy(record, tmp_path / "copy.db")
     copy.refresh()
     with make_server("127.0.0.1", 0, None) as server:  # type: ignore[arg-type]
         port = server.server_port
-        viewer = Viewer(_name_of_study(f"sqlite:///{copy.path}"), copy.refresh, port=port)
-        server.set_app(viewer)
+        app = refreshing(_name_of_study(f"sqlite:///{copy.path}"), copy.refresh)
+        gate = Gate(app, command="dse dashboard", home="/dashboard", port=port)
+        server.set_app(gate)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
 
@@ -105,7 +107,7 @@ def site(record, tmp_path):
                 answer = connection.getresponse()
                 return answer.status, answer.read().decode(), answer.headers
 
-        yield ask, viewer.token
+        yield ask, gate.token
         server.shutdown()
         thread.join()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dse.study.events import EventReader
 from tests.search.processes import (
     finish,
     kill_a_worker_after,
@@ -78,6 +79,15 @@ def test_a_search_killed_once_ends_with_the_same_trials(undisturbed, tmp_path):
     kill_driver_when(ONE, tmp_path, lambda: len(list(weights.glob("*.safetensors"))) >= 2)
     finish(ONE, tmp_path)
     assert table(tmp_path) == table(undisturbed)
+    events = EventReader(tmp_path / "s").read()
+    assert [(e.kind, e.text) for e in events if e.kind in ("run", "over")] == [
+        ("run", ""),
+        ("run", ""),
+        ("over", "finished"),
+    ]
+    measured = {(e.candidate, e.accuracy) for e in events if e.kind == "ended" and not e.replicate}
+    searched = [row for row in table(tmp_path) if row["stage"] == "search"]
+    assert {row["candidate"] for row in searched} == {candidate for candidate, _ in measured}
     assert answer(tmp_path) == answer(undisturbed)
 
 

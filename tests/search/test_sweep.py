@@ -20,6 +20,7 @@ from dse.search.engine import run as run_study
 from dse.search.plan import Sweep
 from dse.space import Categorical, Fixed, FloatRange, IntRange, SearchSpace
 from dse.space.enumerate import survey
+from dse.study.events import EventReader
 from dse.study.table import read_trials
 from dse.training import Recipe
 
@@ -84,6 +85,26 @@ def test_the_table_has_a_row_for_each_candidate_and_seed_in_order(
     assert (result.finished_count, result.failed_count, result.trained_count) == (4, 2, 6)
 
 
+def test_the_log_tells_what_happened(sweep, dataset, tmp_path, fake_worker):
+    result, events = run(sweep, dataset, tmp_path)
+    first, *logged, last = EventReader(result.directory).read()
+    assert (first.kind, first.is_alive) == ("run", True)
+    assert (last.kind, last.text) == ("over", "finished")
+    assert len(logged) == len(events) - 1
+    ended = [event for event in logged if event.kind == "ended"]
+    assert [event.status for event in ended][-1] == "6 of 6 done"
+    found = {(e.candidate, e.replicate): (e.accuracy, e.params_count, e.text) for e in ended}
+    assert found == {
+        (row["candidate"], int(row["seed"])): (
+            float(row["validation_accuracy"]) if row["validation_accuracy"] else None,
+            int(row["params_count"]),
+            row["reason"],
+        )
+        for row in rows(result.trials_path)
+    }
+    assert all(set(event.values) == {"squeeze_ratio"} for event in ended)
+
+
 def test_the_report_can_read_the_table(sweep, dataset, tmp_path, fake_worker):
     result, _ = run(sweep, dataset, tmp_path)
     assert len(read_trials(result.trials_path)) == 6
@@ -106,7 +127,9 @@ def test_what_is_recorded_is_not_trained_again(sweep, dataset, tmp_path, fake_wo
     first, _ = run(sweep, dataset, tmp_path)
     before = first.trials_path.read_bytes()
     second, events = run(sweep, dataset, tmp_path)
-    assert events == [SweepStarted((), sweep.jobs)]
+    (event,) = events
+    assert isinstance(event, SweepStarted)
+    assert (event.pending, event.recorded) == ((), sweep.jobs)
     assert second.trained_count == 0
     assert second.trials_path.read_bytes() == before
 

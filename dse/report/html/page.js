@@ -11,12 +11,6 @@
   const sheetOf = (link) => document.getElementById((link.getAttribute("href") || "#").slice(1));
   const links = (id) => document.querySelectorAll(`.plot a[href="#${CSS.escape(id)}"]`);
 
-  // The native tooltip says the same more slowly.
-  for (const title of document.querySelectorAll(".plot a > title")) {
-    title.parentNode.setAttribute("aria-label", title.textContent);
-    title.remove();
-  }
-
   let hot = [];
   function heat(id) {
     for (const link of hot) link.classList.remove("hot");
@@ -86,10 +80,10 @@
   }
 
   // As `:target` does without scripts, but the page stays where it is.
-  const sheets = document.querySelector(".sheets");
   function open(id) {
     const sheet = document.getElementById(id);
     if (!sheet || !sheet.classList.contains("sheet")) return;
+    const sheets = document.querySelector(".sheets");
     sheets.classList.add("js");
     for (const other of sheets.querySelectorAll(".open")) other.classList.remove("open");
     sheet.classList.add("open");
@@ -100,9 +94,9 @@
     document.getElementById(location.hash.slice(1))?.scrollIntoView();
   };
   addEventListener("hashchange", openTarget);
-  if (location.hash) openTarget();
+  addEventListener("keydown", (event) => event.key === "Escape" && hide());
 
-  for (const plot of document.querySelectorAll(".plot")) {
+  function bindPlot(plot) {
     const reach = plot.classList.contains("lines") ? 14 : 28;
     plot.addEventListener("pointermove", (event) => {
       const link = nearest(plot, event.clientX, event.clientY, reach);
@@ -125,14 +119,12 @@
       if (event.detail) show(link, event.clientX, event.clientY);
     });
   }
-  addEventListener("keydown", (event) => event.key === "Escape" && hide());
-
   const numberOf = (cell) => {
     const text = cell.textContent.replaceAll(",", "").trim();
     const found = text.match(/^[-+]?[0-9.]+(?:e[-+]?[0-9]+)?/);
     return found ? Number(found[0]) : NaN;
   };
-  for (const table of document.querySelectorAll("table.sortable")) {
+  function bindTable(table) {
     table.classList.add("js");
     const heads = [...table.tHead.rows[0].cells];
     const sort = (at) => {
@@ -152,4 +144,19 @@
       head.addEventListener("keydown", (event) => event.key === "Enter" && sort(at));
     });
   }
+
+  function bind() {
+    hide();
+    // The native tooltip says the same more slowly.
+    for (const title of document.querySelectorAll(".plot a > title")) {
+      title.parentNode.setAttribute("aria-label", title.textContent);
+      title.remove();
+    }
+    document.querySelectorAll(".plot").forEach(bindPlot);
+    document.querySelectorAll("table.sortable").forEach(bindTable);
+    open(location.hash.slice(1));
+  }
+  bind();
+  addEventListener("dse:page", bind);
+  if (location.hash) openTarget();
 })();

@@ -27,6 +27,8 @@ from dse.text import percent
 
 _FOLDER = Path(__file__).parent
 
+_COMPLETE = " This file is complete: it fetches nothing and sends nothing."
+
 _SECTIONS: tuple[tuple[str, str, Callable[[Contents], Html | None]], ...] = (
     ("claim", "The claim", claim_section),
     ("curves", "Learning curves", curves_section),
@@ -38,7 +40,11 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Contents], Html | None]], ...] = (
 
 
 def report_page(
-    studies: Sequence[Contents], *, errors: Mapping[str, Html] | None = None, made: str = ""
+    studies: Sequence[Contents],
+    *,
+    errors: Mapping[str, Html] | None = None,
+    made: str = "",
+    live: Html | None = None,
 ) -> str:
     """The page of one study or several.
 
@@ -46,6 +52,7 @@ def report_page(
         studies: what it shows.
         errors: by study, what its network gets wrong, as `errors_section` says it.
         made: when and by what it was made; now and by this version unless given.
+        live: of a page that is served while its study is trained, what stands on top.
 
     Returns:
         A whole HTML document, UTF-8. The same studies and `made` give the same text.
@@ -69,6 +76,7 @@ def report_page(
     )
     names = ", ".join(study.name for study in studies)
     body = [
+        live,
         tag(
             "header",
             tag("p", names, class_="eyebrow"),
@@ -86,12 +94,9 @@ def report_page(
             id="front",
         ),
         *(section for _, section in bodies),
-        tag(
-            "footer",
-            f"Made {made}. This file is complete: it fetches nothing and sends nothing.",
-        ),
+        tag("footer", f"Made {made}." + ("" if live else _COMPLETE)),
     ]
-    return _document(title, join(body))
+    return document(title, join(body), is_live=live is not None)
 
 
 def write_report(path: Path, page: str) -> Path:
@@ -103,14 +108,22 @@ def write_report(path: Path, page: str) -> Path:
     return write_file(path, page.encode())
 
 
-def _document(title: str, body: Html) -> str:
-    style, script = (
-        (_FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js")
-    )
+def document(title: str, body: Html, *, is_live: bool = False) -> str:
+    """A whole HTML document that runs no script but its own.
+
+    Args:
+        title: of the page.
+        body: its contents.
+        is_live: it is served by `dse watch`, and fetches from there what is new.
+    """
+    style = _read("page.css")
+    script = _read("page.js") + (_read("live.js") if is_live else "")
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
         f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
+        + ("; connect-src 'self'" if is_live else "")
     )
+    again = tag("noscript", tag("meta", http_equiv="refresh", content="10"))
     head = [
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
@@ -118,6 +131,7 @@ def _document(title: str, body: Html) -> str:
         tag("meta", name="referrer", content="no-referrer"),
         tag("title", title),
         tag("style", Html(style)),
+        again if is_live else None,
     ]
     page = tag(
         "html",
@@ -126,6 +140,10 @@ def _document(title: str, body: Html) -> str:
         lang="en",
     )
     return f"<!doctype html>\n{page}\n"
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:

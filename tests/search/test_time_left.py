@@ -5,8 +5,8 @@ import math
 import pytest
 
 from dse.architecture import make_candidate
-from dse.cli.time_left import TimeLeft
 from dse.execution.job import Job
+from dse.search.time_left import TimeLeft
 from dse.study.measurement import Measurement
 
 A, B, C = (make_candidate("squeezenet", {"base_e": 8 * k}) for k in (1, 2, 3))
