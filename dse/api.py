@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -414,7 +414,7 @@ def search(
         DseError: see `dse.errors`; nothing that was recorded is lost.
     """
     from dse.search import SearchOptions, find_reference, plan_search, run
-    from dse.search.engine import under_former_name
+    from dse.search.engine import recorded_folds, under_former_name
 
     started = time.monotonic()
     spec, given = images_for(data, init, image_size, train_images, duplicates)
@@ -445,6 +445,9 @@ def search(
     results, executor = Path(results), _executor(workers)
     count = executor.workers_count
     plan = plan_search(space, spec, dataset, options, workers_count=count)
+    if options.folds is None and (held := recorded_folds(plan.search, results)) is not None:
+        options, pool = replace(options, folds=held), plan.search.pool
+        plan = plan_search(space, spec, dataset, options, pool=pool, workers_count=count)
     known = find_reference(
         plan.reference, dataset, executor, results=results, command="dse.search", on_event=on_event
     )

@@ -215,7 +215,7 @@ def command(
     from dse.data.given import images_for
     from dse.execution.local import LocalExecutor, default_workers
     from dse.search import SearchOptions, plan_search, run
-    from dse.search.engine import under_former_name
+    from dse.search.engine import recorded_folds, under_former_name
     from dse.search.reuse import reusable_trials
     from dse.search.verdicts import few_images_note
     from dse.space.whole import whole_space
@@ -246,6 +246,12 @@ def command(
     )
     workers_count = workers or default_workers()
     plan = plan_search(space, spec, description, options, workers_count=workers_count)
+    if options.folds is None and (held := recorded_folds(plan.search, results)) is not None:
+        options = replace(options, folds=held)
+        pool = plan.search.pool
+        plan = plan_search(
+            space, spec, description, options, pool=pool, workers_count=workers_count
+        )
     check_fits(
         plan.search.recipe,
         description.name,

@@ -216,6 +216,7 @@ def _facts(answer: Answer, varying: Sequence[str]) -> dict[str, object]:
     facts["cost"] = (
         f"{counted(cost.trials, 'trial')} ({cost.finished} to full fidelity, {cost.stopped} "
         f"paused, {cost.failed} failed), {counted(cost.epochs, 'epoch')}, {duration(cost.wall_s)}"
+        + (f"; {cost.left_out:,} candidates left out" if cost.left_out else "")
     )
     return facts
 

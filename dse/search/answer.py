@@ -13,7 +13,7 @@ from dse.compress.quantize import compressed_bytes
 from dse.execution.job import Job
 from dse.search.analyses import analyses_count
 from dse.search.finals import Decision
-from dse.search.state import SearchState
+from dse.search.state import LEFT_OUT, SearchState
 from dse.search.verdicts import passed_over, what_is_missing
 from dse.space import scalar
 from dse.stats.comparison import Comparison, Correctness, accuracy_ends, compare
@@ -204,6 +204,7 @@ def _cost(state: SearchState) -> SearchCost:
         failed=sum(trial.is_failed for trial in own),
         finals=sum(trial.stage == FINALS for trial in own),
         reused=len(record.trials) - len(own),
+        left_out=record.note(LEFT_OUT) or 0,
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -151,6 +150,18 @@ def count_recorded(search: Search, data: Dataset | DataDescription, *, results: 
         StudyError: the record cannot be read.
     """
     return len(peek_trials(results, search.definition(data)))
+
+
+def recorded_folds(search: Search, results: Path) -> int | None:
+    """The folds that a search of this name was begun with; None where there is none.
+
+    How many suit follows from the budget too, and a search resumes with another budget.
+    """
+    try:
+        held = read_description(results / search.name / DESCRIPTION_NAME).search.get("folds")
+    except (StudyError, ConfigError):  # told where the record is opened
+        return None
+    return held if search.folds and isinstance(held, int) else None
 
 
 def under_former_name(plan: PlanT, dataset: Dataset, results: Path) -> PlanT:
@@ -413,9 +424,8 @@ class _Study:
         data = self.dataset
         macs = cost(build(job.candidate, data.input_shape, len(data.classes))).macs
         scored_count = len(data.validation) + len(data.test)
-        recipe = self.setup.recipe
-        seconds = job_s(macs, recipe, train_count=len(data.train), scored_count=scored_count)
-        return fold_times(job.folds) * seconds
+        train_count = round(fold_times(job.folds) * len(data.train))
+        return job_s(macs, self.setup.recipe, train_count=train_count, scored_count=scored_count)
 
     def _machine_error(self) -> MachineError:
         first = self.given_up[0]
@@ -479,8 +489,7 @@ def _nothing_at_full_fidelity(state: SearchState, workers_count: int) -> NoRetur
     larger = "a larger --budget"
     if record.searched:
         fresh = search.seeds + state.reference_seeds
-        least = fresh + math.ceil(2 * fold_times(search.folds))
-        enough = enough_budget(state, record.searched[-1], least, workers_count)
+        enough = enough_budget(state, record.searched[-1], 2, fresh, workers_count)
         larger = f"--budget {str(enough).replace(' ', '')}"
     raise StudyError(
         f"the budget of {search.budget} is too small: no candidate was trained to full fidelity "

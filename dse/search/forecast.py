@@ -33,7 +33,7 @@ _MINUTES = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
 
 
 def fold_times(folds: int) -> float:
-    """How many times longer cross-validation by so many folds takes than one training."""
+    """How many times longer cross-validation trains than one training; it compiles once."""
     return folds * (FOLDS - 1) / FOLDS if folds else 1.0
 
 
@@ -56,7 +56,7 @@ class Forecast:
         least_s: the one with the fewest MACs.
         seeds: fresh trainings of one finalist, and of a reference that the search chooses.
         reference_s: the reference, where it is a network to be trained first.
-        times: a candidate of the search takes of `full_s`, where it is cross-validated.
+        folds_s: a median candidate with all its folds, where it is cross-validated.
         candidates: without which there is nothing to claim.
     """
 
@@ -65,8 +65,13 @@ class Forecast:
     least_s: float
     seeds: int
     reference_s: float = 0.0
-    times: float = 1.0
+    folds_s: float = 0.0
     candidates: int = 1
+
+    @property
+    def searched_s(self) -> float:
+        """A median candidate of the search."""
+        return self.folds_s or self.full_s
 
     @property
     def finals_s(self) -> float:
@@ -83,20 +88,24 @@ class Forecast:
 
     @property
     def _least_search_s(self) -> float:
-        return self.times * self.full_s * math.ceil(self.candidates / self.workers_count)
+        return self.searched_s * math.ceil(self.candidates / self.workers_count)
 
     def default_budget(self) -> Budget:
         """For so many median candidates, their finals and the reference, in whole minutes."""
-        search_s = self.times * self.full_s * math.ceil(DEFAULT_CANDIDATES / self.workers_count)
+        search_s = self.searched_s * math.ceil(DEFAULT_CANDIDATES / self.workers_count)
         wanted_s = START_S + self.reference_s + search_s + self.finals_s + END_S
         minutes = next((m for m in _MINUTES if 60 * m >= wanted_s), _MINUTES[-1])
         return Budget("time", 60.0 * minutes)
 
+    def candidates_within(self, budget: Budget) -> float:
+        """Median candidates that the search trains in its part of a budget of time."""
+        search = next(stage for stage in self.stages(budget) if stage.name == "search")
+        return search.seconds * self.workers_count / self.searched_s
+
     def stages(self, budget: Budget) -> list[PlannedStage]:
         """What the time goes to."""
         start_s = START_S + self.reference_s + END_S
-        searched_s = self.times * self.full_s
-        full = f"{searched_s:,.0f} s for a median candidate to full fidelity"
+        full = f"{self.searched_s:,.0f} s for a median candidate to full fidelity"
         if budget.kind == "time":
             left_s = budget.amount - start_s
             search_s = min(SEARCH_SHARE * left_s, left_s - self.finals_s)
@@ -108,7 +117,7 @@ class Forecast:
             full_count = budget.amount
             if budget.kind == "epochs":
                 full_count *= SEARCH_SHARE
-            search_s = full_count * searched_s / self.workers_count
+            search_s = full_count * self.searched_s / self.workers_count
             finals_s = self.finals_s
         reference = [PlannedStage("reference", "trained first", self.reference_s)]
         return [
@@ -176,6 +185,7 @@ def forecast(
         return COMPILE_S + train_s(macs, of, count)
 
     macs = pool.costs["macs"]
+    median_macs = float(np.median(macs))
     reference_s = 0.0
     if isinstance(reference, ReferencePlan):
         try:
@@ -188,10 +198,10 @@ def forecast(
     own = reference.seeds if isinstance(reference, BestReference) else 0
     return Forecast(
         workers_count,
-        seconds(float(np.median(macs)), recipe),
+        seconds(median_macs, recipe),
         train_s(float(np.min(macs)), recipe, count),
         seeds + own,
         reference_s,
-        fold_times(folds),
+        COMPILE_S + fold_times(folds) * train_s(median_macs, recipe, count),
         2 if own else 1,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from statistics import median
+from typing import Any
 
 from dse.search.budget import SEARCH_SHARE, Budget
 from dse.search.estimate import COMPILE_S, train_s
@@ -16,16 +17,12 @@ SLACK = 1.1
 
 
 class Pace:
-    """How long training takes here: the estimate, corrected by what was measured.
-
-    Attributes:
-        times: longer than a fresh training a candidate of the search takes.
-    """
+    """How long training takes here: the estimate, corrected by what was measured."""
 
     def __init__(self, state: SearchState) -> None:
         self._state, self._recipe = state, state.search.recipe
         self._train_count = len(state.dataset.train)
-        self.times = fold_times(state.search.folds)
+        self._times = fold_times(state.search.folds)
 
     @property
     def is_measured(self) -> bool:
@@ -34,23 +31,34 @@ class Pace:
 
     def epochs_s(self, macs: float, epochs: int) -> float:
         """Seconds for so many epochs of a network, compilation included."""
+        return self._compile_s() + self._factor() * self._estimated_s(macs, epochs)
+
+    def searched_s(self, macs: Any, epochs: int) -> Any:
+        """Seconds for so many epochs of a candidate of the search, which may be cross-validated.
+
+        Args:
+            macs: of one network, or an array of many.
+            epochs: passes over the training images.
+        """
+        return self._compile_s() + self._times * self._factor() * self._estimated_s(macs, epochs)
+
+    def _factor(self) -> float:
         factors = self._factors()
-        factor = median(factors) if factors else 1.0
-        return self._compile_s() + factor * self._estimated_s(macs, epochs)
+        return median(factors) if factors else 1.0
 
     def _compile_s(self) -> float:
         trials = list(self._state.record.trials.values())[-20:]
         measured = [t.latest.compile_s for t in trials if t.latest and t.latest.compile_s]
         return max([COMPILE_S, *measured])
 
-    def _estimated_s(self, macs: float, epochs: int) -> float:
+    def _estimated_s(self, macs: Any, epochs: int) -> Any:
         return train_s(macs, replace(self._recipe, epochs=epochs), self._train_count)
 
     def _factors(self) -> list[float]:
         return [
             latest.train_s
             / self._estimated_s(trial.costs["macs"], latest.epochs)
-            / (1.0 if trial.replicate else self.times)
+            / (1.0 if trial.replicate else self._times)
             for trial in list(self._state.record.trials.values())[-20:]
             if (latest := trial.latest) and latest.epochs and latest.train_s
         ]
@@ -88,7 +96,7 @@ def search_part(state: SearchState, pace: Pace, workers_count: int) -> float:
             return before + part
         full = pace.epochs_s(max(macs), epochs)
         # Twice, as there is a compilation for each rung, and not every candidate is promoted.
-        searched = 2 * pace.times * full * math.ceil(least / workers_count)
+        searched = 2 * pace.searched_s(max(macs), epochs) * math.ceil(least / workers_count)
         finals = SLACK * full * math.ceil(trainings / workers_count)
         spent = state.clock() - full  # a training may end later than was thought
     rest = usable(search.budget) - before - finals

@@ -22,7 +22,7 @@ from dse.execution.job import Job
 from dse.search.budget import SEARCH_SHARE, Budget, parse_budget
 from dse.search.estimate import worthwhile
 from dse.search.finals import LEAST_SEEDS, MOST_FINALISTS
-from dse.search.forecast import Forecast, forecast
+from dse.search.forecast import DEFAULT_CANDIDATES, Forecast, forecast
 from dse.search.reference import (
     BEST,
     BestReference,
@@ -192,7 +192,8 @@ class SearchOptions:
         epochs: of a training to full fidelity; None is the recipe's.
         first_rung: fewest epochs after which a candidate may be paused; None measures it.
         folds: of the training images that select candidates, of five; 0 for half of the
-            validation images; None for as many as few validation images call for.
+            validation images; None for as many as few validation images call for and the budget
+            has time for.
         recipe: changes of the candidates' recipe, `KEY=VALUE`.
         reference_recipe: changes of the reference's.
         reference_seeds: trainings of the reference.
@@ -332,13 +333,28 @@ def plan_search(
     _check_given(options.given, space)
     recipe = _recipe(spec, data, options.recipe, options.epochs, options.given)
     folds = _folds(options, reference, data)
+
+    def expected_with(count: int) -> Forecast:
+        return forecast(
+            pool,
+            recipe,
+            data,
+            reference,
+            seeds=options.seeds,
+            folds=count,
+            workers_count=workers_count,
+        )
+
+    expected = expected_with(folds)
+    if options.folds is None and budget is not None and budget.kind == "time":
+        # A short budget measures more candidates with fewer folds.
+        while folds > 1 and expected.candidates_within(budget) < DEFAULT_CANDIDATES:
+            folds -= 1
+            expected = expected_with(folds)
     if options.margin is None and isinstance(reference, BestReference):
         count = max(2, _validation_count(data) // (1 if folds else 2))
         able = resolvable_difference(count, confidence=confidence)
         margin = min(max(math.ceil(100 * able), 1), 5) / 100
-    expected = forecast(
-        pool, recipe, data, reference, seeds=options.seeds, folds=folds, workers_count=workers_count
-    )
     ladder = (
         Ladder.of_epochs(recipe.epochs)
         if folds

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dse.architecture import LATENCY
 from dse.execution.executor import JobList
@@ -37,7 +38,7 @@ from dse.search.pace import Pace, search_part, usable
 from dse.search.plan import Sweep
 from dse.search.rungs import next_promotion, stop_reason, top_up
 from dse.search.samplers import make_sampler
-from dse.search.state import SearchState
+from dse.search.state import LEFT_OUT, SearchState
 from dse.stats.comparison import Correctness
 from dse.study.fidelity import Fidelity
 from dse.study.measurement import Measurement
@@ -50,6 +51,15 @@ SAMPLING_SHARE = 0.8
 
 All of it where there are none, because every candidate is trained to full fidelity.
 """
+
+LEAST_CANDIDATES = 8
+"""As many as the longest that is sampled have to fit into the search's part of a budget of time.
+
+Without this the first large network that is drawn may take all of a short budget.
+"""
+
+UNMEASURED = 2.0
+"""How many times longer than estimated a candidate may take while nothing is measured."""
 
 
 class Stage(Protocol):
@@ -114,6 +124,7 @@ class SearchStage:
         self._pace = Pace(state)
         self._workers_count = workers_count
         self._spent = self._furthest = 0
+        self._left_out_count: int | None = None
         self._part = search_part(state, self._pace, workers_count)
 
     def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
@@ -161,6 +172,8 @@ class SearchStage:
     def close(self) -> None:
         """Note of each candidate that was not trained to full fidelity why that is so."""
         self._state.nothing_runs()
+        if self._left_out_count is not None:
+            self._record.set_note(LEFT_OUT, self._left_out_count)
         standings = self._state.standings(lambda _: True)
         for row, trial in enumerate(self._record.searched):
             if trial.is_failed or trial.stopped or self._is_full(trial):
@@ -191,7 +204,8 @@ class SearchStage:
             return None
         # The same question gets the same answer, whenever and however often it is asked.
         rng = np.random.default_rng([self._search.study_seed, len(searched)])
-        index = self._sampler.ask(pool, self._state.history(), self._state.pool_sizes, rng)
+        history = self._state.history(self._allowed())
+        index = self._sampler.ask(pool, history, self._state.pool_sizes, rng)
         if index is None:
             return None
         costs = pool.costs_of(index)
@@ -209,6 +223,30 @@ class SearchStage:
         if budget.kind == "epochs":
             return self._spent + rungs[0] <= part
         return self._state.clock() < part
+
+    def _allowed(self) -> NDArray[np.bool_] | None:
+        """Of the pool, which candidates a budget of time has room for; None for any budget else.
+
+        Those of which `LEAST_CANDIDATES` fit into the search's part, or the tenth that takes least
+        where those are fewer; when all of these were sampled, whatever the rest is enough for.
+        """
+        if self._search.budget.kind != "time":
+            return None
+        first, full = self._search.ladder.epochs[0], self._search.ladder.full.epochs
+        macs = self._state.pool.costs["macs"]
+        doubt = 1.0 if self._pace.is_measured else UNMEASURED
+        seconds = doubt * self._pace.searched_s(macs, full)
+        part_s = self._part - self._state.spent_before()
+        longest_s = max(part_s * self._workers_count / LEAST_CANDIDATES, np.quantile(seconds, 0.1))
+        allowed: NDArray[np.bool_] = seconds <= longest_s
+        sampled = self._state.history().indices
+        self._left_out_count = len(allowed) - int(allowed.sum())
+        if not len(sampled):  # the first shows the pace, whatever time it may take
+            return allowed
+        if allowed[sampled].sum() == allowed.sum():
+            self._left_out_count, allowed = 0, np.ones_like(allowed)
+        left_s = self._part - self._state.clock()
+        return allowed & (doubt * self._pace.searched_s(macs, first) < left_s)
 
     def _is_affordable(self, trial: Trial) -> bool:
         """Whether the search's own part of the budget reaches to the trial's next rung."""
@@ -231,7 +269,7 @@ class SearchStage:
             return self._spent + epochs + reserved <= self._part
         if not self._pace.is_measured:
             return True
-        expected_s = self._pace.times * self._pace.epochs_s(costs["macs"], epochs)
+        expected_s = self._pace.searched_s(costs["macs"], epochs)
         if reserved:
             expected_s += self._pace.epochs_s(costs["macs"], reserved)
         return self._state.clock() + expected_s < self._part

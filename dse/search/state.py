@@ -28,6 +28,9 @@ from dse.study.record import Record
 from dse.study.trial import Trial
 from dse.text import counted, percent
 
+LEFT_OUT = "left_out"
+"""The note in the record of how many candidates take too long for the budget to be sampled."""
+
 
 class SearchState:
     """The record of a search, seen through its pool, its rungs and the two validation splits.
@@ -241,14 +244,18 @@ class SearchState:
             is_open[row] = trial.key not in self._running and is_affordable(trial)
         return Standings(columns.sizes, columns.accuracies, is_open)
 
-    def history(self) -> History:
-        """What a sampler is told."""
+    def history(self, is_allowed: Mask | None = None) -> History:
+        """What a sampler is told.
+
+        Args:
+            is_allowed: bool array (candidate,) of the pool, which it may ask for; None for all.
+        """
         trials, columns = self.record.searched, self.columns
         measured = ~np.isnan(columns.accuracies) & ~columns.is_failed[:, None]
         rungs = np.where(measured, np.arange(measured.shape[1]), -1).max(axis=1)
         accuracies = np.where(rungs >= 0, columns.accuracies[np.arange(len(trials)), rungs], np.nan)
         self._sampled += [self.index(trial) for trial in trials[len(self._sampled) :]]
-        return History(np.array(self._sampled, dtype=np.intp), accuracies, rungs)
+        return History(np.array(self._sampled, dtype=np.intp), accuracies, rungs, is_allowed)
 
     def index(self, trial: Trial) -> int:
         """Of its candidate in the pool.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dse.search.budget import Budget
+from dse.search.budget import SEARCH_SHARE, Budget
 from dse.search.finals import Decision, Verdict
 from dse.search.forecast import END_S
 from dse.search.pace import SLACK, Pace
@@ -67,9 +67,13 @@ def what_is_missing(
     if decision.answer is not None:
         return ""
     if not finalists:
+        trial, fresh = state.reference_trial, search.seeds + len(state.reference_missing)
+        larger = "a larger --budget"
+        if trial is not None:
+            larger = f"--budget {enough_budget(state, trial, 2, fresh, workers_count)}"
         return (
-            "a network smaller than the reference that is trained to full fidelity: a larger "
-            "--budget"
+            f"a network smaller than the reference that is trained to full fidelity: {larger} "
+            "would train two more and the seeds"
         )
     first = next((i for i in decision.order if decision.verdicts[i] is not Verdict.BROKEN), None)
     if first is None:
@@ -84,20 +88,27 @@ def what_is_missing(
             held = state.reference_seeds - of_reference
             parts.append(f"{held} of {state.reference_seeds} seeds of the reference")
         parts.append(f"{have} of {search.seeds} seeds of {trial.candidate.key}")
-        budget = enough_budget(state, trial, missing + of_reference, workers_count)
+        budget = enough_budget(state, trial, 0, missing + of_reference, workers_count)
         return f"{' and '.join(parts)} are trained; --budget {budget} would finish them"
     return _statistics_missing(state, decision, first)
 
 
-def enough_budget(state: SearchState, trial: Trial, trainings: int, workers_count: int) -> Budget:
-    """A budget that is enough for so many more trainings of networks like this one."""
+def enough_budget(
+    state: SearchState, trial: Trial, candidates: int, trainings: int, workers_count: int
+) -> Budget:
+    """A budget that is enough for so many more candidates and fresh trainings like this one."""
     epochs = state.search.recipe.epochs
     if state.search.budget.kind != "time":
-        return Budget("epochs", float(state.record.spent_epochs + trainings * epochs))
+        count = candidates + trainings
+        return Budget("epochs", float(state.record.spent_epochs + count * epochs))
     reference = state.reference_trial
     macs = max(t.costs["macs"] for t in (trial, *([reference] if reference else [])))
-    rounds = math.ceil(trainings / workers_count)
-    seconds = SLACK * rounds * Pace(state).epochs_s(macs, epochs) + 2 * END_S
+    pace = Pace(state)
+    seconds = math.ceil(candidates / workers_count) * pace.searched_s(macs, epochs)
+    seconds += math.ceil(trainings / workers_count) * pace.epochs_s(macs, epochs)
+    # The search has its share of what a budget adds, whatever it is needed for.
+    share = SEARCH_SHARE if candidates else 1.0
+    seconds = SLACK * seconds / share + 2 * END_S
     return Budget("time", 60.0 * math.ceil((state.clock() + seconds) / 60))
 
 

@@ -160,6 +160,7 @@ class SearchCost:
     """What a search took: seconds of its own time, epochs trained, and trials by their end.
 
     `finals` of the trials were trained for the finals; `reused` ones of other studies come on top.
+    `left_out` candidates of the pool were not sampled, as each takes too long for the budget.
     """
 
     wall_s: Seconds
@@ -171,6 +172,7 @@ class SearchCost:
     failed: Count
     finals: Count = 0
     reused: Count = 0
+    left_out: Count = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from dse.files import locked
 from dse.space import Categorical, FloatRange, IntRange, SearchSpace, scalar
 from dse.study.definition import Definition, check_same
 from dse.study.fidelity import Fidelity
-from dse.study.fields import Positive, Rule, Seconds, from_dict
+from dse.study.fields import Count, Positive, Rule, Seconds, from_dict
 from dse.study.measurement import Measurement, is_base64
 from dse.study.paths import DATABASE_NAME, record_damaged
 from dse.study.seal import sealed, unsealed
@@ -59,7 +59,12 @@ Tested = Annotated[
 Key = tuple[str, int]
 """(candidate key, replicate)."""
 
-NOTES = {"tested": "dse:tested", "analyses": "dse:looks", "runs": "dse:runs"}
+NOTES = {
+    "tested": "dse:tested",
+    "analyses": "dse:looks",
+    "runs": "dse:runs",
+    "left_out": "dse:left_out",
+}
 """What a study notes beside its trials, and under which attribute."""
 
 
@@ -428,6 +433,7 @@ class _Notes:
     tested: Tested = field(default_factory=dict)
     analyses: tuple[Mapping[str, Any], ...] = ()
     runs: tuple[_Run, ...] = ()
+    left_out: Count = 0
 
 
 def _distributions_of(space: SearchSpace) -> dict[str, Any]:

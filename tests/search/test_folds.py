@@ -10,6 +10,7 @@ import pytest
 from dse.data import DataDescription, parse_data
 from dse.errors import ConfigError, StudyError, UsageError
 from dse.search import SearchOptions, plan_search
+from dse.search.engine import recorded_folds
 from dse.search.reference import BestReference
 from dse.search.rungs import Ladder
 from dse.study.table import read_trials
@@ -91,3 +92,15 @@ def test_an_accuracy_that_the_largest_class_has_is_no_reference():
     with pytest.raises(ConfigError, match=r"largest class, dog, has an accuracy of 70\.00%"):
         planned(data, reference="0.7")
     assert planned(data, reference="0.71").name
+
+
+def test_a_short_budget_takes_fewer_folds_and_a_study_keeps_its_own(tmp_path, in_process):
+    data = described(24, 221)
+    folds = [planned(data, budget=f"{minutes}m").folds for minutes in (1, 2, 4, 60)]
+    assert folds == sorted(folds)
+    assert (folds[0], folds[-1]) == (1, 5)
+    assert planned(data, budget="1m", folds=4).folds == 4, "as the user says"
+    wanted = search("4trials", folds=3, ladder=FULL)
+    assert recorded_folds(wanted, tmp_path) is None
+    result, _ = run(wanted, tmp_path, BestReference(3))
+    assert recorded_folds(replace(wanted, folds=1), result.directory.parent) == 3

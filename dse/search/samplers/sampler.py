@@ -54,11 +54,13 @@ class History:
         accuracies: float array (asked,), a fraction, at the highest rung that was reached;
             NaN where training failed or nothing is measured yet.
         rungs: int array (asked,), that rung, 0 the lowest; -1 where nothing is measured.
+        is_allowed: bool array (candidate,) of the pool, which may be asked now; None for all.
     """
 
     indices: Ints
     accuracies: Floats
     rungs: Ints
+    is_allowed: NDArray[np.bool_] | None = None
 
     @property
     def is_measured(self) -> NDArray[np.bool_]:
@@ -86,13 +88,14 @@ class Sampler(Protocol):
             rng: all randomness there is.
 
         Returns:
-            Index of a candidate of the pool that `history` does not hold; None when all were
-            asked.
+            Index of a candidate of the pool that `history` allows and does not hold; None when
+            all such were asked.
         """
 
 
 def unseen(pool: PoolLike, history: History) -> Ints:
-    """Rising indices of the candidates that were never asked."""
-    is_open = np.ones(len(pool), dtype=np.bool_)
+    """Rising indices of the candidates that may be asked and never were."""
+    allowed = history.is_allowed
+    is_open = np.ones(len(pool), dtype=np.bool_) if allowed is None else allowed.copy()
     is_open[history.indices] = False
     return np.flatnonzero(is_open)

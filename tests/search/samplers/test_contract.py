@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,19 @@ def ask_all(name: str, pool: TablePool, *, objectives: int, failing: str) -> lis
 def test_a_pool_is_asked_once_each_and_then_none(name, pool, objectives, failing):
     asked = ask_all(name, pool, objectives=objectives, failing=failing)
     assert sorted(asked) == list(range(len(pool)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_what_is_allowed_is_asked(name):
+    sampler, allowed, asked = make_sampler(name, TINY), np.arange(len(TINY)) % 3 == 0, []
+    for ask in range(len(TINY)):
+        known = replace(history(TINY, asked), is_allowed=allowed)
+        index = sampler.ask(TINY, known, sizes(TINY, 1), np.random.default_rng(ask))
+        if index is None:
+            break
+        asked.append(index)
+    assert sorted(asked) == np.flatnonzero(allowed).tolist()
+    assert allowed.sum() == len(asked), "the mask itself stays as it is"
 
 
 @pytest.mark.parametrize("name", sorted({*NAMES} - {"gp"}))
