@@ -15,6 +15,7 @@ from dse.errors import StudyError
 from dse.execution.job import Ended, Started
 from dse.search.engine import StageStarted
 from dse.search.estimate import COMPILE_S, train_s
+from dse.search.rungs import Ladder
 from dse.search.stages import LEAST_CANDIDATES
 from dse.study.fidelity import Fidelity
 from dse.study.measurement import Measurement
@@ -105,10 +106,10 @@ def test_nothing_is_begun_that_does_not_fit(tmp_path, world, seconds):
 def test_a_short_budget_samples_no_candidate_that_would_take_most_of_it(tmp_path, world):
     # All MACs alike would hide it: the largest of these takes twice the smallest.
     world.slowness = lambda ratio, epochs: 100.0
-    result, events = run(search("600s"), tmp_path)
+    result, events = run(search("700s", ladder=Ladder.of_epochs(RECIPE.epochs)), tmp_path)
     macs = pool().costs["macs"]
     seconds = COMPILE_S + np.array([100 * train_s(float(m), RECIPE, 200) for m in macs])
-    longest_s = max(0.6 * 600 / LEAST_CANDIDATES, np.quantile(seconds, 0.1))
+    longest_s = max(0.6 * 700 / LEAST_CANDIDATES, np.quantile(seconds, 0.1))
     left_out = int((seconds > longest_s).sum())
     assert 0 < left_out < len(macs), "else this tests nothing"
     searched = [e.job for e in events if isinstance(e, Started) and e.job.replicate == 0]
@@ -117,7 +118,7 @@ def test_a_short_budget_samples_no_candidate_that_would_take_most_of_it(tmp_path
     first = pool().find(searched[0].candidate)  # chosen before anything is measured
     assert max(seconds[list(taken - {first})]) <= longest_s
     assert document(result)["cost"]["left_out"] == left_out
-    result, _ = run(search("10000s"), tmp_path)
+    result, _ = run(search("10000s", ladder=Ladder.of_epochs(RECIPE.epochs)), tmp_path)
     assert document(result)["cost"]["left_out"] == 0
 
 
