@@ -162,7 +162,9 @@ def run_block(block: Block, folder: Path) -> str:
         return block.body
     if block.language == "yaml":
         (folder / "block.yaml").write_text(block.body, encoding="utf-8")
-        _run([*_DSE, "check", "block.yaml"], folder)
+        is_study = re.search(r"^data:", block.body, re.M)
+        how = ["run", "block.yaml", "--dry-run"] if is_study else ["check", "block.yaml"]
+        _run([*_DSE, *how], folder)
         return block.body
     run = _run_here if block.mark == "run" else _run_alone
     printed = []

@@ -36,6 +36,7 @@ from dse.cli import (
     plot,
     predict,
     report,
+    run,
     schema,
     search,
     spaces,
@@ -52,6 +53,7 @@ COMMANDS = {
     "train": train,
     "sweep": sweep,
     "search": search,
+    "run": run,
     "spaces": spaces,
     "check": check,
     "describe": describe,
@@ -151,7 +153,12 @@ def _global_options(
 for _name, _module in COMMANDS.items():
     # In the list of commands stands the whole first line, which typer would cut.
     _first_line = (_module.command.__doc__ or "").partition("\n")[0]
-    app.command(_name, short_help=_first_line, epilog=_module.EXAMPLES)(_module.command)
+    app.command(
+        _name,
+        short_help=_first_line,
+        epilog=_module.EXAMPLES,
+        context_settings=getattr(_module, "CONTEXT", None),
+    )(_module.command)
 
 
 class _BestEffort:

@@ -111,6 +111,16 @@ class Document:
             place = place[:-1]
         self.problems.append(Problem(self.source, lines.get(place, self.lines.get(place)), text))
 
+    def below(self, key: str) -> Document:
+        """What stands under a key at the top, as a document of its own."""
+
+        def moved(lines: dict[Place, int]) -> dict[Place, int]:
+            return {place[1:]: line for place, line in lines.items() if place[:1] == (key,)}
+
+        return Document(
+            self.source, self.data[key], moved(self.lines), moved(self.key_lines), self.problems
+        )
+
     def refuse(self, place: Place, line: int, text: str) -> None:
         """Add a problem after which nothing more is said about the value at `place`."""
         self.problems.append(Problem(self.source, line, text))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from dse.architecture import FAMILIES
-from dse.config.document import Document, Problem, read_document, shown_path
+from dse.config.document import MOST_BYTES, Document, Problem, read_document, shown_path
 from dse.config.domains import read_domains, read_limits
 from dse.config.keys import SCHEMA_VERSION, SpaceModel, misspelt, shown, validate
 from dse.config.lookup import SUFFIXES, file_at, find_space
 from dse.errors import ConfigError
+from dse.files import read_bounded
 from dse.space import Categorical, Domain, Fixed, FloatRange, Limit, SearchSpace
 from dse.text import nearest
 
@@ -26,23 +29,31 @@ def load_space(path: Path) -> SearchSpace:
     """Read a search space, and what it extends.
 
     Args:
-        path: a YAML file (`find_space` turns a name into one).
+        path: a YAML file (`find_space` turns a name into one); or a study file that holds a
+            space under `space`, such as the `study.yaml` of a study.
 
     Raises:
         ConfigError: every problem of the file and of those that it extends, one line
             each, as `file:line: …`.
     """
     problems: list[str] = []
-    resolved = _resolve(Path(path), (), problems, MOST_VALUES)
+    path = Path(path)
+    is_of_study = _holds_space(path)
+    document = read_document(path) if is_of_study else read_document(path, most_values=MOST_VALUES)
+    name = space_name(path)
+    if is_of_study and isinstance(document.data, dict):
+        document = document.below("space")
+        name = _take_name(document) or name
+    resolved = _read(document, path, (), problems, MOST_VALUES)
     if problems:
         raise ConfigError(problems)
     return SearchSpace(
-        name=space_name(Path(path)),
+        name=name,
         family=str(resolved.family),
         domains=resolved.domains,
         limits=resolved.limits,
         description=resolved.description,
-        source=Path(path),
+        source=path,
     )
 
 
@@ -85,12 +96,7 @@ def space_from_dict(data: object, source: str = "study.yaml") -> SearchSpace:
         ConfigError: every problem, one line each.
     """
     document = Document(source, data)
-    name = "space"
-    if isinstance(data, dict) and "name" in data:
-        name = data["name"]
-        document.data = {key: value for key, value in data.items() if key != "name"}
-        if not isinstance(name, str) or not name:
-            document.report(("name",), f"name is {shown(name)}, but must be text")
+    name = _take_name(document) or "space"
     problems: list[str] = []
     resolved = _read(document, Path(source), (), problems, MOST_VALUES)
     if problems:
@@ -98,6 +104,26 @@ def space_from_dict(data: object, source: str = "study.yaml") -> SearchSpace:
     return SearchSpace(
         name, str(resolved.family), resolved.domains, resolved.limits, resolved.description
     )
+
+
+def _holds_space(path: Path) -> bool:
+    """Whether it is a file of a study, which may hold thousands of classes beside its space."""
+    with contextlib.suppress(OSError):
+        return re.search(rb"^space:", read_bounded(path, MOST_BYTES), re.MULTILINE) is not None
+    return False
+
+
+def _take_name(document: Document) -> str:
+    """The name of a resolved space, taken out of it; files of spaces are named by their path."""
+    data = document.data
+    if not isinstance(data, dict) or "name" not in data:
+        return ""
+    name = data["name"]
+    document.data = {key: value for key, value in data.items() if key != "name"}
+    if isinstance(name, str) and name:
+        return name
+    document.report(("name",), f"name is {shown(name)}, but must be text")
+    return ""
 
 
 def domain_to_dict(domain: Domain) -> Any:
