@@ -38,6 +38,7 @@ from dse.report.tables.summary import StudyTable, front_table
 from dse.space import SearchSpace
 from dse.space.whole import whole_space
 from dse.study.answer import Answer, find_answer
+from dse.study.shared import parse_url
 from dse.text import counted, nearest, percent, shape_text
 
 if TYPE_CHECKING:  # pandas, and what imports JAX: only who uses it pays
@@ -218,6 +219,7 @@ def sweep(
     results: str | Path = "results",
     workers: int | None = None,
     retry_failed: bool = False,
+    storage: str = "",
     on_event: OnEvent = lambda event: None,
 ) -> Study:
     """Train every candidate of a finite space with every seed, as `dse sweep`.
@@ -238,6 +240,8 @@ def sweep(
         results: folder of all studies.
         workers: processes; None is one per core, or one per GPU.
         retry_failed: train recorded failures again.
+        storage: URL of a PostgreSQL database that has the record; empty for a file in the study's
+            folder.
         on_event: told of everything that happens.
 
     Raises:
@@ -259,7 +263,7 @@ def sweep(
         study_seed=study_seed,
         given=given,
     )
-    if study is None:
+    if study is None and not storage:
         plan = under_former_name(plan, dataset, Path(results))
     result = run(
         plan,
@@ -267,6 +271,7 @@ def sweep(
         _executor(workers),
         results=Path(results),
         retry_failed=retry_failed,
+        storage_url=parse_url(storage) if storage else "",
         command="dse.sweep",
         on_event=on_event,
     )
@@ -369,6 +374,7 @@ def search(
     study_seed: int = 0,
     results: str | Path = "results",
     workers: int | None = None,
+    storage: str = "",
     on_event: OnEvent = lambda event: None,
 ) -> Study:
     """Find the fewest parameters at a reference's accuracy, as `dse search`.
@@ -405,6 +411,8 @@ def search(
         study_seed: source of all random draws.
         results: folder of all studies.
         workers: processes; None is one per core, or one per GPU.
+        storage: URL of a PostgreSQL database that has the record; empty for a file in the study's
+            folder.
         on_event: told of everything that happens, the reference's training included.
 
     Returns:
@@ -417,6 +425,7 @@ def search(
     from dse.search.engine import recorded_folds, under_former_name
 
     started = time.monotonic()
+    storage_url = parse_url(storage) if storage else ""
     spec, given = images_for(data, init, image_size, train_images, duplicates)
     dataset = prepare_data(spec)
     options = SearchOptions(
@@ -449,9 +458,15 @@ def search(
         options, pool = replace(options, folds=held), plan.search.pool
         plan = plan_search(space, spec, dataset, options, pool=pool, workers_count=count)
     known = find_reference(
-        plan.reference, dataset, executor, results=results, command="dse.search", on_event=on_event
+        plan.reference,
+        dataset,
+        executor,
+        results=results,
+        storage_url=storage_url,
+        command="dse.search",
+        on_event=on_event,
     )
-    wanted = plan.search if study else under_former_name(plan.search, dataset, results)
+    wanted = plan.search if study or storage else under_former_name(plan.search, dataset, results)
     result = run(
         wanted,
         dataset,
@@ -459,6 +474,7 @@ def search(
         results=results,
         reference=known,
         reuse=[Path(folder) for folder in reuse],
+        storage_url=storage_url,
         command="dse.search",
         on_event=on_event,
         started=started,

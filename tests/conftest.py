@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -97,7 +98,8 @@ def fast_records() -> Iterator[None]:
     from sqlalchemy.engine import Engine
 
     def no_waiting(connection, _) -> None:
-        connection.execute("PRAGMA synchronous=OFF")
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
 
     event.listen(Engine, "connect", no_waiting)
     with pytest.MonkeyPatch.context() as patch:

@@ -16,7 +16,8 @@ from typing import Any
 
 import typer
 
-from dse.cli.options import Port, ResultsDirectory, StudyName
+from dse.cli.options import Port, ResultsDirectory, StorageUrl, StudyName
+from dse.cli.running import studies_in
 from dse.cli.serving import App, Gate, answer, open_server
 from dse.errors import DseError, StudyError
 
@@ -31,14 +32,19 @@ Examples:
 def command(
     study_name: StudyName,
     results: ResultsDirectory = Path("results"),
+    storage_url: StorageUrl = "",
     port: Port = 8080,
 ) -> None:
     """Look at a study's record with optuna-dashboard, in a browser.
 
     Serves a copy of the record on 127.0.0.1 until Ctrl-C, to whoever has the address that it
-    prints; nothing can be changed there. Needs the extra `dashboard`.
+    prints; nothing can be changed there. Of a database server it shows all studies, as they are.
+    Needs the extra `dashboard`.
     """
-    database = _database(results, study_name)
+    database = "" if storage_url else _database(results, study_name)
+    if storage_url:
+        with studies_in(storage_url, results, [study_name]):  # it is there, and can be read
+            pass
     if find_spec("optuna_dashboard") is None:
         raise DseError(
             "optuna-dashboard is not installed; install it beside dse: "
@@ -50,13 +56,16 @@ def command(
         tempfile.TemporaryDirectory(prefix="dse-") as folder,
         contextlib.suppress(KeyboardInterrupt),
     ):
-        copy = Copy(database, Path(folder, "study.db"))
-        copy.refresh()
-        app = refreshing(wsgi(f"sqlite:///{copy.path}"), copy.refresh)
+        if isinstance(database, Path):
+            copy = Copy(database, Path(folder, "study.db"))
+            copy.refresh()
+            app = refreshing(wsgi(f"sqlite:///{copy.path}"), copy.refresh)
+        else:
+            app = wsgi(storage_url)
         gate = Gate(app, command="dse dashboard", home="/dashboard", port=port)
         server = open_server(gate, port)
         with server:
-            typer.echo(f"{gate.address}  {database} (Ctrl-C ends it)")
+            typer.echo(f"{gate.address}  {database or study_name} (Ctrl-C ends it)")
             server.serve_forever()
 
 

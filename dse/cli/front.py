@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dse.cli.options import JsonFlag, ResultsDirectory, SizeAxis, StudyName
+from dse.cli.options import JsonFlag, ResultsDirectory, SizeAxis, StorageUrl, StudyName
+from dse.cli.running import studies_in
 from dse.cli.tables import note, print_json, print_table
 from dse.text import percent
 
@@ -23,6 +24,7 @@ Examples:
 def command(
     study_name: StudyName,
     results: ResultsDirectory = Path("results"),
+    storage_url: StorageUrl = "",
     size: SizeAxis = "params_count",
     as_json: JsonFlag = False,
 ) -> None:
@@ -37,12 +39,13 @@ def command(
     from dse.report.tables.summary import front_table
     from dse.study.answer import find_answer
 
-    study = open_study(results, study_name)
-    try:
-        answer = find_answer(study_directory(results, study_name))
-    except StudyError as error:  # the table does not need it
-        answer = None
-        note(f"note: {error}")
+    with studies_in(storage_url, results, [study_name]) as folder:
+        study = open_study(folder, study_name)
+        try:
+            answer = find_answer(study_directory(folder, study_name))
+        except StudyError as error:  # the table does not need it
+            answer = None
+            note(f"note: {error}")
     found = answer.answer if answer else None
     rows = records(front_table(study.trials, size=size))
     for row in rows:

@@ -7,6 +7,29 @@ from typing import Annotated, Literal
 
 import typer
 
+
+def _database(text: str) -> str:
+    if not text:
+        return ""
+    from dse.study.shared import parse_url
+
+    return parse_url(text)
+
+
+StorageUrl = Annotated[
+    str,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        envvar="DSE_STORAGE",
+        show_envvar=True,
+        show_default=False,
+        callback=_database,
+        help="PostgreSQL database that has the record, as postgresql+psycopg://USER@HOST/DATABASE; "
+        "default: a file in the study's folder.",
+    ),
+]
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 
 SpaceName = Annotated[

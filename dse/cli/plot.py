@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dse.cli.options import JsonFlag, PlotsDirectory, ResultsDirectory, SizeAxis, SizeName
+from dse.cli.options import (
+    JsonFlag,
+    PlotsDirectory,
+    ResultsDirectory,
+    SizeAxis,
+    SizeName,
+    StorageUrl,
+)
+from dse.cli.running import studies_in
 from dse.cli.tables import note, print_json, print_line
 from dse.errors import UsageError
 
@@ -39,6 +47,7 @@ def command(
         ),
     ] = None,
     results: ResultsDirectory = Path("results"),
+    storage_url: StorageUrl = "",
     plots: PlotsDirectory = Path("plots"),
     size: SizeAxis = "params_count",
     with_published: Annotated[
@@ -83,9 +92,15 @@ def command(
     elif _is_compression_table(names[0]):
         written = _draw_compression(names, plots=plots, out=out)
     else:
-        written = _draw_studies(
-            names, results=results, plots=plots, size=size, with_published=with_published, out=out
-        )
+        with studies_in(storage_url, results, names) as folder:
+            written = _draw_studies(
+                names,
+                results=folder,
+                plots=plots,
+                size=size,
+                with_published=with_published,
+                out=out,
+            )
     if as_json:
         print_json({"studies": names, "size": size, "paths": [str(p) for p in written]})
     else:

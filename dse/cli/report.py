@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dse.cli.options import JsonFlag, ResultsDirectory
-from dse.cli.running import check_output
+from dse.cli.options import JsonFlag, ResultsDirectory, StorageUrl
+from dse.cli.running import check_output, studies_in
 from dse.cli.tables import note, print_json, print_line
 from dse.errors import DataError, DseError, UsageError
 from dse.text import size_text
@@ -33,6 +33,7 @@ def command(
         list[str], typer.Argument(metavar="STUDY...", help="One study, or several to compare.")
     ],
     results: ResultsDirectory = Path("results"),
+    storage_url: StorageUrl = "",
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The page to write, an .html file.")
     ] = Path("report.html"),
@@ -68,16 +69,17 @@ def command(
         raise UsageError(f"--out is {out}, but must end in .html, for example report.html")
     check_output(out)
     names = list(dict.fromkeys(study_names))
-    studies = [read_contents(results, name, at=at) for at, name in enumerate(names)]
-    errors = {}
-    for study in studies if with_errors else ():
-        try:
-            section = _errors(study, study_directory(results, study.name), data, with_photos)
-        except DseError as error:  # the page is worth having without it
-            section = None
-            note(f"note: {study.name}: what its network gets wrong is not shown: {error}")
-        if section:
-            errors[study.name] = section
+    with studies_in(storage_url, results, names) as folder:
+        studies = [read_contents(folder, name, at=at) for at, name in enumerate(names)]
+        errors = {}
+        for study in studies if with_errors else ():
+            try:
+                section = _errors(study, study_directory(folder, study.name), data, with_photos)
+            except DseError as error:  # the page is worth having without it
+                section = None
+                note(f"note: {study.name}: what its network gets wrong is not shown: {error}")
+            if section:
+                errors[study.name] = section
     page = report_page(studies, errors=errors)
     write_report(out, page)
     if as_json:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import re
 import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -163,8 +164,20 @@ def end_like_ctrl_c() -> None:
 
 
 def command_text() -> str:
-    """This command as the user typed it."""
-    return shlex.join(["dse", *sys.argv[1:]])
+    """This command as the user typed it, without the password of a database."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", shlex.join(["dse", *sys.argv[1:]]))
+
+
+@contextlib.contextmanager
+def studies_in(storage_url: str, results: Path, names: Sequence[str] | None) -> Iterator[Path]:
+    """The folder of these studies: `results`, or one made from what a database holds of them."""
+    if not storage_url:
+        yield results
+        return
+    from dse.study.fetched import fetched
+
+    with fetched(storage_url, names, results) as folder:
+        yield folder
 
 
 def check_plots(plots: Path, stem: str) -> None:

@@ -19,6 +19,7 @@ from dse.cli.options import (
     PlotsDirectory,
     ResultsDirectory,
     SettingTexts,
+    StorageUrl,
     StudySeed,
     TensorBoardDirectory,
     TrainImages,
@@ -202,6 +203,7 @@ def command(
     workers: WorkersCount = None,
     tensorboard: TensorBoardDirectory = None,
     results: ResultsDirectory = Path("results"),
+    storage_url: StorageUrl = "",
     plots: PlotsDirectory = Path("plots"),
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show space, rungs and time; train nothing.")
@@ -260,26 +262,27 @@ def command(
     )
     reused = [results / name if (results / name).is_dir() else Path(name) for name in reuse or ()]
     if dry_run:
-        recorded_count = _recorded_count(plan.search, description, results, reused)
+        recorded_count = _recorded_count(plan.search, description, results, storage_url, reused)
         show_search_plan(plan, description, workers_count, recorded_count, as_json)
         return
     dataset = prepared(spec, description)
     # Broken images are left out by now, and the recipe follows the number of the others.
     pool = plan.search.pool
     plan = plan_search(space, spec, dataset, options, pool=pool, workers_count=workers_count)
-    search = plan.search if study else under_former_name(plan.search, dataset, results)
+    is_named = study or storage_url
+    search = plan.search if is_named else under_former_name(plan.search, dataset, results)
     # Whatever is refused is refused before hours go into a reference.
     check_plots(plots, search.name)
-    _recorded_count(search, dataset, results, reused)
+    _recorded_count(search, dataset, results, storage_url, reused)
     reusable_trials(reused, search.definition(dataset))
     end_like_ctrl_c()
     confirming = len(dataset.validation) - (0 if search.folds else len(dataset.validation) // 2)
     if said := few_images_note(confirming, search.margin, search.confidence):
         note(f"note: {said}")
-    _say_if_short(plan, search, dataset, results, is_apart=reference_apart)
+    _say_if_short(plan, search, dataset, results, storage_url, is_apart=reference_apart)
     executor = LocalExecutor(workers_count, compile_cache())
     waited = time.monotonic()
-    found = _reference(plan.reference, dataset, results, executor)
+    found = _reference(plan.reference, dataset, results, storage_url, executor)
     if reference_apart:
         started += time.monotonic() - waited
     of = f" of {pool.space_count:,}" if pool.space_count else ""
@@ -299,6 +302,7 @@ def command(
             results=results,
             reference=found,
             reuse=reused,
+            storage_url=storage_url,
             command=command_text(),
             on_event=on_event,
             started=started,
@@ -308,7 +312,13 @@ def command(
 
 
 def _say_if_short(
-    plan: SearchPlan, search: Search, dataset: Dataset, results: Path, *, is_apart: bool
+    plan: SearchPlan,
+    search: Search,
+    dataset: Dataset,
+    results: Path,
+    storage_url: str,
+    *,
+    is_apart: bool,
 ) -> None:
     """Say beforehand where a budget is too short for a claim; refuse what reaches to nothing."""
     from dse.search import ReferencePlan
@@ -319,19 +329,23 @@ def _say_if_short(
     is_held = isinstance(reference, ReferencePlan) and held_reference(reference, dataset, results)
     if is_held or is_apart:
         expected = replace(expected, reference_s=0.0)
-    if count_recorded(search, dataset, results=results):
+    if count_recorded(search, dataset, results=results, storage_url=storage_url):
         return  # what is measured says more
     if said := expected.check(search.budget, reference.name):
         note(f"note: {said}")
 
 
 def _recorded_count(
-    search: Search, data: Dataset | DataDescription, results: Path, reused: Sequence[Path]
+    search: Search,
+    data: Dataset | DataDescription,
+    results: Path,
+    storage_url: str,
+    reused: Sequence[Path],
 ) -> int:
     """Trials in the record, once study and budget are found to be possible ones."""
     from dse.search.engine import count_recorded
 
-    count = count_recorded(search, data, results=results)
+    count = count_recorded(search, data, results=results, storage_url=storage_url)
     if not count and not reused:
         search.check_budget()
     return count
@@ -341,6 +355,7 @@ def _reference(
     plan: Reference | ReferencePlan | BestReference,
     dataset: Dataset,
     results: Path,
+    storage_url: str,
     executor: LocalExecutor,
 ) -> Reference | BestReference:
     """What the answer is compared with, trained where it is not known; says what it is."""
@@ -362,7 +377,13 @@ def _reference(
         progress, plan.directory(results, dataset.name, dataset.fingerprint)
     ) as on_event:
         found = find_reference(
-            plan, dataset, executor, results=results, command=command_text(), on_event=on_event
+            plan,
+            dataset,
+            executor,
+            results=results,
+            storage_url=storage_url,
+            command=command_text(),
+            on_event=on_event,
         )
     assert isinstance(found, Reference)
     assert found.costs is not None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dse.cli.options import JsonFlag, ResultsDirectory
+from dse.cli.options import JsonFlag, ResultsDirectory, StorageUrl
+from dse.cli.running import studies_in
 from dse.cli.tables import note, print_json, print_table
 from dse.text import NOTHING, percent
 
@@ -20,7 +21,11 @@ Examples:
 """
 
 
-def command(results: ResultsDirectory = Path("results"), as_json: JsonFlag = False) -> None:
+def command(
+    results: ResultsDirectory = Path("results"),
+    storage_url: StorageUrl = "",
+    as_json: JsonFlag = False,
+) -> None:
     """List the studies, with size of space, trials and best answer.
 
     The one that changed last comes first. A space has its candidates before limits and, where
@@ -29,7 +34,8 @@ def command(results: ResultsDirectory = Path("results"), as_json: JsonFlag = Fal
     """
     from dse.report.tables.listing import list_studies
 
-    entries = list_studies(results)
+    with studies_in(storage_url, results, None) as folder:
+        entries = list_studies(folder)
     if as_json:
         print_json([entry.to_dict() for entry in entries])
         return
@@ -39,7 +45,8 @@ def command(results: ResultsDirectory = Path("results"), as_json: JsonFlag = Fal
         if entry.problem is not None:
             note(f"{entry.name}: {entry.problem}")
     if not entries:
-        note(f"no studies in {results}; `dse sweep` and `dse search` make them")
+        where = "the database" if storage_url else results
+        note(f"no studies in {where}; `dse sweep` and `dse search` make them")
 
 
 def _print_entries(entries: list[StudyEntry]) -> None:

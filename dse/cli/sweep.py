@@ -19,6 +19,7 @@ from dse.cli.options import (
     ResultsDirectory,
     SettingTexts,
     SpaceName,
+    StorageUrl,
     StudySeed,
     TensorBoardDirectory,
     TrainImages,
@@ -76,6 +77,7 @@ def command(
     workers: WorkersCount = None,
     tensorboard: TensorBoardDirectory = None,
     results: ResultsDirectory = Path("results"),
+    storage_url: StorageUrl = "",
     plots: PlotsDirectory = Path("plots"),
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Train recorded failures again.")
@@ -125,13 +127,19 @@ def command(
             input_shape=description.input_shape,
             train_count=description.train_count,
         )
-        pending = pending_jobs(sweep, description, results=results, retry_failed=retry_failed)
+        pending = pending_jobs(
+            sweep,
+            description,
+            results=results,
+            retry_failed=retry_failed,
+            storage_url=storage_url,
+        )
         show_plan(sweep, pending, description, workers_count, as_json)
         return
     dataset = prepared(spec, description)
     # Broken images are left out by now, and the recipe follows the number of the others.
     sweep = planned(dataset)
-    if study is None:
+    if study is None and not storage_url:
         sweep = under_former_name(sweep, dataset, results)
     check_plots(plots, sweep.name)
     end_like_ctrl_c()
@@ -155,6 +163,7 @@ def command(
             LocalExecutor(workers_count, compile_cache()),
             results=results,
             retry_failed=retry_failed,
+            storage_url=storage_url,
             command=command_text(),
             on_event=on_event,
         )

@@ -130,7 +130,12 @@ class Clock:
 
 
 def pending_jobs(
-    sweep: Sweep, data: Dataset | DataDescription, *, results: Path, retry_failed: bool = False
+    sweep: Sweep,
+    data: Dataset | DataDescription,
+    *,
+    results: Path,
+    retry_failed: bool = False,
+    storage_url: str = "",
 ) -> tuple[Job, ...]:
     """What a run of a sweep would train, from the record; nothing is begun.
 
@@ -138,18 +143,20 @@ def pending_jobs(
         StudyMismatchError: a study of that name holds something else.
         StudyError: the record cannot be read.
     """
-    trials = peek_trials(results, sweep.definition(data))
+    trials = peek_trials(results, sweep.definition(data), storage_url)
     return _pending(sweep, trials, retry_failed)
 
 
-def count_recorded(search: Search, data: Dataset | DataDescription, *, results: Path) -> int:
+def count_recorded(
+    search: Search, data: Dataset | DataDescription, *, results: Path, storage_url: str = ""
+) -> int:
     """Trials that a run of a search would find in the record; nothing is begun.
 
     Raises:
         StudyMismatchError: a study of that name holds something else.
         StudyError: the record cannot be read.
     """
-    return len(peek_trials(results, search.definition(data)))
+    return len(peek_trials(results, search.definition(data), storage_url))
 
 
 def recorded_folds(search: Search, results: Path) -> int | None:
@@ -202,6 +209,7 @@ def run(
     reference: Reference | BestReference | None = None,
     reuse: Sequence[Path] = (),
     retry_failed: bool = False,
+    storage_url: str = "",
     command: str = "",
     on_event: OnEvent = lambda event: None,
     started: float | None = None,
@@ -216,6 +224,8 @@ def run(
         reference: what the answer of a search is compared with; needed by a search alone.
         reuse: folders of studies whose finished trials a search imports.
         retry_failed: train recorded failures of a sweep again.
+        storage_url: database server that has the record (see `dse.study.shared.parse_url`); empty
+            for a file in the study's folder.
         command: kept in `study.yaml`.
         on_event: told of everything that happens, from this process.
         started: `time.monotonic()` when the user began to wait: what was done since (images, a
@@ -237,7 +247,8 @@ def run(
         train_count=len(dataset.train.labels),
     )
     with contextlib.ExitStack() as held:
-        record = held.enter_context(open_record(results, plan.definition(dataset), plan.space))
+        definition = plan.definition(dataset)
+        record = held.enter_context(open_record(results, definition, plan.space, storage_url))
         setup = Setup(
             dataset.fingerprint,
             plan.recipe,
@@ -337,12 +348,13 @@ class _Study:
         self.on_event(SearchStarted(self.status, recorded_count, imported))
         answers: list[Answer] = []
         trials_path = self._serve(self._search_stages(state, answers.append), None)
-        write_answer(record.directory, answers[0])
+        record.share(write_answer(record.directory, answers[0]))
         return self._result(trials_path, record.trials, answers[0])
 
     def _describe(self, plan: Sweep | Search, facts: Mapping[str, Any], command: str) -> None:
         told = plan.definition(self.dataset).to_dict() | {"data": described_data(self.dataset)}
-        write_description(self.record.directory, {**told, **facts}, command=command)
+        path = write_description(self.record.directory, {**told, **facts}, command=command)
+        self.record.share(path)
         if plan.space.name == WHOLE:  # made here; a file may be changed, and searched again
             plain = {name: value for name, value in told["space"].items() if name != "name"}
             dump_yaml(plain, self.record.directory / f"{WHOLE}.yaml")

@@ -312,7 +312,7 @@ class SearchState:
         try:
             analyses = list(map(analysis_from_dict, self.record.note("analyses") or []))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise record_damaged(self.record.directory, f"analyses: {error!r}") from error
+            raise record_damaged(self.record.where, f"analyses: {error!r}") from error
         return [replace(a, outcomes=tuple(map(self._as_known, a.outcomes))) for a in analyses]
 
     def _as_known(self, outcome: Outcome) -> Outcome:

@@ -39,6 +39,7 @@ def find_reference(
     executor: Executor,
     *,
     results: Path,
+    storage_url: str = "",
     command: str = "",
     on_event: OnEvent = lambda event: None,
 ) -> Reference | BestReference:
@@ -64,7 +65,13 @@ def find_reference(
             stack.enter_context(locked(lock, lambda: on_event(ReferenceAwaited(directory))))
         # Another search may have trained it while this one waited.
         return held_reference(plan, dataset, results) or train_reference(
-            plan, dataset, executor, results=results, command=command, on_event=on_event
+            plan,
+            dataset,
+            executor,
+            results=results,
+            storage_url=storage_url,
+            command=command,
+            on_event=on_event,
         )
 
 
@@ -74,6 +81,7 @@ def train_reference(
     executor: Executor,
     *,
     results: Path,
+    storage_url: str = "",
     command: str = "",
     on_event: OnEvent = lambda event: None,
 ) -> Reference:
@@ -104,7 +112,13 @@ def train_reference(
         frozenset(replicate.replicate for replicate in known),
     )
     result = run(
-        sweep, dataset, executor, results=directory.parent, command=command, on_event=on_event
+        sweep,
+        dataset,
+        executor,
+        results=directory.parent,
+        storage_url=storage_url,
+        command=command,
+        on_event=on_event,
     )
     trained = [_replicate(plan, result.trials[job.key], dataset) for job in sweep.jobs]
     reference = Reference(

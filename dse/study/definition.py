@@ -124,11 +124,11 @@ def described_data(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def check_same(directory: Path, wanted: Mapping[str, Any], held: Mapping[str, Any]) -> None:
+def check_same(where: object, wanted: Mapping[str, Any], held: Mapping[str, Any]) -> None:
     """Refuse to go on with a study that holds something else.
 
     Args:
-        directory: of the study.
+        where: folder or database of the study, as messages name it.
         wanted: a definition as plain data; one made from a `DataDescription` is compared as
             far as it knows the data: where broken images changed their number, nothing that
             may follow from that.
@@ -149,7 +149,7 @@ def check_same(directory: Path, wanted: Mapping[str, Any], held: Mapping[str, An
     if lines[0].startswith("kind:"):  # what follows from it says nothing more
         lines = [line for line in lines if not line.startswith("search.")]
     raise StudyMismatchError(
-        f"{directory} holds another study; nothing was changed. It differs in:\n"
+        f"{where} holds another study; nothing was changed. It differs in:\n"
         + "\n".join(f"  {line}" for line in lines)
         + "\nchoose another --study name, or repeat the command that made it"
     )

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from dse.errors import StudyError
 from dse.files import replacing
+from dse.study.shared import SharedStudy
 
 DATABASE_NAME = "study.db"
 DESCRIPTION_NAME = "study.yaml"
@@ -49,10 +50,20 @@ def write_file(path: Path, content: bytes) -> Path:
     return path
 
 
-def record_damaged(directory: Path, problem: object) -> StudyError:
-    """What to say of a record that does not hold what it should."""
+def record_damaged(where: Path | SharedStudy, problem: object) -> StudyError:
+    """What to say of a record that does not hold what it should.
+
+    Args:
+        where: the folder of the study, or the database that holds it.
+        problem: what was found.
+    """
+    if isinstance(where, SharedStudy):
+        return StudyError(
+            f"{where} is damaged: {problem}; restore it from a backup, or choose another --study "
+            "name"
+        )
     return StudyError(
-        f"{directory / DATABASE_NAME} is damaged: {problem}; put a sound copy in its place, or "
+        f"{where / DATABASE_NAME} is damaged: {problem}; put a sound copy in its place, or "
         f"choose another --study name ({TRIALS_NAME} beside it is as it was)"
     )
 

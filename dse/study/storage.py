@@ -1,6 +1,7 @@
 """Where a record lies: an Optuna study in SQLite, held by one process at a time.
 
-Every error of the file system or of SQLite becomes a `StudyError` that says what to do.
+Or in a database server (`dse.study.shared`). Every error of the file system or of a database
+becomes a `StudyError` that says what to do.
 """
 
 from __future__ import annotations
@@ -21,55 +22,63 @@ from dse.errors import DseError, StudyError
 from dse.study.definition import Definition, check_definition, check_same
 from dse.study.paths import DATABASE_NAME, folder_error, record_damaged
 from dse.study.seal import sealed, unsealed
+from dse.study.shared import SharedStudy
 from dse.study.snapshot import connect_read_only, copy_record
 
 DEFINITION = "dse:definition"
 
+Where = Path | SharedStudy
+"""The folder of a study whose record lies in it, or the study in a database server."""
+
+_DATABASES = ("optuna", "sqlalchemy", "psycopg")
+
 
 @contextlib.contextmanager
-def storage_errors(directory: Path) -> Iterator[None]:
-    """Turn what the file system or SQLite says into a `StudyError` that says what to do."""
+def storage_errors(where: Where) -> Iterator[None]:
+    """Turn what the file system or a database says into a `StudyError` that says what to do."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        raise _storage_error(directory, error) from error
+        raise _storage_error(where, error) from error
     except Exception as error:
-        if type(error).__module__.split(".")[0] not in ("optuna", "sqlalchemy"):
+        if type(error).__module__.split(".")[0] not in _DATABASES:
             raise
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        raise _storage_error(directory, cause) from error
+        raise _storage_error(where, cause) from error
 
 
-def _storage_error(directory: Path, cause: BaseException) -> StudyError:
+def _storage_error(where: Where, cause: BaseException) -> StudyError:
+    if isinstance(where, SharedStudy):
+        return where.failed(cause)
     reason = str(cause).splitlines()[0]
     damaged = isinstance(cause, sqlite3.DatabaseError)
     if damaged and not isinstance(cause, sqlite3.OperationalError):
-        return record_damaged(directory, reason)
+        return record_damaged(where, reason)
     if "decode to UTF-8" in reason:
-        return record_damaged(directory, _unreadable_row(directory / DATABASE_NAME) or reason)
-    return folder_error(directory, cause)
+        return record_damaged(where, _unreadable_row(where / DATABASE_NAME) or reason)
+    return folder_error(where, cause)
 
 
 @contextlib.contextmanager
-def reading(directory: Path) -> Iterator[None]:
+def reading(where: Where) -> Iterator[None]:
     """As `storage_errors`, around all that reads rows: damaged ones are named.
 
     Raises:
         StudyError: with the file, and the row as far as it is known.
     """
     try:
-        with storage_errors(directory):
+        with storage_errors(where):
             yield
     except DseError:
         raise
     except Exception as error:  # whatever Optuna makes of a row that it cannot have written
-        try:
-            row = _unreadable_row(directory / DATABASE_NAME)
-        except (sqlite3.Error, UnicodeDecodeError):  # what is damaged is no row of a table
-            row = None
-        raise record_damaged(directory, row or f"{type(error).__name__}: {error}") from error
+        row = None
+        # What is damaged may be no row of a table.
+        with contextlib.suppress(sqlite3.Error, UnicodeDecodeError):
+            row = None if isinstance(where, SharedStudy) else _unreadable_row(where / DATABASE_NAME)
+        raise record_damaged(where, row or f"{type(error).__name__}: {error}") from error
 
 
 _JSON_COLUMNS = (
@@ -219,8 +228,8 @@ def check_has_record(directory: Path) -> None:
     if (directory / "trials.csv").exists() and not (directory / "study.db").exists():
         raise StudyError(
             f"{directory} holds a trials.csv but no study.db to resume from (results that "
-            "somebody published?); nothing is overwritten: choose another --study name or "
-            "--results folder"
+            "somebody published, or a study that was made with --storage?); nothing is "
+            "overwritten: choose another --study name or --results folder"
         )
 
 
@@ -249,33 +258,73 @@ def find_study(directory: Path, storage: Any) -> Any:
     return study
 
 
-def open_study(directory: Path, storage: Any, definition: Definition) -> Any:
+def check_is_alone(directory: Path, shared: SharedStudy) -> None:
+    """Refuse a folder whose record is in it where another is meant.
+
+    Raises:
+        StudyError: it is so.
+    """
+    if (directory / DATABASE_NAME).exists():
+        raise StudyError(
+            f"{directory} holds a record of its own ({DATABASE_NAME}), and --storage names "
+            f"{shared}: leave --storage out to resume it, or choose another --study name"
+        )
+
+
+def study_names(storage: Any) -> list[str]:
+    """Names of the studies in a storage; none where there is no storage."""
+    import optuna
+
+    return optuna.get_all_study_names(storage) if storage else []
+
+
+def find_shared(where: SharedStudy, storage: Any) -> Any:
+    """Optuna's study of this name, or None."""
+    import optuna
+
+    is_there = where.name in study_names(storage)
+    return optuna.load_study(study_name=where.name, storage=storage) if is_there else None
+
+
+def open_study(where: Where, storage: Any, definition: Definition) -> Any:
     """Optuna's study of this definition, made where there is none.
 
     Raises:
-        StudyMismatchError: the folder holds another one; nothing is changed.
+        StudyMismatchError: another one is there; nothing is changed.
+    """
+    found = find_shared if isinstance(where, SharedStudy) else find_study
+    study = found(where, storage)  # type: ignore[operator]
+    held = study.user_attrs.get(DEFINITION) if study else None
+    if held is None:
+        return make_study(storage, definition, study)
+    check_same(where, definition.to_dict(), read_definition(where, held))
+    return study
+
+
+def make_study(storage: Any, definition: Definition, study: Any = None) -> Any:
+    """Optuna's study of this definition, which begins.
+
+    Args:
+        storage: where it goes.
+        definition: of it.
+        study: what is there of it where it was killed at its beginning.
     """
     import optuna
 
-    study = find_study(directory, storage)
     if study is None:
         directions: list[Any] = ["maximize", *("minimize" for _ in definition.objectives)]
         study = optuna.create_study(
             storage=storage, study_name=definition.name, directions=directions
         )
-    held = study.user_attrs.get(DEFINITION)
-    if held is None:
-        with warnings.catch_warnings():  # marked experimental; dashboards show the names
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(["validation_accuracy", *definition.objectives])
-        plain = sealed(definition.to_dict(), DEFINITION)
-        study.set_user_attr(DEFINITION, plain)  # last: whoever sees it sees all
-    else:
-        check_same(directory, definition.to_dict(), read_definition(directory, held))
+    with warnings.catch_warnings():  # marked experimental; dashboards show the names
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(["validation_accuracy", *definition.objectives])
+    plain = sealed(definition.to_dict(), DEFINITION)
+    study.set_user_attr(DEFINITION, plain)  # last: whoever sees it sees all
     return study
 
 
-def read_definition(directory: Path, held: Any) -> dict[str, Any]:
+def read_definition(where: Where, held: Any) -> dict[str, Any]:
     """The definition from what a record holds of it.
 
     Raises:
@@ -285,5 +334,5 @@ def read_definition(directory: Path, held: Any) -> dict[str, Any]:
         plain = unsealed(held, DEFINITION)
         check_definition(plain, DEFINITION)
     except (ValueError, StudyError) as error:
-        raise record_damaged(directory, f"{DEFINITION}: {error}") from error
+        raise record_damaged(where, f"{DEFINITION}: {error}") from error
     return dict(plain)
