@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
+from dse.cli.running import command_text
 from dse.cli.tables import note
 from dse.errors import ConfigError
 from dse.text import nearest
@@ -41,7 +42,7 @@ SHOWN_ONLY = ("help", "json", "dry-run")
 """Options that say what to print, not what to study."""
 OF_THE_RECORD = ("set", "recipe", "epochs", "study", "study-seed")
 """Options whose effect a study's own `study.yaml` records, resolved."""
-OF_THE_RUN = (*SHOWN_ONLY, "results", "plots", "tensorboard", "workers", "out")
+OF_THE_RUN = (*SHOWN_ONLY, "results", "plots", "tensorboard", "workers", "out", "storage")
 """Options that are the machine's or the moment's: another run says them anew."""
 
 
@@ -61,8 +62,8 @@ def command(
     options = {kind: _options(commands[kind]) for kind in KINDS}
     kind, arguments = study_arguments(file, options)
     arguments += context.args
-    note(f"runs {shlex.join(['dse', kind, *arguments])}")
     sys.argv[1:] = [kind, *arguments]  # what the study records as its command
+    note(f"runs {command_text()}")
     with commands[kind].make_context(kind, arguments, parent=context.parent) as inner:
         commands[kind].invoke(inner)
 

@@ -13,7 +13,8 @@ from dse.errors import StudyError
 from dse.study.fidelity import Fidelity
 from dse.study.paths import ANSWER_NAME, DESCRIPTION_NAME, WEIGHTS_FOLDER, write_file
 from dse.study.record import read_held, read_note, write_trials
-from dse.study.shared import SharedStudy, looking_at, shown
+from dse.study.server import looking_at
+from dse.study.shared import SharedStudy, shown
 from dse.study.storage import find_shared, reading, study_names
 from dse.text import some_of
 

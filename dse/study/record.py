@@ -31,7 +31,8 @@ from dse.study.fields import Count, Positive, Rule, Seconds, from_dict
 from dse.study.measurement import Measurement, is_base64
 from dse.study.paths import DATABASE_NAME, record_damaged
 from dse.study.seal import sealed, unsealed
-from dse.study.shared import SharedStudy, driving, looking_at, shown
+from dse.study.server import driving, looking_at
+from dse.study.shared import SharedStudy, shown
 from dse.study.storage import (
     DEFINITION,
     Where,

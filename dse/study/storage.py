@@ -1,6 +1,6 @@
 """Where a record lies: an Optuna study in SQLite, held by one process at a time.
 
-Or in a database server (`dse.study.shared`). Every error of the file system or of a database
+Or in a database server (`dse.study.server`). Every error of the file system or of a database
 becomes a `StudyError` that says what to do.
 """
 

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from dse.cli.main import app
 from dse.errors import StudyError, StudyMismatchError
 from dse.study.record import open_record, read_study
-from dse.study.shared import SharedStudy, driving, parse_url
+from dse.study.server import driving
+from dse.study.shared import SharedStudy, parse_url
 from tests import postgres
 from tests.search import searching
 from tests.search.processes import finish, kill_driver_after, rows
