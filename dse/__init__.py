@@ -3,7 +3,7 @@
 The names below are the library; each is loaded when it is first used, so that `import dse`
 costs nothing and only training imports JAX. What the commands do is `dse.api`, whose functions
 are here too: `dse.load_space`, `dse.sweep`, `dse.search`, `dse.evaluate`, `dse.predict`,
-`dse.compress`, `dse.export`, `dse.describe`, `dse.load_study`.
+`dse.shrink`, `dse.compress`, `dse.export`, `dse.describe`, `dse.load_study`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _HOMES = {
         "load_study",
         "predict",
         "search",
+        "shrink",
         "sweep",
         "train",
     ),

@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # pandas, and what imports JAX: only who uses it pays
     from dse.compress.stages import Stage
     from dse.export.exporting import Exported, Format
     from dse.search import RunEvent
+    from dse.search.shrink import ShrinkReport
     from dse.search.single import TrainedReport
     from dse.training.predict import Evaluation, Scored
     from dse.weights.metadata import WeightsMetadata
@@ -482,6 +483,102 @@ def search(
     return load_study(result.directory)
 
 
+def shrink(
+    photos: str | Path,
+    *,
+    init: str | Path = "squeezenet_v1.0.safetensors",
+    accuracy: float | None = None,
+    reference: str | None = None,
+    max_bytes: int | None = None,
+    device: str | None = None,
+    budget: str = "20m",
+    out: str | Path | None = None,
+    epochs: int | None = None,
+    recipe: Mapping[str, object] | None = None,
+    image_size: int | None = None,
+    duplicates: str = "warn",
+    study: str | None = None,
+    study_seed: int = 0,
+    results: str | Path = "results",
+    workers: int | None = None,
+    on_event: OnEvent = lambda event: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> ShrinkReport:
+    """Make one small network of photos, as `dse shrink`.
+
+    Args:
+        photos: a folder with one folder of photos per class; or `digits`, `cifar10`.
+        init: weights file that it starts from.
+        accuracy: validation accuracy (a fraction) that the file has to hold.
+        reference: `best`: it has to hold the accuracy of the network before it is made small,
+            less 3 points; so it has where nothing else is demanded.
+        max_bytes: most that the file may take.
+        device: by name, on which the network has to fit as int8.
+        budget: how long it may take, such as `20m`.
+        out: the `.dsz` file; None is `PHOTOS.dsz`.
+        epochs: of the training before it is made small; None is the recipe's.
+        recipe: changes of the recipe, by name.
+        image_size: side in pixels; None is that of the weights.
+        duplicates: of a folder's images: `warn`, `drop` or `error`, as for `sweep`.
+        study: name of the study; None is `PHOTOS-shrink`.
+        study_seed: source of all random draws.
+        results: folder of all studies.
+        workers: processes; None is one per core, or one per GPU.
+        on_event: told of everything that happens while the first network is trained.
+        say: told of everything that follows, in words.
+
+    Returns:
+        The file, its accuracy on test images, and the front of size against accuracy.
+
+    Raises:
+        DseError: see `dse.errors`; nothing that was recorded is lost.
+    """
+    from dse.deployment.devices import find_devices
+    from dse.report.networks import network_space
+    from dse.search import plan_sweep
+    from dse.search.budget import parse_budget
+    from dse.search.shrink import Demand, check_demand
+    from dse.search.shrink import shrink as make_small
+    from dse.search.single import as_training
+
+    started = time.monotonic()
+    demand = Demand(
+        accuracy=accuracy,
+        is_near_parent=reference == "best",
+        max_bytes=max_bytes,
+        device=None if device is None else find_devices([device])[0],
+    )
+    limit = parse_budget(budget)
+    check_demand(demand, reference, limit)
+    where = f"folder:{photos}" if Path(photos).is_dir() else str(photos)
+    spec, given = images_for(where, init, image_size, None, duplicates)
+    results = Path(results)
+    dataset = prepare_data(spec)
+    plan = plan_sweep(
+        network_space("", given, (), results),
+        spec,
+        dataset,
+        recipe=_texts(recipe),
+        epochs=epochs,
+        study_seed=study_seed,
+        given=given,
+    )
+    return make_small(
+        as_training(plan, dataset, study or f"{dataset.name}-shrink"),
+        dataset,
+        _executor(workers),
+        demand,
+        limit,
+        out=Path(out or f"{dataset.name}.dsz"),
+        results=results,
+        compile_cache=cache_root() / "compiled",
+        command="dse.shrink",
+        started=started,
+        on_event=on_event,
+        say=say,
+    )
+
+
 def evaluate(
     weights: str | Path,
     data: str,
@@ -663,7 +760,15 @@ def compress(
             dataset = prepare_data(spec)
             recipe = recipe_of_weights(data, spec.source, dataset, metadata, arrays)
             tuner = stack.enter_context(
-                image_tuner(architecture, dataset, recipe, out, epochs=epochs, seed=seed)
+                image_tuner(
+                    architecture,
+                    dataset,
+                    recipe,
+                    out,
+                    epochs=epochs,
+                    seed=seed,
+                    relative="init" in metadata.extra,
+                )
             )
         found = compress_network(arrays, metadata, plan, tuner)
         write_content(out, found.content)

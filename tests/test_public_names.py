@@ -51,6 +51,7 @@ PUBLIC = {
     "run",
     "save_weights",
     "search",
+    "shrink",
     "shipped_spaces",
     "suggest",
     "summarise",

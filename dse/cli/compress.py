@@ -197,7 +197,15 @@ def command(
             effort = {"epochs": epochs or EPOCHS, "seed": seed or 0}
             facts |= {"data": dataset.name, **effort}
             tuner = stack.enter_context(
-                image_tuner(architecture, dataset, recipe, out, **effort, say=note)
+                image_tuner(
+                    architecture,
+                    dataset,
+                    recipe,
+                    out,
+                    **effort,
+                    relative="init" in metadata.extra,
+                    say=note,
+                )
             )
         elif not plan.lossless:
             note("note: accuracy is not measured; give the images of the study with --data")

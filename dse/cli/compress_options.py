@@ -93,7 +93,7 @@ def make_plan(
     if bits is not None and not 0 < bits <= 14:
         raise UsageError(f"--bits {bits:g}: must be above 0 and at most 14")
     density, densities = _densities(density_texts)
-    loss = None if max_loss is None else _share("--max-loss", max_loss)
+    loss = None if max_loss is None else share_of("--max-loss", max_loss)
     if loss is not None and loss > MAX_LOSS:
         raise UsageError(
             f"--max-loss {max_loss} is {loss:.0%} of all images; must be at most {MAX_LOSS:.0%}: "
@@ -104,7 +104,7 @@ def make_plan(
         density=density,
         densities=densities,
         bits=bits if bits is not None else None if target or max_loss or front else 6.0,
-        target_bytes=None if target is None else _bytes(target),
+        target_bytes=None if target is None else bytes_of("--target", target),
         max_loss=loss,
         float_bits=32 if floats == "32" else 16,
         coder=coder,
@@ -116,7 +116,7 @@ def _densities(texts: Sequence[str]) -> tuple[float | None, dict[str, float]]:
     density, densities = None, {}
     for text in texts:
         layer, equals, share_text = text.rpartition("=")
-        share = _share("--density", share_text, text)
+        share = share_of("--density", share_text, text)
         if equals:
             densities[f"{layer}/kernel"] = share
         elif density is None:
@@ -126,7 +126,17 @@ def _densities(texts: Sequence[str]) -> tuple[float | None, dict[str, float]]:
     return density, densities
 
 
-def _share(option: str, text: str, whole: str = "") -> float:
+def share_of(option: str, text: str, whole: str = "") -> float:
+    """A share as an option gives it: 0.33 or 33%.
+
+    Args:
+        option: for the message.
+        text: the share.
+        whole: all that the option was given, where that is more.
+
+    Raises:
+        UsageError: it is none.
+    """
     try:
         share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
@@ -138,7 +148,12 @@ def _share(option: str, text: str, whole: str = "") -> float:
     return share
 
 
-def _bytes(text: str) -> int:
+def bytes_of(option: str, text: str) -> int:
+    """A size as an option gives it: 470kB, 0.5MB, 470000.
+
+    Raises:
+        UsageError: it is none.
+    """
     number = text.rstrip("kKmMiIbB ")
     unit = text[len(number) :].strip().lower()
     try:
@@ -147,7 +162,7 @@ def _bytes(text: str) -> int:
         size = 0
     if size < 1:
         raise UsageError(
-            f"--target {text}: must be a size such as 470kB, 0.5MB or 470000 (1 kB = 1,000 bytes)"
+            f"{option} {text}: must be a size such as 470kB, 0.5MB or 470000 (1 kB = 1,000 bytes)"
         )
     return size
 

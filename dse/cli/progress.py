@@ -102,6 +102,8 @@ class SweepProgress:
         )
         self.display.end(event.worker)
         self.display.state(f"{self._count()}, {left}")
+        if self._status.done == self._status.count:
+            self._doing = ("", 0.0, math.nan)
 
     def _show(self, worker: int, job: Job, epochs: int, doing: str) -> None:
         assert self._status is not None

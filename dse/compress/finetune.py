@@ -23,7 +23,7 @@ from dse.compress.prune import gradual_density, magnitude_mask
 from dse.data import Dataset
 from dse.errors import TrainingError
 from dse.training.checkpoint import load_run, save_run
-from dse.training.parametrization import kernels_shared, masks_of, shared_of
+from dse.training.parametrization import Relative, kernels_shared, masks_of, shared_of
 from dse.training.recipe import Recipe
 from dse.training.trainer import OnEpoch, Run, Seed, Trainer
 from dse.weights.dsz import SharedWeights
@@ -50,6 +50,34 @@ def sharing_recipe(recipe: Recipe, epochs: int) -> Recipe:
     return replace(recipe, optimizer="adamw", learning_rate=5e-4, weight_decay=0.0, epochs=epochs)
 
 
+def retrain(
+    trainer: Trainer,
+    weights: tuple[Tree, Tree],
+    *,
+    seed: Seed,
+    checkpoint: Path | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> Run:
+    """Train all weights further.
+
+    Args:
+        trainer: of `Relative` parameters.
+        weights: (params, statistics) to start from.
+        seed: of all random draws.
+        checkpoint: file that keeps the run after each epoch, as for `retrain_sparse`.
+        on_epoch: told of each completed epoch.
+
+    Raises:
+        DivergenceError: the loss became NaN or infinite.
+        TrainingError: the run cannot be kept (full disk, folder gone).
+    """
+    params, statistics = weights
+    facts = _about("all", trainer.dataset, trainer.recipe, seed, {}, params, statistics)
+    trained, fixed = Relative.start(params, (), {})
+    begin = partial(trainer.begin_from, trained, statistics, fixed)
+    return _trained(trainer, begin, seed, checkpoint, facts, on_epoch)
+
+
 def retrain_sparse(
     trainer: Trainer,
     weights: tuple[Tree, Tree],
@@ -65,7 +93,8 @@ def retrain_sparse(
     gradual schedule names; a weight that is gone stays zero.
 
     Args:
-        trainer: of `MaskedKernels`; one serves any densities, as the masks are given to it.
+        trainer: of `MaskedKernels`, or `Relative` to them; one serves any densities, as the masks
+            are given to it.
         weights: (params, statistics) to start from.
         densities: share of the weights to keep in the end, by kernel path.
         seed: of all random draws.
@@ -80,8 +109,10 @@ def retrain_sparse(
     params, statistics = weights
     dataset, recipe = trainer.dataset, trainer.recipe
     facts = _about("sparse", dataset, recipe, seed, densities, params, statistics)
-    firsts = {path: float(np.mean(mask)) for path, mask in flat(masks_of(params)).items()}
+    masks = masks_of(params)
+    firsts = {path: float(np.mean(mask)) for path, mask in flat(masks).items()}
     last = max(1, round(PRUNING_SHARE * recipe.epochs))
+    trained, fixed = Relative.start(params, masks, {}) if trainer.is_relative else (params, masks)
 
     def prune(run: Run) -> Run:
         progress = (run.epochs + 1) / last
@@ -90,13 +121,17 @@ def retrain_sparse(
             for path, first in firsts.items()
         }
         kernels = flat(trainer.params_of(run))
-        masks = {
-            path: np.asarray(mask) & magnitude_mask(np.asarray(kernels[path]), wanted[path])
-            for path, mask in flat(run.state.fixed).items()
-        }
-        return replace(run, state=run.state._replace(fixed=nested(masks)[0]))
+        masks, *units = run.state.fixed if trainer.is_relative else (run.state.fixed,)
+        masks = nested(
+            {
+                path: np.asarray(mask) & magnitude_mask(np.asarray(kernels[path]), wanted[path])
+                for path, mask in flat(masks).items()
+            }
+        )[0]
+        fixed = (masks, *units) if units else masks
+        return replace(run, state=run.state._replace(fixed=fixed))
 
-    begin = partial(trainer.begin_from, params, statistics, masks_of(params))
+    begin = partial(trainer.begin_from, trained, statistics, fixed)
     return _trained(trainer, begin, seed, checkpoint, facts, on_epoch, prune)
 
 
@@ -108,9 +143,11 @@ def retrain_shared(
     kernels: Mapping[str, SharedWeights],
     *,
     seed: Seed,
+    relative: bool = False,
+    teacher: np.ndarray | None = None,
     checkpoint: Path | None = None,
     on_epoch: OnEpoch | None = None,
-) -> tuple[Trainer, Run, dict[str, SharedWeights]]:
+) -> tuple[Trainer, Run, dict[str, SharedWeights | np.ndarray]]:
     """Train the values that weights share; which weight has which value stays as it is.
 
     Args:
@@ -120,12 +157,15 @@ def retrain_shared(
         weights: (params, statistics) to start from; kernels are taken from `kernels`.
         kernels: by path.
         seed: of all random draws.
+        relative: steps are relative to the magnitude of each array.
+        teacher: scores (image, class) of the training images to learn from, where the recipe
+            distils.
         checkpoint: file that keeps the run after each epoch, to be resumed; what it keeps of
             other weights, options or images is passed over.
         on_epoch: told of each completed epoch.
 
     Returns:
-        The trainer, the run at its end, and the kernels with their new values.
+        The trainer, the run at its end, and all arrays, kernels as they share their new values.
 
     Raises:
         DivergenceError: the loss became NaN or infinite.
@@ -133,12 +173,27 @@ def retrain_shared(
     """
     params, statistics = weights
     parametrization, trained, fixed = shared_of(kernels, params)
-    trainer = Trainer(architecture, dataset, recipe, parametrization)
     facts = _about("shared", dataset, recipe, seed, {}, trained, statistics, fixed)
-
+    if relative:
+        trained, fixed = Relative.start(trained, fixed, {})
+    trainer = Trainer(
+        architecture,
+        dataset,
+        recipe,
+        Relative(parametrization) if relative else parametrization,
+        teacher=teacher,
+    )
     begin = partial(trainer.begin_from, trained, statistics, fixed)
     run = _trained(trainer, begin, seed, checkpoint, facts, on_epoch)
-    return trainer, run, kernels_shared(trainer.trained_of(run), run.state.fixed)
+    trained, fixed = trainer.trained_of(run), run.state.fixed
+    if relative:
+        trained, fixed = Relative.end(trained, fixed)
+    others = flat(trained, trainer.statistics_of(run))
+    return (
+        trainer,
+        run,
+        {p: np.asarray(a) for p, a in others.items()} | kernels_shared(trained, fixed),
+    )
 
 
 def _trained(

@@ -81,6 +81,7 @@ def search_front(
     trainings: int = TRAININGS,
     densities: Sequence[float] = DENSITIES,
     lambdas: Sequence[float] = LAMBDAS,
+    allows: Callable[[str], bool] = lambda what: True,
     on_stage: Callable[[Stage], None] = lambda stage: None,
 ) -> CompressionFront:
     """Search densities and values of a network for the front of accuracy against bytes.
@@ -95,6 +96,7 @@ def search_front(
         trainings: settings whose values are trained at most.
         densities: shares of all weights, falling.
         lambdas: rate-distortion lambdas, rising.
+        allows: asked before each training, with `density` or `values`, whether there is time.
         on_stage: told of everything that was measured.
 
     Raises:
@@ -113,6 +115,7 @@ def search_front(
     search = _FrontSearch(
         compressor=compressor,
         tuner=tuner,
+        allows=allows,
         on_stage=on_stage,
         correct=correct,
         floor=floor,
@@ -148,6 +151,7 @@ class _FrontSearch:
 
     compressor: Compressor
     tuner: Tuner
+    allows: Callable[[str], bool]
     on_stage: Callable[[Stage], None]
     correct: np.ndarray  # bool (image,), of the network as it came
     floor: float
@@ -162,6 +166,8 @@ class _FrontSearch:
         present = density_of(arrays)
         self._share(arrays, lambdas)
         for density in (d for d in densities if d < 0.9 * present):
+            if not self.allows("density"):
+                break
             name = f"density {density:.3g}"
             arrays = self.tuner.sparse(name, arrays, self.tuner.densities(arrays, density))
             stage = self.compressor.scored(name, self.compressor.unshared(arrays))
@@ -189,7 +195,7 @@ class _FrontSearch:
         for _ in range(trainings):
             # Volume counts from the floor on: a small file that is no use adds little.
             row = most_wanted(sizes, accuracies - self.floor, is_taken)
-            if row is None:
+            if row is None or not self.allows("values"):
                 return
             is_taken[row] = True
             setting, arrays = untrained[row].setting, untrained[row].arrays

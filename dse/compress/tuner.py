@@ -32,7 +32,7 @@ from dse.data.spec import SourceName, cache_root
 from dse.errors import ConfigError, UsageError, WeightsError
 from dse.files import locked
 from dse.networks import build_network
-from dse.training.parametrization import MaskedKernels
+from dse.training.parametrization import MaskedKernels, Relative
 from dse.training.predict import Predictor
 from dse.training.recipe import Recipe, default_recipe, recipe_from_dict
 from dse.training.scaling import InputScaling
@@ -101,6 +101,8 @@ class ImageTuner:
         recipe: how the network was trained.
         epochs: of training in each stage.
         seed: of all random draws.
+        relative: steps are relative to the magnitude of each array.
+        teacher: scores (image, class) of the training images, where the recipe distils.
         directory: where runs are kept; None keeps none.
         on_epoch: told of each completed epoch.
     """
@@ -113,11 +115,14 @@ class ImageTuner:
         *,
         epochs: int,
         seed: int = 0,
+        relative: bool = False,
+        teacher: np.ndarray | None = None,
         directory: Path | None = None,
         on_epoch: OnEpoch = lambda stage, epochs, total, loss: None,
     ) -> None:
         self._architecture, self._dataset, self._recipe = architecture, dataset, recipe
         self._epochs, self._seed = epochs, Seed(seed)
+        self._is_relative, self._teacher = relative, teacher
         self._directory, self._on_epoch = directory, on_epoch
         self._predictor = Predictor(build_network(architecture), InputScaling.of_dataset(dataset))
         picked = np.random.default_rng(seed).permutation(len(dataset.train))[:SENSITIVITY_COUNT]
@@ -153,22 +158,28 @@ class ImageTuner:
     def shared(self, stage: str, arrays: Arrays, mixed: Mixed) -> Mixed:
         """With its values, biases and norms trained; which weight has which value stays."""
         kernels = {path: array for path, array in mixed.items() if isinstance(array, SharedWeights)}
-        trainer, run, trained = retrain_shared(
+        *_, trained = retrain_shared(
             self._architecture,
             self._dataset,
             sharing_recipe(self._recipe, self._epochs),
             nested(arrays),
             kernels,
+            relative=self._is_relative,
+            teacher=self._teacher,
             **self._options(stage),
         )
-        others = flat(trainer.trained_of(run), trainer.statistics_of(run))
-        return {p: np.asarray(a) for p, a in others.items() if p not in trained} | trained
+        return trained
 
     @cached_property
     def _sparse_trainer(self) -> Trainer:
         """One program for all densities: the masks are among what it is given."""
-        recipe = pruning_recipe(self._recipe, self._epochs)
-        return Trainer(self._architecture, self._dataset, recipe, MaskedKernels())
+        return Trainer(
+            self._architecture,
+            self._dataset,
+            pruning_recipe(self._recipe, self._epochs),
+            Relative(MaskedKernels()) if self._is_relative else MaskedKernels(),
+            teacher=self._teacher,
+        )
 
     def correct(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
         """Of which images the class is correct."""
@@ -194,6 +205,7 @@ def image_tuner(
     *,
     epochs: int,
     seed: int = 0,
+    relative: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Iterator[ImageTuner]:
     """A tuner whose runs are kept beside the file to be written until the block has ended well.
@@ -205,6 +217,8 @@ def image_tuner(
         out: the file.
         epochs: of training in each stage.
         seed: of all random draws.
+        relative: steps are relative to the magnitude of each array, as for weights that started
+            from others.
         say: told what is trained and resumed, in words.
 
     Raises:
@@ -228,6 +242,7 @@ def image_tuner(
             recipe,
             epochs=epochs,
             seed=seed,
+            relative=relative,
             directory=directory,
             on_epoch=lambda stage, done, total, loss: say(
                 f"{stage}: epoch {done} of {total}, loss {loss:.4f}"

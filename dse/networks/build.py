@@ -86,6 +86,13 @@ class Interpreter(nnx.Module):
             maps[at] = self._run(primitive, list(map(value_of, given)), train, dropout_key)
         return value_of(maps[len(graph)]).reshape(x.shape[0], -1)
 
+    def maps(self, x: Array) -> list[Array]:
+        """Every map of the graph, as it is without training: the image, then what nodes give."""
+        found = [x]
+        for node in self.architecture.graph:
+            found.append(self._run(node.primitive, [found[i] for i in node.inputs], False, None))
+        return found
+
     def _convolve_together(self, given: int, x: Deferred) -> dict[int, Deferred]:
         """The maps of all normed convolutions that read `x`, the map `given`."""
         groups = side_by_side(self.architecture.graph, given)
@@ -227,6 +234,12 @@ class Network:
         interpreter = nnx.merge(self._graph, params, statistics)
         logits = interpreter(images, train=train, dropout_key=dropout_key)
         return ops.widened(logits), _split(interpreter)[2]
+
+
+def maps_of(network: Network, params: Arrays, statistics: Arrays, images: Array) -> list[Array]:
+    """Every map inside a network, by its number in the graph (0 is the image); to be traced."""
+    interpreter: Interpreter = nnx.merge(network._graph, params, statistics)
+    return interpreter.maps(images)
 
 
 def update_ema(running: Any, batch: Any, kept: float = BATCH_NORM_MOMENTUM) -> Any:

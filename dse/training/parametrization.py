@@ -143,6 +143,12 @@ class Relative:
         scaled = {path: array / units[path] for path, array in arrays.items()}
         return nested(scaled)[0], (fixed, nested(units)[0])
 
+    @staticmethod
+    def end(trained: Tree, fixed: Tree) -> tuple[Tree, Tree]:
+        """Arrays and fixed ones of the other parametrization: the inverse of `start`."""
+        others, units = fixed
+        return jax.tree.map(lambda x, unit: np.asarray(x * unit), trained, units), others
+
 
 def masks_of(params: Tree) -> Tree:
     """Masks of the weights that are not zero, for `MaskedKernels`."""

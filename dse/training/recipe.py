@@ -30,6 +30,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "bias_rate": (0.0, 1000.0),
     "norm_momentum": (0.0, 0.9999),
     "averaged_share": (0.0, 1.0),
+    "distill_share": (0.0, 1.0),
+    "distill_temperature": (0.1, 100.0),
 }
 
 _LATER = frozenset(
@@ -43,6 +45,8 @@ _LATER = frozenset(
         "alternates_flip",
         "whitens",
         "passes_through",
+        "distill_share",
+        "distill_temperature",
     }
 )
 """Left out of a recipe's dictionary where they have their defaults, which change nothing."""
@@ -96,6 +100,10 @@ class Recipe:
             components of the training images' patches and their negatives.
         passes_through: 3x3 kernels before a batch norm start as identities on their first
             channels (Dirac initialization; arXiv 2404.00498, section 3.3).
+        distill_share: share of the loss that a teacher's scores are the targets of, where there
+            is one; 0 for labels alone.
+        distill_temperature: that scores are divided by there: the higher, the more the classes
+            that the teacher finds less likely count.
     """
 
     optimizer: Optimizer = "sgd"
@@ -119,6 +127,8 @@ class Recipe:
     alternates_flip: bool = False
     whitens: bool = False
     passes_through: bool = False
+    distill_share: float = 0.0
+    distill_temperature: float = 4.0
 
     def __post_init__(self) -> None:
         """Check every value.

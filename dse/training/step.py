@@ -63,14 +63,15 @@ def make_train_program(
 ) -> Callable[..., tuple[TrainState, jax.Array]]:
     """A jitted function that runs one step for each batch it is given.
 
-    It takes (state, images, labels, key): images uint8 (step, batch, height, width,
-    channel), labels int32 (step, batch), and one key; the noise of a step depends on the
+    It takes (state, images, targets, key): images uint8 (step, batch, height, width,
+    channel), targets labels int32 (step, batch), or where the recipe distils (labels, scores of
+    the teacher float32 (step, batch, class)), and one key; the noise of a step depends on the
     key and on the step's number alone. It gives the new state and the loss of each step.
     """
     gradients_of = _make_gradients(network, recipe, parametrization, packings.statistics)
 
     def step(
-        key: jax.Array, state: TrainState, batch: tuple[jax.Array, jax.Array]
+        key: jax.Array, state: TrainState, batch: tuple[jax.Array, Tree]
     ) -> tuple[TrainState, jax.Array]:
         augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
         images = augment(
@@ -98,9 +99,9 @@ def make_train_program(
         ), loss
 
     def program(
-        state: TrainState, images: jax.Array, labels: jax.Array, key: jax.Array
+        state: TrainState, images: jax.Array, targets: Tree, key: jax.Array
     ) -> tuple[TrainState, jax.Array]:
-        return jax.lax.scan(lambda *carried: step(key, *carried), state, (images, labels))
+        return jax.lax.scan(lambda *carried: step(key, *carried), state, (images, targets))
 
     return jax.jit(
         program, donate_argnums=(0,), keep_unused=True, compiler_options=compiler_options()
@@ -113,22 +114,41 @@ def average_decay(recipe: Recipe, steps_count: int, step: Any) -> Any:
     return jnp.minimum(1 - 1 / horizon, (step + 1) / (step + 10))
 
 
+def soft_loss(logits: jax.Array, teacher: jax.Array, temperature: float) -> jax.Array:
+    """Mean divergence of softened scores from a teacher's, times the temperature's square.
+
+    Args:
+        logits: float32 (batch, class).
+        teacher: scores of the teacher, of that shape.
+        temperature: that both are divided by.
+
+    Source: Hinton, Vinyals and Dean 2015 (arXiv 1503.02531), section 2.
+    """
+    softened = jax.nn.log_softmax(logits / temperature)
+    wanted = jax.nn.softmax(teacher / temperature)
+    return temperature**2 * optax.losses.kl_divergence(softened, wanted).mean()
+
+
 def _make_gradients(
     network: Network, recipe: Recipe, parametrization: Parametrization, statistics_packing: Packing
 ) -> Callable[..., tuple[tuple[jax.Array, Tree], Tree]]:
-    """From (trained, state, images, labels, key) to ((loss, packed statistics), gradients)."""
+    """From (trained, state, images, targets, key) to ((loss, packed statistics), gradients)."""
 
     def loss_of(
-        trained: Tree, state: TrainState, images: jax.Array, labels: jax.Array, key: jax.Array
+        trained: Tree, state: TrainState, images: jax.Array, targets: Tree, key: jax.Array
     ) -> tuple[jax.Array, Tree]:
         params = parametrization.expand(trained, state.fixed)
         statistics = statistics_packing.unpack(state.statistics)
         images = images.astype(compute_dtype())
         logits, statistics = network.apply(params, statistics, images, train=True, dropout_key=key)
-        targets = optax.smooth_labels(
+        labels, *scores = targets if recipe.distill_share else (targets,)
+        smoothed = optax.smooth_labels(
             jax.nn.one_hot(labels, logits.shape[-1]), recipe.label_smoothing
         )
-        loss = optax.softmax_cross_entropy(logits, targets).mean()
+        loss = optax.softmax_cross_entropy(logits, smoothed).mean()
+        if scores:
+            soft = soft_loss(logits, scores[0], recipe.distill_temperature)
+            loss = (1 - recipe.distill_share) * loss + recipe.distill_share * soft
         return loss, statistics_packing.pack(statistics)
 
     of_images = jax.value_and_grad(loss_of, has_aux=True)

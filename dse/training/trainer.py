@@ -14,7 +14,7 @@ import numpy as np
 
 from dse.architecture import Architecture
 from dse.data import Dataset, Split
-from dse.errors import DivergenceError
+from dse.errors import DivergenceError, TrainingError
 from dse.networks import build_network
 from dse.networks.starts import with_identities, with_whitening
 from dse.study.measurement import Measurement, pack_bits
@@ -97,6 +97,7 @@ class Trainer:
         recipe: how to train.
         parametrization: what is trained in place of the parameters; as usual all of them.
         given: weights that runs start from, in relative steps; None for initial weights.
+        teacher: scores of the training images, float32 (image, class), where the recipe distils.
         on_progress: called now and then while a start is prepared.
 
     Attributes:
@@ -104,7 +105,8 @@ class Trainer:
         state_shape: the tree of a run's state with shapes and types in place of arrays.
 
     Raises:
-        TrainingError: fewer training images than one batch, or a crop as large as an image.
+        TrainingError: fewer training images than one batch, a crop as large as an image, or no
+            teacher where the recipe distils.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class Trainer:
         parametrization: Parametrization | None = None,
         *,
         given: GivenWeights | None = None,
+        teacher: np.ndarray | None = None,
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self.architecture, self.dataset, self.recipe = architecture, dataset, recipe
@@ -123,7 +126,12 @@ class Trainer:
         self.steps_per_epoch = count // recipe.batch_size
         self.steps_count = self.steps_per_epoch * recipe.epochs
         self.compile_s = 0.0
-        self._given, self._on_progress = given, on_progress
+        self._given, self._teacher, self._on_progress = given, teacher, on_progress
+        if recipe.distill_share and teacher is None:
+            raise TrainingError(
+                f"distill_share is {recipe.distill_share:g}, but there is no teacher here; it is "
+                "for dse shrink, where the fine-tuned network is the teacher"
+            )
         self._network = build_network(architecture)
         self._scaling = InputScaling.of_dataset(dataset)
         self._parametrization = parametrization or AllParameters()
@@ -162,13 +170,17 @@ class Trainer:
         self._train: dict[int, Callable[..., tuple[TrainState, jax.Array]]] = {}
         for steps in sorted({stop - start for start, stop in self._chunks()}):
             images = (steps, recipe.batch_size, *dataset.input_shape)
+            targets: Tree = jax.ShapeDtypeStruct(images[:2], jnp.int32)
+            if recipe.distill_share:
+                scores = (*images[:2], len(dataset.classes))
+                targets = targets, jax.ShapeDtypeStruct(scores, jnp.float32)
             self._train[steps] = self._compiled(
                 "train",
                 program,
                 (self.state_shape, 0),
                 self.state_shape,
                 jax.ShapeDtypeStruct(images, jnp.uint8),
-                jax.ShapeDtypeStruct(images[:2], jnp.int32),
+                targets,
                 jax.random.key(0),
             )
 
@@ -234,6 +246,11 @@ class Trainer:
                 averaged,
             )
         )
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether steps are relative to the magnitude of each array (`Relative`)."""
+        return isinstance(self._parametrization, Relative)
 
     def params_of(self, run: Run) -> Tree:
         """The network's parameters that a run has arrived at."""
@@ -329,8 +346,11 @@ class Trainer:
             if mirrored is not None:
                 images[mirrored[picked]] = images[mirrored[picked], :, ::-1]
             images = images.reshape(-1, batch, *self.dataset.input_shape)
-            labels = train.labels[picked].reshape(-1, batch)
-            state, loss = self._train[stop - start](state, images, labels, noise)
+            targets: Tree = train.labels[picked].reshape(-1, batch)
+            if self.recipe.distill_share:
+                assert self._teacher is not None
+                targets = targets, self._teacher[picked].reshape(*targets.shape, -1)
+            state, loss = self._train[stop - start](state, images, targets, noise)
             losses.append(np.asarray(loss))
         return state, np.concatenate(losses)
 

@@ -18,6 +18,9 @@ from dse.architecture.primitives import Add, Conv, Dense, Join
 Arrays = Mapping[str, np.ndarray]
 """Arrays by parameter path."""
 
+RIDGE = 1e-4
+"""Of least squares, in units of the mean square of what a layer reads."""
+
 NEW = -1
 """Stands for a channel that the giving network has not."""
 
@@ -30,6 +33,7 @@ def inherit(
     importance: Mapping[str, np.ndarray],
     *,
     keeps_head: bool = False,
+    moments: Arrays | None = None,
 ) -> tuple[dict[str, np.ndarray], frozenset[str]]:
     """Arrays of a network that starts from those of another.
 
@@ -46,6 +50,9 @@ def inherit(
         given: its arrays.
         importance: of each channel of its convolutions and dense layers, by layer.
         keeps_head: the classes are the same, so the head is inherited too.
+        moments: second moments of what layers of the source read, by layer, float64 (row + 1,
+            row + 1): rows as the kernel (row, filter) has them, and 1 last. What a layer gave is
+            then reproduced from the channels that are left, by least squares.
 
     Returns:
         All arrays of the target, and the names of the layers that inherit anything.
@@ -88,6 +95,8 @@ def inherit(
             else:
                 chosen = _chosen(ids[at], scores, node.output_shape[2])
             _take(arrays, given, node, other, rows, chosen)
+            if moments is not None and other.name in moments and (rows >= 0).any():
+                _make_up(arrays, given, node, other, rows, chosen, moments[other.name])
             heirs.add(node.name)
             maps.append(np.where(chosen >= 0, ids[at][chosen], NEW))
         else:  # what keeps channels as they are; of a sum, both terms stand for the same
@@ -197,6 +206,41 @@ def _take(
             old = np.where(known[:, None], kernel[:, np.where(known, rows, 0)], 0)
             result[:, :, taken] = old[:, :, chosen[taken]]
         arrays[parameter.path] = result.reshape(value.shape)
+
+
+def _make_up(
+    arrays: dict[str, np.ndarray],
+    given: Arrays,
+    node: Node,
+    other: Node,
+    rows: np.ndarray,
+    chosen: np.ndarray,
+    moments: np.ndarray,
+) -> None:
+    """Change what was taken of a layer so that it gives, in mean square, what the other gave.
+
+    Source: He, Zhang and Sun 2017 (arXiv 1707.06168), section 3.1; a ridge keeps it near.
+    """
+    taken, known, channels = chosen >= 0, np.flatnonzero(rows >= 0), other.input_shape[2]
+    kernel = given[f"{other.name}/kernel"].reshape(-1, other.output_shape[2])
+    kernel = kernel[:, chosen[taken]].astype(np.float64)
+    windows = np.arange(len(kernel) // channels)[:, None]
+    kept = (windows * channels + rows[known]).reshape(-1)
+    present = np.append(kept, len(kernel))  # the bias too
+    missing = moments[present, :-1] @ kernel - moments[np.ix_(present, kept)] @ kernel[kept]
+    among = moments[np.ix_(present, present)]
+    ridge = RIDGE * np.diag(among).mean() * np.eye(len(among))
+    change = np.linalg.solve(among + ridge, missing)
+    own = arrays[f"{node.name}/kernel"]
+    value = own.reshape(len(windows), len(rows), -1).copy()
+    spread = change[:-1].reshape(len(windows), len(known), -1)
+    value[:, known[:, None], np.flatnonzero(taken)] += spread.astype(np.float32)
+    arrays[f"{node.name}/kernel"] = value.reshape(own.shape)
+    # Without a norm the constant goes to the bias, otherwise off the mean that the norm takes off.
+    has_norm = f"{node.name}/mean" in arrays
+    shifted = np.array(arrays[path := f"{node.name}/{'mean' if has_norm else 'bias'}"])
+    shifted[taken] += (-1 if has_norm else 1) * change[-1]
+    arrays[path] = shifted
 
 
 def _in_out(node: Node) -> tuple[int, int]:

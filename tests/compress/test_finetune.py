@@ -17,7 +17,7 @@ from dse.compress.finetune import (
 from dse.compress.prune import kept_count
 from dse.networks import build_network
 from dse.training import Recipe
-from dse.training.parametrization import MaskedKernels
+from dse.training.parametrization import MaskedKernels, Relative
 from dse.training.trainer import Seed, Trainer
 from dse.weights.safetensors import flat, nested
 
@@ -200,6 +200,36 @@ def test_shared_training_goes_on_where_it_stopped(
     *_, resumed = shared(architecture, quarters, again, kernels, checkpoint=file)
     for path in kernels:
         assert np.array_equal(undisturbed[path].values, resumed[path].values), path
+
+
+def test_relative_steps_do_not_depend_on_the_units_of_weights(
+    architecture, quarters, weights
+) -> None:
+    """A first layer ten times as large under a norm is the same network, and learns the same."""
+    recipe = replace(RECIPE, optimizer="adamw", learning_rate=0.01, weight_decay=0.0, epochs=1)
+    trainer = Trainer(architecture, quarters, recipe, Relative(MaskedKernels()))
+    assert trainer.is_relative
+    found = []
+    for factor in (1.0, 8.0):
+        params = jax.tree.map(np.array, weights[0])
+        params["conv1"]["kernel"] *= factor
+        densities = dict.fromkeys(kernels_in(params), 0.5)
+        run = retrain_sparse(trainer, (params, weights[1]), densities, seed=SEED)
+        after = kernels_in(trainer.params_of(run))
+        for path, kernel in after.items():
+            assert np.count_nonzero(kernel) == kept_count(kernel.size, 0.5), path
+        found.append(after["conv1/kernel"] / factor)
+    np.testing.assert_allclose(*found, rtol=0.02, atol=1e-3)
+
+
+def test_relative_shared_values_stay_shared(architecture, quarters, weights) -> None:
+    kernels = {path: share_by_kmeans(k, 4) for path, k in kernels_in(weights[0]).items()}
+    *_, found = shared(architecture, quarters, weights, kernels, relative=True)
+    for path, before in kernels.items():
+        size = np.abs(before.values).mean()
+        assert 0 < np.abs(found[path].values - before.values).mean() < 0.5 * size, path
+        for code in range(len(before.codebook)):
+            assert len(np.unique(found[path].values[before.codes == code])) == 1
 
 
 def test_recipes_of_the_stages() -> None:

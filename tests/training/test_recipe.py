@@ -179,3 +179,11 @@ def test_a_recipe_file_is_checked(tmp_path):
         recipe_from_texts(Recipe(), [str(tmp_path / "bad.yml")])
     assert "learning_rat is no part of a recipe; did you mean learning_rate?" in str(caught.value)
     assert "epochs must be a whole number" in str(caught.value)
+
+
+def test_without_a_teacher_recipes_are_what_they_were():
+    assert not {"distill_share", "distill_temperature"} & Recipe().to_dict().keys()
+    recipe = recipe_from_texts(Recipe(), ["distill_share=0.5"])
+    assert recipe.to_dict()["distill_share"] == 0.5
+    assert recipe_from_dict(recipe.to_dict()) == recipe
+    assert recipe.key != Recipe().key

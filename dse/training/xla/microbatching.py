@@ -25,8 +25,8 @@ ADDING = 20.0
 MOST_ADDING = 0.05
 """A batch whose microbatches would spend a larger share of their time on adding stays whole."""
 
-Gradients = Callable[[Tree, Array, Array, Array], tuple[Array, Tree]]
-"""(params, images, labels, key) to (mean loss, its gradients)."""
+Gradients = Callable[[Tree, Array, Tree, Array], tuple[Array, Tree]]
+"""(params, images, targets, key) to (mean loss, its gradients)."""
 
 
 def microbatches_count(network: Network, batch_size: int) -> int:
@@ -51,15 +51,16 @@ def in_microbatches(gradients_of: Gradients, count: int) -> Gradients:
     The mean is that of the whole batch but for rounding.
     """
 
-    def microbatched(params: Tree, images: Array, labels: Array, key: Array) -> tuple[Array, Tree]:
-        def add(total: Any, microbatch: tuple[Array, Array, Array]) -> tuple[Any, None]:
+    def microbatched(params: Tree, images: Array, targets: Tree, key: Array) -> tuple[Array, Tree]:
+        def add(total: Any, microbatch: tuple[Array, Tree, Array]) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, total, gradients_of(params, *microbatch)), None
 
         def split(x: Array) -> Array:
             return x.reshape(count, -1, *x.shape[1:])
 
         zeros = jax.tree.map(jnp.zeros_like, (jnp.float32(0), params))
-        microbatches = split(images), split(labels), jax.random.split(key, count)
+        keys = jax.random.split(key, count)
+        microbatches = split(images), jax.tree.map(split, targets), keys
         total, _ = jax.lax.scan(add, zeros, microbatches)
         mean: tuple[Array, Tree] = jax.tree.map(lambda x: x / count, total)
         return mean
