@@ -75,7 +75,7 @@ def test_luck_is_smoothed_away() -> None:
         (Demand(max_bytes=15), 10),
     ],
 )
-def test_the_smallest_that_holds_or_the_best_that_fits(demand, bytes_wanted) -> None:
+def test_the_smallest_that_holds_or_the_best_that_fits(demand: Demand, bytes_wanted: int) -> None:
     assert choose(FOUR, demand, HERE).file_bytes == bytes_wanted
 
 
@@ -102,7 +102,7 @@ def test_a_budget_is_shared_out_over_the_stages() -> None:
     assert planned_epochs(1e6, 1.0) == 10
 
 
-def test_the_record_is_read_as_it_was_written(tmp_path) -> None:
+def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "shrink.json"
     assert find_shrink(path, "d", {"budget": "20m"}) is None
     write_shrink(path, FOUR)
