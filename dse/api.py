@@ -30,7 +30,7 @@ from dse.data import (
     prepare_data,
     weights_classes,
 )
-from dse.data.given import as_trained, images_for
+from dse.data.given import as_fed, as_trained, images_for
 from dse.data.spec import cache_root
 from dse.errors import ConfigError, DataError, UsageError, WeightsError
 from dse.report.tables.studies import open_study
@@ -227,7 +227,7 @@ def sweep(
 
     Args:
         space: a space, or the name or path of one.
-        data: `digits`, `folder:PATH`, `cifar10` or `cifar10:PATH`.
+        data: `digits`, `folder:PATH`, `pack:FILE`, `cifar10` or `cifar10:PATH`.
         init: weights file that every candidate starts from; None for initial weights.
         seeds: trainings of each candidate.
         epochs: passes over the training images; None is the recipe's.
@@ -302,7 +302,7 @@ def train(
     Args:
         network: a preset, `STUDY/CANDIDATE`, a weights file or a space with one candidate; empty
             for the network of `init`.
-        data: `digits`, `folder:PATH`, `cifar10` or `cifar10:PATH`.
+        data: `digits`, `folder:PATH`, `pack:FILE`, `cifar10` or `cifar10:PATH`.
         init: weights file that it starts from; None for initial weights.
         settings: metaparameters to change, by name.
         seeds: trainings.
@@ -383,7 +383,7 @@ def search(
     Args:
         space: a space, or the name or path of one; None is the whole space of SqueezeNets with
             widths for images of this size.
-        data: `digits`, `folder:PATH`, `cifar10` or `cifar10:PATH`.
+        data: `digits`, `folder:PATH`, `pack:FILE`, `cifar10` or `cifar10:PATH`.
         init: weights file that every candidate starts from; None for initial weights.
         reference: `best` (the most accurate network that the search finds), `alexnet`, another
             preset, or an accuracy as a fraction; None is `best` for a folder, else `alexnet`.
@@ -607,7 +607,7 @@ def evaluate(
         names = weights_classes(weights, scorer.metadata, file)
         tree = open_labelled(spec.path, names)
         return scorer.score(tree, source=str(weights), batch_count=batch_count)
-    dataset = prepare_data(spec)
+    dataset = prepare_data(as_fed(spec, scorer.metadata.preprocessing))
     check_same_data(weights, scorer.metadata, spec, dataset)
     return scorer.score(dataset.test, source=str(weights), batch_count=batch_count)
 

@@ -35,7 +35,9 @@ def command(
     data: Annotated[
         str,
         typer.Option(
-            "--data", metavar="SPEC", help="folder:PATH (its test folder where it has one), digits."
+            "--data",
+            metavar="SPEC",
+            help="folder:PATH (its test folder where it has one), pack:FILE, digits.",
         ),
     ],
     classes_file: ClassesFile = None,
@@ -80,6 +82,7 @@ def command(
         parse_data,
         weights_classes,
     )
+    from dse.data.given import as_fed
     from dse.data.source import warnings_text
 
     if confusion is not None and confusion.suffix.lower() not in (".png", ".svg"):
@@ -98,6 +101,7 @@ def command(
     elif classes_file is not None:
         raise UsageError(f"--classes is for class folders; {spec.source} has classes of its own")
     else:
+        spec = as_fed(spec, metadata.preprocessing)
         description = describe_data(spec)
         check_same_data(weights, metadata, spec, description)
         images = prepared(spec, description).test

@@ -80,12 +80,16 @@ SizeAxis = Annotated[
 
 DataText = Annotated[
     str,
-    typer.Option("--data", metavar="SPEC", help="digits, folder:PATH, cifar10 or cifar10:PATH."),
+    typer.Option(
+        "--data", metavar="SPEC", help="digits, folder:PATH, pack:FILE, cifar10 or cifar10:PATH."
+    ),
 ]
 
 ImageSize = Annotated[
     int | None,
-    typer.Option("--image-size", metavar="PIXELS", min=1, help="Size that a folder's images get."),
+    typer.Option(
+        "--image-size", metavar="PIXELS", min=1, help="Size that images of a folder or pack get."
+    ),
 ]
 
 InitWeights = Annotated[

@@ -2,7 +2,8 @@
 
 <directory>/
     data.json                 names, shapes, counts, digests
-    train_images.npy          uint8 (n, height, width, channels)
+    train_images.npy          uint8 (n, height, width, channels); where images are streamed
+    train_places.npy          int64 (n,) instead, and for a folder `files.bin`, all its paths
     train_labels.npy          int32 (n,)
     validation_images.npy …   the same for validation and test
 """
@@ -16,11 +17,15 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dse.data.batches import Batches, Mapped, shape_of, stream
+from dse.data.decode import Rule
+from dse.data.packfile import Pack, open_pack
 from dse.data.splits import SPLITS, SplitName
 from dse.errors import DataError
 from dse.files import open_ordinary, read_bounded
@@ -33,6 +38,7 @@ from dse.weights.preprocessing import (
 
 FORMAT_VERSION = 1
 RECORD_NAME = "data.json"
+FILES_NAME = "files.bin"
 _RECORD_BYTES = 2**24
 
 
@@ -41,11 +47,12 @@ class Split:
     """Images that are used for one purpose.
 
     Attributes:
-        images: uint8 (n, height, width, channels), mapped from disk, read-only.
+        images: uint8 (n, height, width, channels), mapped from disk, read-only; or decoded when
+            they are asked for.
         labels: int32 (n,), indices into the classes.
     """
 
-    images: np.ndarray
+    images: Batches
     labels: np.ndarray
 
     def __len__(self) -> int:
@@ -120,8 +127,13 @@ def open_dataset(directory: Path) -> Dataset:
     record = read_record(directory)
     height, width, channels = shape = tuple(record["input_shape"])
     classes = tuple(record["classes"])
+    rule = preprocessing_from_dict(given) if (given := record.get("preprocessing")) else None
+    images: Callable[[SplitName, int], Batches] = partial(_decoded, directory, shape)
+    if (origin := record.get("stream")) is not None:
+        used = rule or Rule((height, width, channels), origin["resized"])
+        images = _streamed(directory, origin, used)
     splits = {
-        split: _open_split(directory, split, shape, len(classes), record["splits"][split])
+        split: _open_split(directory, split, images, len(classes), record["splits"][split])
         for split in SPLITS
     }
     return Dataset(
@@ -137,7 +149,7 @@ def open_dataset(directory: Path) -> Dataset:
         fingerprint=record["fingerprint"],
         warnings=tuple(record["warnings"]),
         duplicates=record.get("duplicates", {}),
-        rule=preprocessing_from_dict(rule) if (rule := record.get("preprocessing")) else None,
+        rule=rule,
     )
 
 
@@ -224,13 +236,22 @@ _FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "warnings": lambda v: _is_list(v, _is_text),
     "duplicates": lambda v: isinstance(v, dict) and all(map(_is_count, v.values())),
     "preprocessing": _is_rule,
+    "stream": lambda v: (
+        v is None
+        or (
+            isinstance(v, dict)
+            and v.get("kind") in ("pack", "folder")
+            and all(isinstance(v.get(name), str) for name in ("path", "signature"))
+            and all(isinstance(v.get(name), bool) for name in ("resized", "mapped"))
+        )
+    ),
     "fingerprint": _is_text,
 }
 """What each field of a record has to be."""
 
 
 def check_pixels(dataset: Dataset) -> None:
-    """Read every pixel and compare with the digests of the record.
+    """Read every pixel and compare with the digests of the record; streamed images are not.
 
     Raises:
         DataError: a file is not what was written; says which.
@@ -238,7 +259,7 @@ def check_pixels(dataset: Dataset) -> None:
     splits = read_record(dataset.directory)["splits"]
     for split in SPLITS:
         images = getattr(dataset, split).images
-        if digest(images) != splits[split]["images_digest"]:
+        if isinstance(images, np.ndarray) and digest(images) != splits[split]["images_digest"]:
             path = dataset.directory / images_name(split)
             raise _damaged(path, "its pixels are not those that were written")
 
@@ -275,6 +296,11 @@ def images_name(split: SplitName) -> str:
     return f"{split}_images.npy"
 
 
+def places_name(split: SplitName) -> str:
+    """File name of where a split's images lie, which are streamed."""
+    return f"{split}_places.npy"
+
+
 def labels_name(split: SplitName) -> str:
     """File name of a split's labels."""
     return f"{split}_labels.npy"
@@ -283,12 +309,12 @@ def labels_name(split: SplitName) -> str:
 def _open_split(
     directory: Path,
     split: SplitName,
-    shape: tuple[int, ...],
+    open_images: Callable[[SplitName, int], Batches],
     classes_count: int,
     record: Mapping[str, Any],
 ) -> Split:
     count = record["images_count"]
-    images = _open_array(directory / images_name(split), (count, *shape), np.uint8)
+    images = open_images(split, count)
     labels = np.array(_open_array(directory / labels_name(split), (count,), np.int32))
     labels.setflags(write=False)
     path = directory / labels_name(split)
@@ -297,6 +323,47 @@ def _open_split(
     if labels.min(initial=0) < 0 or labels.max(initial=0) >= classes_count:
         raise _damaged(path, f"a label is outside 0 to {classes_count - 1}")
     return Split(images, labels)
+
+
+def _decoded(directory: Path, shape: tuple[int, ...], split: SplitName, count: int) -> np.ndarray:
+    return _open_array(directory / images_name(split), (count, *shape), np.uint8)
+
+
+def _streamed(
+    directory: Path, origin: Mapping[str, Any], rule: Rule | Preprocessing
+) -> Callable[[SplitName, int], Batches]:
+    """What opens the images of a split that are decoded when they are asked for.
+
+    Raises:
+        DataError: the pack is gone or another, or the list of files is damaged.
+    """
+    path, pixels = Path(origin["path"]), None
+    files: Sequence[str] | Pack
+    if origin["kind"] == "pack":
+        files = open_pack(path)
+        if files.digest != origin["signature"]:
+            raise DataError(f"{path} is another pack than when its images were prepared")
+        pixels = files.mapped(shape_of(rule)) if origin["mapped"] else None
+        total = len(files)
+    else:
+        listing = directory / FILES_NAME
+        try:
+            data = listing.read_bytes()
+        except OSError as error:
+            raise _damaged(listing, str(error)) from error
+        if hashlib.blake2b(data, digest_size=16).hexdigest() != origin["signature"]:
+            raise _damaged(listing, "it is not what was written")
+        files = [os.fsdecode(name) for name in data.split(b"\0")]
+        total = len(files)
+
+    def open_images(split: SplitName, count: int) -> Batches:
+        listed = directory / places_name(split)
+        places = np.array(_open_array(listed, (count,), np.int64))
+        if places.min(initial=0) < 0 or places.max(initial=0) >= total:
+            raise _damaged(listed, f"an image is outside 0 to {total - 1}")
+        return Mapped(pixels, places) if pixels is not None else stream(files, places, rule)
+
+    return open_images
 
 
 def array_header(shape: tuple[int, ...], dtype: type[np.generic]) -> bytes:

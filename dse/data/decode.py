@@ -15,6 +15,7 @@ from dse.weights.preprocessing import Preprocessing
 _16_BIT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})  # "I" of PGM files alone
 GRAY_MODES = _16_BIT_MODES | {"1", "L", "LA", "La"}
 _STRIP_PIXELS = 2**18  # flattened at a time
+_LONGEST = 65_500  # pixels that a JPEG can have
 _THIN = 8  # times as long as wide: such images, once resized, are cropped while resizing
 
 
@@ -52,6 +53,62 @@ def decode(path: str | Path, rule: Rule) -> np.ndarray:
         return np.asarray(image, np.uint8).reshape(rule.shape)
 
 
+def decode_shorter(path: str | Path, channels: int, side: int) -> Image.Image:
+    """One image in gray or RGB, as by `decode`, its shorter side at most so many pixels.
+
+    The aspect stays, and a smaller image keeps its size.
+
+    Raises:
+        ImageError: see `decode`.
+    """
+    with open_image(path) as opened:
+        image, (wide, tall) = _load(opened, channels, draft_px=(side, side))
+        scale = side / min(wide, tall)
+        if scale < 1:
+            size = (max(side, round(wide * scale)), max(side, round(tall * scale)))
+        else:
+            size = (wide, tall)
+        if max(size) > _LONGEST:
+            raise ValueError(f"{wide}x{tall} pixels are too long for their width")
+        return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
+
+
+def decode_whole(path: str | Path, channels: int, enough_px: tuple[int, int]) -> Image.Image:
+    """One whole image in gray or RGB, laid on white and turned as by `decode`.
+
+    A JPEG may come smaller than it is, but not below `enough_px` (height, width).
+
+    Raises:
+        ImageError: see `decode`.
+    """
+    with open_image(path) as opened:
+        height, width = enough_px
+        return _load(opened, channels, draft_px=(height // 2, width // 2))[0]
+
+
+def fit(image: Image.Image, rule: Rule | Preprocessing) -> np.ndarray:
+    """A decoded image, gray or RGB, as `decode` or `decode_preprocessed` gives it from its file.
+
+    Raises:
+        ValueError: it has not the one size that the rule takes.
+    """
+    if isinstance(rule, Rule):
+        height, width, _ = shape = rule.shape
+        if rule.resized:
+            image = _cover_and_crop(image, image.size, (height, width), (height, width))
+        if image.size != (width, height):
+            raise ValueError(f"{image.width}x{image.height} instead of {width}x{height} pixels")
+    else:
+        height, width = rule.resize_px
+        shape = rule.input_shape
+        if rule.resize == "exact":
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+            image = image.crop(_middle(image.size, rule.crop_px))
+        else:
+            image = _cover_and_crop(image, image.size, rule.resize_px, rule.crop_px)
+    return np.asarray(image, np.uint8).reshape(shape)
+
+
 def decode_preprocessed(path: str | Path, rule: Preprocessing) -> np.ndarray:
     """One image as a network takes it, before its channels are ordered and scaled.
 
@@ -76,6 +133,11 @@ def decode_preprocessed(path: str | Path, rule: Preprocessing) -> np.ndarray:
         else:
             image = _cover_and_crop(image, full_size, rule.resize_px, rule.crop_px)
         return np.asarray(image, np.uint8).reshape(rule.input_shape)
+
+
+def decode_by(path: str | Path, rule: Rule | Preprocessing) -> np.ndarray:
+    """`decode` or `decode_preprocessed`, by the kind of the rule."""
+    return decode(path, rule) if isinstance(rule, Rule) else decode_preprocessed(path, rule)
 
 
 def shown(path: str) -> str:

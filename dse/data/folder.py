@@ -6,20 +6,20 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from dse.data.decode import decode, decode_preprocessed, shown
+from dse.data.decode import decode_by, shown
 from dse.data.duplicates import Image, Seen, count_copies, to_drop
 from dse.data.headers import choose_rule
 from dse.data.layout import read_layout
 from dse.data.lookalike import EXPECTED
 from dse.data.part import Part
-from dse.data.source import Block, Progress, SourceHandle, per_class
+from dse.data.source import Block, Origin, Progress, SourceHandle, per_class
 from dse.data.spec import DataSpec
-from dse.data.splits import SplitName, divide
+from dse.data.splits import SPLITS, SplitName, divide
 from dse.data.stream import decode_blocks
 from dse.data.tree import Tree, walk_tree
 from dse.errors import DataError
@@ -34,12 +34,13 @@ class FolderSource:
 
     Attributes:
         root: of the tree.
-        directory: of its training part.
+        directories: of the parts of the tree.
         classes: their names.
         listed: paths and labels of each part of the tree.
         spec: how its training part is divided, and what becomes of copies.
         shape: height, width, channels of every array.
-        decode: how an image becomes one, from its path.
+        decode: how an image becomes one, from its path and its place among those of all parts.
+        origin: where its images lie.
         notes: what the user should know before anything is decoded.
         dropped: places in each part of images that are left out.
         leads: of copies in a training part that is divided: whose split they follow, by place.
@@ -47,12 +48,13 @@ class FolderSource:
     """
 
     root: Path
-    directory: str
+    directories: Mapping[SplitName, str]
     classes: tuple[str, ...]
     listed: Mapping[SplitName, _Listed]
     spec: DataSpec
     shape: tuple[int, int, int]
-    decode: Callable[[str], np.ndarray]
+    decode: Callable[[str, int], np.ndarray]
+    origin: Origin
     notes: tuple[str, ...]
     dropped: Mapping[SplitName, Sequence[int]] = field(default_factory=dict)
     leads: Mapping[int, int] = field(default_factory=dict)
@@ -110,7 +112,7 @@ class FolderSource:
         }
         divided = divide(
             labels[leaders],
-            [paths[i][len(self.directory) + 1 :] for i in leaders],
+            [paths[i][len(self.directories["train"]) + 1 :] for i in leaders],
             {split: share for split, share in shares.items() if split not in kept},
             classes=self.classes,
             seed=self.spec.split_seed,
@@ -161,15 +163,17 @@ class FolderSource:
 
     def _decoded(self, part: SplitName, indices: np.ndarray) -> Iterator[Block]:
         paths, labels = self.listed[part]
+        before = [self.listed.get(other, ((),))[0] for other in SPLITS[: SPLITS.index(part)]]
+        first = sum(map(len, before))
         for block in decode_blocks(
             ((paths[i], i) for i in indices.tolist()),
-            self.decode,
+            lambda path, place: self.decode(path, first + place),
             shape=self.shape,
             root=self.root,
         ):
             of_block = labels[block.labels]  # which are places, so that broken ones shift nothing
             self.seen.add(part, block.images, block.labels, of_block)
-            yield replace(block, labels=of_block)
+            yield replace(block, labels=of_block, places=first + block.labels.astype(np.int64))
 
     def _split_of(self, image: Image) -> SplitName | None:
         for split, (part, indices) in self.members.items():
@@ -224,12 +228,21 @@ def locate_folder(spec: DataSpec, cache: Path) -> SourceHandle:
                 warnings.append(f"{shown(part.directory)} has no images of {some_of(absent)}")
         names = tuple(map(shown, classes))
         notes = (*warnings, *rule_warnings)
-        directory = parts["train"].directory
-        if given is None:
-            shape, decoded = rule.shape, partial(decode, rule=rule)
-        else:
-            shape, decoded = given.input_shape, partial(decode_preprocessed, rule=given)
-        source = FolderSource(root, directory, names, listed, spec, shape, decoded, notes)
+        directories = {split: part.directory for split, part in parts.items()}
+        in_order = [path for split in SPLITS if split in listed for path in listed[split][0]]
+        origin = Origin("folder", root, "", given or rule, files=in_order)
+        shape = given.input_shape if given else rule.shape
+        source = FolderSource(
+            root,
+            directories,
+            names,
+            listed,
+            spec,
+            shape,
+            lambda path, place: decode_by(path, given or rule),
+            origin,
+            notes,
+        )
         assert source.members  # too few images are told of at once
         return source
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from dse.data.prepare import LOCATE
-from dse.data.spec import DataSpec, cache_root, parse_data
+from dse.data.spec import OWN, DataSpec, cache_root, parse_data
 from dse.errors import DataError
 from dse.text import shape_text
 from dse.weights.given import GivenWeights, read_given
 from dse.weights.metadata import WeightsMetadata
+from dse.weights.preprocessing import Preprocessing
 
 
 def images_for(
@@ -33,6 +34,11 @@ def images_for(
     return spec_for(spec, given), given
 
 
+def as_fed(spec: DataSpec, rule: Preprocessing) -> DataSpec:
+    """The same images as a network takes them, where they come in any size from a pack."""
+    return replace(spec, image_size=None, preprocessing=rule) if spec.source == "pack" else spec
+
+
 def as_trained(spec: DataSpec, metadata: WeightsMetadata) -> DataSpec:
     """The same images as weights were trained with that started from others."""
     if "init" not in metadata.extra:
@@ -43,13 +49,13 @@ def as_trained(spec: DataSpec, metadata: WeightsMetadata) -> DataSpec:
 def spec_for(spec: DataSpec, given: GivenWeights) -> DataSpec:
     """The same images by the preprocessing of weights to start from.
 
-    A folder's images get the size of the weights, or that which the user wants. The built-in
+    Own images get the size of the weights, or that which the user wants. The built-in
     images keep theirs, and take the weights' scale, mean and deviation alone.
 
     Raises:
         DataError: images with another number of channels.
     """
-    if spec.source == "folder":
+    if spec.source in OWN:
         return replace(spec, image_size=None, preprocessing=given.preprocessing(spec.image_size))
     known = LOCATE[spec.source](spec, cache_root()).description
     assert known is not None  # of all but folders

@@ -50,7 +50,13 @@ def choose_rule(
             break
     if not sizes:
         raise DataError(f"none of {len(paths)} images can be opened; the first is {broken[0]}")
-    channels = 1 if is_gray else 3
+    return rule_of_sizes(sizes, 1 if is_gray else 3, image_size)
+
+
+def rule_of_sizes(
+    sizes: Sequence[tuple[int, int]], channels: int, image_size: int | None
+) -> tuple[Rule, tuple[str, ...]]:
+    """The rule of images of these (width, height), of which two are enough, and warnings."""
     if image_size is not None:
         return Rule((image_size, image_size, channels), resized=True), ()
     (width, height), *others = sizes

@@ -150,6 +150,23 @@ def load_pixels(image: ImageFile.ImageFile, *, upright: bool, copy_bytes: int) -
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
+def decode_jpeg(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    """A JPEG that dse wrote itself into a pack, as uint8 of this (height, width, channels).
+
+    Straight from memory by libjpeg-turbo: the same pixels as Pillow's, in two thirds of the time.
+
+    Raises:
+        ValueError: no JPEG of this size.
+    """
+    import simplejpeg
+
+    height, width, channels = shape
+    if simplejpeg.decode_jpeg_header(data)[:2] != (height, width):
+        raise ValueError(f"it is no JPEG of {width}x{height} pixels")
+    pixels: np.ndarray = simplejpeg.decode_jpeg(data, "GRAY" if channels == 1 else "RGB")
+    return pixels
+
+
 def _check_file(path: str | Path, file: IO[bytes]) -> None:
     """What must be known before Pillow reads headers."""
     size_bytes = os.fstat(file.fileno()).st_size

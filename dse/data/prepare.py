@@ -32,10 +32,11 @@ from dse.data.dataset import (
 )
 from dse.data.digits import locate_digits
 from dse.data.folder import locate_folder
+from dse.data.packed import locate_pack
 from dse.data.source import DataDescription, Progress, Source, SourceHandle, silent
 from dse.data.spec import DataSpec, SourceName, cache_root
 from dse.data.splits import SPLITS
-from dse.data.write import Writer, full, needed_bytes, writing
+from dse.data.write import Writer, full, is_streamed, needed_bytes, writing
 from dse.errors import DataError
 from dse.files import open_itself
 
@@ -43,6 +44,7 @@ LOCATE: dict[SourceName, Callable[[DataSpec, Path], SourceHandle]] = {
     "digits": locate_digits,
     "cifar10": locate_cifar10,
     "folder": locate_folder,
+    "pack": locate_pack,
 }
 """Where a source is found, and its signature, from (spec, cache folder); nothing is decoded."""
 
@@ -160,7 +162,7 @@ def _open_if_sound(cache: Path, name: str) -> Dataset | None:
 def _build(spec: DataSpec, located: SourceHandle, directory: Path, report: Progress) -> None:
     cache = directory.parent
     source = located.open(report)
-    needed = needed_bytes(source)
+    needed = 0 if is_streamed(source) else needed_bytes(source)
     free_bytes = shutil.disk_usage(cache).free
     if free_bytes < needed:
         raise DataError(full(cache, needed, free_bytes))

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from dse.data.decode import Rule
 from dse.data.splits import SplitName
 from dse.text import some_of
+from dse.weights.preprocessing import Preprocessing
 
 Progress = Callable[[str, int, int], None]  # stage, done, total (0: unknown)
 BLOCK_COUNT = 128  # images handed on at a time
@@ -36,12 +39,14 @@ class Block:
         labels: int32 (n,).
         broken: `path (reason)` of each image that could not be decoded and is left out.
         warnings: `path (warning)` of each that was decoded, but with warnings of a library.
+        places: int64 (n,), which images of a `StreamSource` they are.
     """
 
     images: np.ndarray
     labels: np.ndarray
     broken: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    places: np.ndarray | None = None
 
 
 def warnings_text(warned: Sequence[str], images_count: int) -> str:
@@ -102,6 +107,36 @@ class Source(Protocol):
 
     def settled(self) -> Source | None:
         """The source to decode instead when all was decoded and copies have to move or go."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where images are decoded from when they are not kept decoded.
+
+    Attributes:
+        kind: a pack, or files of a folder.
+        path: of the pack or of the folder.
+        signature: of the pack; empty for a folder.
+        rule: how an image becomes an array.
+        is_mapped: whether its pixels can be mapped as they are, with no work for any image.
+        files: paths of all images where they are files, by their places.
+    """
+
+    kind: Literal["pack", "folder"]
+    path: Path
+    signature: str
+    rule: Rule | Preprocessing
+    is_mapped: bool = False
+    files: Sequence[str] = ()
+
+
+@runtime_checkable
+class StreamSource(Source, Protocol):
+    """A source whose images can be decoded again, one by one; its blocks tell their places."""
+
+    @property
+    def origin(self) -> Origin:
+        """Where its images lie."""
 
 
 @dataclass(frozen=True)

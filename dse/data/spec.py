@@ -1,4 +1,4 @@
-"""What data a study asks for: `digits`, `folder:PATH`, `cifar10` or `cifar10:PATH`."""
+"""What data a study asks for: `digits`, `folder:PATH`, `pack:FILE`, `cifar10` or `cifar10:PATH`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,28 @@ from typing import Literal
 from dse.errors import DataError
 from dse.weights.preprocessing import SIDE_MOST_PX, Preprocessing
 
-SourceName = Literal["digits", "folder", "cifar10"]
-SOURCES: tuple[SourceName, ...] = ("digits", "folder", "cifar10")
+SourceName = Literal["digits", "folder", "pack", "cifar10"]
+SOURCES: tuple[SourceName, ...] = ("digits", "folder", "pack", "cifar10")
+OWN: tuple[SourceName, ...] = ("folder", "pack")
+"""Of a user's own images: of any size, and divided by the seed where they come undivided."""
 
 Duplicates = Literal["warn", "drop", "error"]
 DUPLICATES: tuple[Duplicates, ...] = ("warn", "drop", "error")
 
 # Shares of all images of a class. Where the source comes with a test part, the test share is
 # not used and the validation share is one of the training part (CIFAR-10: 45,000 and 5,000).
-VALIDATION_SHARES: Mapping[SourceName, float] = {"digits": 0.2, "folder": 0.1, "cifar10": 0.1}
-TEST_SHARES: Mapping[SourceName, float] = {"digits": 0.2, "folder": 0.2, "cifar10": 0.0}
+VALIDATION_SHARES: Mapping[SourceName, float] = {
+    "digits": 0.2,
+    "folder": 0.1,
+    "pack": 0.1,
+    "cifar10": 0.1,
+}
+TEST_SHARES: Mapping[SourceName, float] = {
+    "digits": 0.2,
+    "folder": 0.2,
+    "pack": 0.2,
+    "cifar10": 0.0,
+}
 
 CACHE_VARIABLE = "DSE_CACHE"
 
@@ -31,16 +43,16 @@ class DataSpec:
     """Where images come from and how they are cut and split.
 
     Attributes:
-        source: digits, folder or cifar10.
-        path: folder or archive; None for digits and for a CIFAR-10 that is downloaded.
-        image_size: pixels of the shorter side after resizing (folders only); None keeps
+        source: digits, folder, pack or cifar10.
+        path: folder, pack or archive; None for digits and for a CIFAR-10 that is downloaded.
+        image_size: pixels of the shorter side after resizing (folders and packs); None keeps
             images that all have one size, and takes 64 otherwise.
         train_limit: how many training images are kept, stratified; None keeps all.
         validation_share: share of each class (of its training part where a test part is given).
         test_share: share of each class; not used where a test part is given.
         split_seed: fixes who is in which split, whatever the machine.
         duplicates: what becomes of images that are in two splits or have two labels (folders
-            only): `warn`, `drop` or `error`.
+            and packs): `warn`, `drop` or `error`.
         preprocessing: how images become arrays and numbers, where a network's own rule says so;
             None for the shorter side at `image_size`, and the images' own mean and deviation.
     """
@@ -56,8 +68,8 @@ class DataSpec:
     preprocessing: Preprocessing | None = None
 
     def __post_init__(self) -> None:
-        if self.source == "folder" and self.path is None:
-            raise DataError("the data source folder needs a path")
+        if self.source in OWN and self.path is None:
+            raise DataError(f"the data source {self.source} needs a path")
 
 
 def parse_data(
@@ -68,7 +80,7 @@ def parse_data(
     split_seed: int = 0,
     duplicates: str = "warn",
 ) -> DataSpec:
-    """Read `digits`, `folder:PATH`, `cifar10` or `cifar10:PATH`.
+    """Read `digits`, `folder:PATH`, `pack:FILE`, `cifar10` or `cifar10:PATH`.
 
     Raises:
         DataError: an unknown source, a path that is missing or not wanted, or a number
@@ -76,21 +88,26 @@ def parse_data(
     """
     name, colon, rest = text.strip().partition(":")
     if name not in SOURCES:
-        known = "known are digits, folder:PATH, cifar10 and cifar10:PATH"
+        known = "known are digits, folder:PATH, pack:FILE, cifar10 and cifar10:PATH"
         if text and os.path.isdir(os.path.expanduser(text)):
             raise DataError(f"data {text!r} is a folder; did you mean folder:{text}? ({known})")
+        if text.endswith(".pack") and os.path.isfile(os.path.expanduser(text)):
+            raise DataError(f"data {text!r} is a file; did you mean pack:{text}? ({known})")
         close = difflib.get_close_matches(name.lower(), SOURCES, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}? " if close else ""
         raise DataError(f"data {text!r} is not a source; {hint}{known}")
     source: SourceName = name
     if source == "digits" and colon:
         raise DataError(f"data {text!r}: digits is built in and takes no path; write `digits`")
-    if source == "folder" and not rest:
-        raise DataError(f"data {text!r}: folder needs a path; write `folder:PATH`")
+    if source in OWN and not rest:
+        path = "folder:PATH" if source == "folder" else "pack:FILE"
+        raise DataError(f"data {text!r}: {source} needs a path; write `{path}`")
     if colon and not rest:
         raise DataError(f"data {text!r}: nothing stands behind the colon; write `{name}`")
-    if image_size is not None and source != "folder":
-        raise DataError(f"{source} has one size; an image size ({image_size}) is for folder:PATH")
+    if image_size is not None and source not in OWN:
+        raise DataError(
+            f"{source} has one size; an image size ({image_size}) is for folder:PATH and pack:FILE"
+        )
     if image_size is not None and not 1 <= image_size <= SIDE_MOST_PX:
         raise DataError(
             f"the image size is {image_size}, but must be at least 1 pixel and at most "

@@ -36,7 +36,7 @@ _Result = TypeVar("_Result")
 
 def decode_blocks(
     images: Iterable[Labelled],
-    decode: Callable[[str], np.ndarray],
+    decode: Callable[[str, int], np.ndarray],
     *,
     shape: tuple[int, int, int],
     root: Path | None,
@@ -46,7 +46,7 @@ def decode_blocks(
 
     Args:
         images: taken as room is made.
-        decode: gives uint8 (height, width, channel).
+        decode: gives uint8 (height, width, channel) of a path and its label.
         shape: of what it gives.
         root: broken images are named from here; None names them by their path.
         block_count: images in a block; as usual 8 MiB of them, 128 at most.
@@ -62,7 +62,7 @@ def decode_blocks(
             name = shown(path if root is None else os.path.relpath(path, root))
             with library_warnings() as said:
                 try:
-                    arrays[len(labels)] = decode(path)
+                    arrays[len(labels)] = decode(path, label)
                 except ImageError as error:
                     broken.append(f"{name} ({error.reason})")
                     continue
@@ -104,7 +104,7 @@ def stream_batches(
 
     blocks = decode_blocks(
         images,
-        lambda path: decode_preprocessed(path, rule),
+        lambda path, label: decode_preprocessed(path, rule),
         shape=shape,
         root=root,
         block_count=BLOCK_COUNT,

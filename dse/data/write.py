@@ -16,14 +16,17 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dse.data.dataset import (
+    FILES_NAME,
     FORMAT_VERSION,
     array_header,
     digest,
     fingerprint,
     images_name,
     labels_name,
+    places_name,
 )
-from dse.data.source import Progress, Source, warnings_text
+from dse.data.decode import Rule
+from dse.data.source import Origin, Progress, Source, StreamSource, warnings_text
 from dse.data.spec import CACHE_VARIABLE, DataSpec
 from dse.data.splits import SplitName
 from dse.errors import DataError
@@ -33,9 +36,31 @@ BROKEN_SHARE = 0.01  # of all images; more broken ones than that are an error
 _PATIENCE_COUNT = 100  # broken images after which a hopeless folder is not read to its end
 
 
+STREAM_VARIABLE, DEFAULT_STREAM_GB = "DSE_STREAM_GB", 4.0
+
+
 def needed_bytes(source: Source) -> int:
     """Bytes of all decoded images of a source."""
     return sum(source.counts.values()) * math.prod(source.input_shape)
+
+
+def is_streamed(source: Source) -> bool:
+    """Whether images are decoded each time in place of being kept decoded.
+
+    Those of a folder or pack above DSE_STREAM_GB decoded (4 unless set), and pixels that can be
+    mapped from a pack as they are.
+
+    Raises:
+        DataError: the limit is no number.
+    """
+    text = os.environ.get(STREAM_VARIABLE, "")
+    try:
+        most_bytes = float(text or DEFAULT_STREAM_GB) * 1e9
+    except ValueError as error:
+        raise DataError(f"{STREAM_VARIABLE} is {text!r}, but must be a number of GB") from error
+    if not isinstance(source, StreamSource):
+        return False
+    return source.origin.is_mapped or needed_bytes(source) > most_bytes
 
 
 class PixelMoments:
@@ -73,19 +98,28 @@ class Writer:
         self._warned: list[str] = []
         self._seen_count = 0
         self._moments = PixelMoments(source.input_shape[2])
+        self._origin = (
+            source.origin if isinstance(source, StreamSource) and is_streamed(source) else None
+        )
 
     def write_split(self, split: SplitName) -> None:
-        """Decode a split block by block into its two files."""
+        """Decode a split block by block into its two files; what is streamed is looked at alone."""
         hashed = hashlib.blake2b(digest_size=32)
         labels: list[np.ndarray] = []
+        places: list[np.ndarray] = []
         shape = self._source.input_shape
         # Around all of it: closing a file after a failed write raises once more.
         with writing(self._directory.parent, needed_bytes(self._source)):
-            with open(self._directory / images_name(split), "wb") as file:
-                file.write(array_header((self._source.counts[split], *shape), np.uint8))
+            name = images_name(split) if self._origin is None else places_name(split)
+            with open(self._directory / name, "wb") as file:
+                if self._origin is None:
+                    file.write(array_header((self._source.counts[split], *shape), np.uint8))
                 for block in self._source.blocks(split):
                     pixels = np.ascontiguousarray(block.images).data
-                    file.write(pixels)
+                    if self._origin is None:
+                        file.write(pixels)
+                    elif block.places is not None:
+                        places.append(block.places)
                     hashed.update(pixels)
                     labels.append(block.labels)
                     self._seen_count += len(block.images) + len(block.broken)
@@ -97,9 +131,14 @@ class Writer:
                     if split == "train":
                         self._moments.add(block.images)
                 together = np.concatenate([np.empty(0, np.int32), *labels]).astype(np.int32)
-                # Images that were left out shorten the array; the header keeps its length.
-                file.seek(0)
-                file.write(array_header((len(together), *shape), np.uint8))
+                if self._origin is None:
+                    # Images that were left out shorten the array; the header keeps its length.
+                    file.seek(0)
+                    file.write(array_header((len(together), *shape), np.uint8))
+                else:
+                    found = np.concatenate([np.empty(0, np.int64), *places])
+                    file.write(array_header(found.shape, np.int64))
+                    file.write(found.data)
                 _flush(file)
             with open(self._directory / labels_name(split), "wb") as file:
                 np.lib.format.write_array(file, together)
@@ -136,7 +175,25 @@ class Writer:
             "warnings": warnings,
             "splits": self._splits,
             "preprocessing": rule,
+            **({"stream": self._stream(self._origin)} if self._origin else {}),
             "fingerprint": fingerprint(source.classes, source.input_shape, self._splits, rule),
+        }
+
+    def _stream(self, origin: Origin) -> dict[str, Any]:
+        """What the record says of images that are streamed; writes the list of a folder's files."""
+        signature = origin.signature
+        if origin.kind == "folder":
+            data = b"\0".join(map(os.fsencode, origin.files))
+            signature = hashlib.blake2b(data, digest_size=16).hexdigest()
+            with open(self._directory / FILES_NAME, "wb") as file:
+                file.write(data)
+                _flush(file)
+        return {
+            "kind": origin.kind,
+            "path": os.path.abspath(origin.path),
+            "signature": signature,
+            "resized": isinstance(origin.rule, Rule) and origin.rule.resized,
+            "mapped": origin.is_mapped,
         }
 
     def _check_broken(self) -> None:

@@ -143,6 +143,9 @@ class Evaluator:
             self._keep_weights(job, trainer, run)
         elif self.setup.keep_checkpoints and run.epochs > kept_epochs:
             keep(run)
+        if run.train_s:  # told in the worker's log
+            share = run.wait_s / run.train_s
+            print(f"{job.candidate.key}: {share:.1%} of training waited for images", flush=True)
         measurement: Measurement = trainer.measure(run, scores_test=self.setup.scores_test)
         return measurement
 

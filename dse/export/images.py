@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from dse.data import parse_data, prepare_data
+from dse.data.given import as_fed
 from dse.data.layout import find_splits
 from dse.data.stream import stream_batches
 from dse.data.tree import walk_tree
@@ -36,7 +37,7 @@ def calibration_images(
     """
     spec = parse_data(data)
     if spec.source != "folder" or spec.path is None:
-        split = prepare_data(spec).train
+        split = prepare_data(as_fed(spec, rule)).train
         if split.images.shape[1:] != rule.input_shape:
             raise DataError(
                 f"{data} has images of {shape_text(split.images.shape[1:])}, but the network "

@@ -17,6 +17,7 @@ from dse.architecture import LATENCY, OBJECTIVES, Candidate, Cost, make_candidat
 from dse.config import space_to_dict
 from dse.data import DataDescription, Dataset, DataSpec
 from dse.data.folds import FOLDS
+from dse.data.spec import OWN
 from dse.errors import ConfigError, StudyError, UsageError
 from dse.execution.job import Job
 from dse.search.budget import SEARCH_SHARE, Budget, parse_budget
@@ -315,7 +316,7 @@ def plan_search(
             "percent: 0.95 or 95%"
         )
     reference = plan_reference(
-        options.reference or (BEST if spec.source == "folder" else "alexnet"),
+        options.reference or (BEST if spec.source in OWN else "alexnet"),
         spec,
         data,
         changes=options.reference_recipe,

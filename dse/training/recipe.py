@@ -32,6 +32,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "averaged_share": (0.0, 1.0),
     "distill_share": (0.0, 1.0),
     "distill_temperature": (0.1, 100.0),
+    "crop_area": (0.0, 1.0),
 }
 
 _LATER = frozenset(
@@ -47,6 +48,7 @@ _LATER = frozenset(
         "passes_through",
         "distill_share",
         "distill_temperature",
+        "crop_area",
     }
 )
 """Left out of a recipe's dictionary where they have their defaults, which change nothing."""
@@ -104,6 +106,8 @@ class Recipe:
             is one; 0 for labels alone.
         distill_temperature: that scores are divided by there: the higher, the more the classes
             that the teacher finds less likely count.
+        crop_area: train on random resized crops of the whole images, of at least this share of
+            their area (0.08 is usual for ImageNet; Szegedy et al. 2014); 0 for none.
     """
 
     optimizer: Optimizer = "sgd"
@@ -129,6 +133,7 @@ class Recipe:
     passes_through: bool = False
     distill_share: float = 0.0
     distill_temperature: float = 4.0
+    crop_area: float = 0.0
 
     def __post_init__(self) -> None:
         """Check every value.

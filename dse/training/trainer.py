@@ -14,6 +14,7 @@ import numpy as np
 
 from dse.architecture import Architecture
 from dse.data import Dataset, Split
+from dse.data.batches import ahead, take
 from dse.errors import DivergenceError, TrainingError
 from dse.networks import build_network
 from dse.networks.starts import with_identities, with_whitening
@@ -30,6 +31,9 @@ from dse.weights.given import GivenWeights
 
 CHUNK_BYTES = 512 * 2**20
 """Images handed to one call of the training program; an epoch that is larger takes several."""
+
+STREAM_BYTES = 64 * 2**20
+"""The same of images that are decoded on the way: two calls of them are in memory, or three."""
 
 PATCHES_IMAGES = 1_000
 """Training images, evenly spread, whose patches give the first layer's principal components."""
@@ -70,13 +74,15 @@ class Run:
         state: parameters, statistics, optimizer and step.
         epochs: completed so far.
         loss: mean over the last epoch; NaN before the first.
-        train_s: seconds spent in training steps so far.
+        train_s: seconds spent in training steps so far, waiting for images included.
+        wait_s: of those, seconds of waiting for images since the run was begun or loaded.
     """
 
     state: TrainState
     epochs: int = 0
     loss: float = float("nan")
     train_s: float = 0.0
+    wait_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -287,14 +293,14 @@ class Trainer:
         noise = jax.random.fold_in(seed.key(), 1)
         for epoch in range(run.epochs, until):
             started = time.perf_counter()
-            state, losses = self._epoch(run.state, epoch, seed, noise)
+            state, losses, wait_s = self._epoch(run.state, epoch, seed, noise)
             train_s = run.train_s + time.perf_counter() - started
             bad = np.flatnonzero(~np.isfinite(losses))
             if len(bad):
                 step, loss = epoch * self.steps_per_epoch + int(bad[0]), float(losses[bad[0]])
                 rate = float(learning_rates(self.recipe, self.steps_count)(step))
                 raise DivergenceError(step, rate, loss, epochs=epoch, train_s=train_s)
-            run = Run(state, epoch + 1, float(losses.mean()), train_s)
+            run = Run(state, epoch + 1, float(losses.mean()), train_s, run.wait_s + wait_s)
             yield run
 
     def measure(self, run: Run, *, scores_test: bool = True) -> Measurement:
@@ -333,16 +339,28 @@ class Trainer:
 
     def _epoch(
         self, state: TrainState, epoch: int, seed: Seed, noise: jax.Array
-    ) -> tuple[TrainState, np.ndarray]:
+    ) -> tuple[TrainState, np.ndarray, float]:
+        """The state after an epoch, the loss of each step, and seconds of waiting for images."""
+        losses, wait_s, asked = [], 0.0, time.perf_counter()
+        batches = self._batches(epoch, seed)
+        for images, targets in batches if self._is_in_memory else ahead(batches):
+            wait_s += time.perf_counter() - asked
+            state, loss = self._train[len(images)](state, images, targets, noise)
+            losses.append(np.asarray(loss))
+            asked = time.perf_counter()
+        return state, np.concatenate(losses), wait_s
+
+    def _batches(self, epoch: int, seed: Seed) -> Iterator[tuple[np.ndarray, Tree]]:
+        """Images (step, batch, height, width, channel) and targets of each call in an epoch."""
         train, batch = self.dataset.train, self.recipe.batch_size
         order = seed.order(epoch, len(train.labels))
         mirrored = None
         if self.recipe.flip and self.recipe.alternates_flip:
             mirrored = seed.mirrored(epoch, len(order))
-        losses = []
+        crops = (seed.study, seed.replicate, epoch)
         for start, stop in self._chunks():
             picked = order[start * batch : stop * batch]
-            images = train.images[picked]
+            images = take(train.images, picked, crops, self.recipe.crop_area)
             if mirrored is not None:
                 images[mirrored[picked]] = images[mirrored[picked], :, ::-1]
             images = images.reshape(-1, batch, *self.dataset.input_shape)
@@ -350,14 +368,17 @@ class Trainer:
             if self.recipe.distill_share:
                 assert self._teacher is not None
                 targets = targets, self._teacher[picked].reshape(*targets.shape, -1)
-            state, loss = self._train[stop - start](state, images, targets, noise)
-            losses.append(np.asarray(loss))
-        return state, np.concatenate(losses)
+            yield images, targets
+
+    @property
+    def _is_in_memory(self) -> bool:
+        return isinstance(self.dataset.train.images, np.ndarray)
 
     def _chunks(self) -> Iterator[tuple[int, int]]:
         """(first step, end) of each call of the training program in an epoch."""
         step_bytes = self.recipe.batch_size * int(np.prod(self.dataset.input_shape))
-        calls = max(1, -(-self.steps_per_epoch * step_bytes // CHUNK_BYTES))
+        most_bytes = CHUNK_BYTES if self._is_in_memory else STREAM_BYTES
+        calls = max(1, -(-self.steps_per_epoch * step_bytes // most_bytes))
         size = -(-self.steps_per_epoch // calls)
         for start in range(0, self.steps_per_epoch, size):
             yield start, min(start + size, self.steps_per_epoch)

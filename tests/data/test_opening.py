@@ -145,7 +145,9 @@ def test_exif_that_cannot_be_read_is_a_warning_with_the_name(tmp_path: Path) -> 
     (tmp_path / "bad.jpg").write_bytes(b"none")
     paths = [(str(tmp_path / f"{name}.jpg"), n) for n, name in enumerate(("good", "odd", "bad"))]
     rule = Rule((8, 8, 3), resized=False)
-    (block,) = decode_blocks(paths, lambda p: decode(p, rule), shape=rule.shape, root=tmp_path)
+    (block,) = decode_blocks(
+        paths, lambda p, label: decode(p, rule), shape=rule.shape, root=tmp_path
+    )
     assert block.labels.tolist() == [0, 1]
     assert block.broken == ("bad.jpg (cannot identify image file)",)
     (warned,) = block.warnings
