@@ -4,7 +4,7 @@ A block says in an HTML comment above its fence how it is kept true:
 
     <!-- run -->               the tests run it, in a folder of its page, and compare its output
     <!-- generated: NAME -->   `python docs/regenerate.py` made it: too long for every test run
-    <!-- slow -->              Python that trains: the tests check its calls, the slow ones run it
+    <!-- slow -->              what trains: the tests check its calls, the slow ones run it
     <!-- parsed -->            commands without output; the tests parse their options
     <!-- NAME command -->      `.ci/run` runs it
 

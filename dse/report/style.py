@@ -19,7 +19,7 @@ DPI = 150
 WIDTH_IN = 7.2
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
-    "font.size": 9.0,
+    "font.size": 10.5,
     "text.parse_math": False,  # a $ in a name is a $
     "svg.fonttype": "path",
     "svg.hashsalt": "dse",

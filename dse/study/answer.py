@@ -69,6 +69,11 @@ class ReferenceSummary:
                 f"seeds has {len(self.seeds)} entries, but seeds_count is {self.seeds_count}"
             )
 
+    @property
+    def called(self) -> str:
+        """The name, as a sentence has it."""
+        return "the search's most accurate network" if self.name == "best" else self.name
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoundSeed:

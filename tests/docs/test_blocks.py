@@ -104,14 +104,20 @@ def test_calls_of_the_library_have_the_arguments_that_are_shown(block: Block) ->
 
 
 @pytest.mark.slow
-def test_slow_blocks_run(tmp_path: Path) -> None:
-    slow = [block for block in ALL if block.mark == "slow"]
-    assert slow
-    for number, block in enumerate(slow):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        prepare(block.page, folder)
-        run_block(block, folder)
+@pytest.mark.parametrize("page", sorted({block.page for block in ALL if block.mark == "slow"}))
+def test_slow_blocks_run(page: str, tmp_path: Path) -> None:
+    prepare(page, tmp_path)
+    for block in blocks(page):
+        if block.mark == "slow":
+            run_block(block, tmp_path)
+
+
+def test_ten_tasks_take_two_commands_at_most() -> None:
+    tasks = blocks("docs/how-to/tasks.md")
+    text = (ROOT / "docs/how-to/tasks.md").read_text(encoding="utf-8")
+    assert len(tasks) == text.count("\n## ") == 10
+    assert all(1 <= len(block.commands) <= 2 for block in tasks)
+    assert all(block.mark in ("run", "slow") for block in tasks)
 
 
 @pytest.mark.slow

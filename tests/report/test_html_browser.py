@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
+from docs.blocks import DATA
 from dse.report.html.contents import read_contents
 from dse.report.html.page import report_page
 from tests.report.rows import HEADER, row
@@ -64,6 +68,10 @@ def show(browser, folder: Path, width: int, *studies: str, results: Path = RESUL
     path = folder / "page.html"
     contents = [read_contents(results, name, at=at) for at, name in enumerate(studies)]
     path.write_text(report_page(contents, made="today"), encoding="utf-8")
+    open_page(browser, path, width)
+
+
+def open_page(browser, path: Path, width: int) -> None:
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.get_log("performance")
@@ -110,6 +118,36 @@ def test_no_error_no_request_no_overlap_and_no_sideways_scrolling(
     assert browser.execute_script(OVERLAPS) == []
     assert browser.execute_script("return document.documentElement.scrollWidth") == width
     assert_quiet(browser)
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize("data", ["ants-bees", "tiny20"])
+def test_reports_of_real_photos(browser, tmp_path, data):
+    archive = DATA / f"{data}.tar.xz"
+    if not archive.exists():
+        pytest.skip(f"{archive} is not there")
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path, filter="data")
+    space = "squeeze_ratio={values: [0.25, 0.5]}"
+    run_here(
+        *("sweep", "squeeze_ratio.yaml", "--data", f"folder:{data}", "--image-size", "32"),
+        *("--set", space, "--epochs", "1", "--train-images", "200"),
+        folder=tmp_path,
+    )
+    run_here("report", f"squeeze_ratio-{data}", "--out", "page.html", folder=tmp_path)
+    page = tmp_path / "page.html"
+    assert page.stat().st_size < 1_000_000
+    for width in WIDTHS:
+        open_page(browser, page, width)
+        assert browser.execute_script(OVERLAPS) == []
+        assert browser.execute_script("return document.documentElement.scrollWidth") == width
+        assert visible(browser, "img") > 5, "thumbnails of what it gets wrong"
+        assert_quiet(browser)
+
+
+def run_here(*words: str, folder: Path) -> None:
+    subprocess.run([sys.executable, "-m", "dse.cli.main", *words], cwd=folder, check=True)
 
 
 def test_switches_show_what_they_say(browser, tmp_path):

@@ -156,6 +156,24 @@ def test_candidates_of_one_size_stand_side_by_side(tables):
     assert series.dodges_pt[8] == 0.0  # alone at its size
 
 
+def test_bars_are_intervals_where_the_number_of_images_is_known(tables):
+    """Wilson's interval of 360 of 400, by hand: 0.86669 to 0.92570."""
+    facts = {"data": INFO["data"] | {"images": {"train": 1, "validation": 400, "test": 1}}}
+    known = StudyTable(
+        "one", tables["one"].trials.assign(validation_accuracy=0.9), described(facts)
+    )
+    assert known.interval(0.9) == pytest.approx((0.86669, 0.92570), abs=1e-5)
+    figure = figure_of(known)
+    (bar,) = [line for line in figure.axes[0].lines if line.get_marker() == "_"]
+    assert bar.get_ydata() == pytest.approx([86.669, 92.570], abs=1e-3)
+    texts = [text.get_text() for text in figure.findobj(Text)]
+    assert "95% interval of 400 images" in texts
+    assert any("accuracy on 400 validation images" in text for text in texts)
+    folded = StudyTable("one", known.trials, described(facts | {"search": {"folds": 5}}))
+    assert folded.interval(0.9) is None
+    assert not [line for line in figure_of(folded).axes[0].lines if line.get_marker() == "_"]
+
+
 def test_title_and_captions_word_for_word(tables):
     sweep, nine, other = tables["sweep"], tables["nine"], tables["other"]
     assert title([sweep], "parameters") == "Accuracy against parameters as squeeze_ratio varies"

@@ -169,7 +169,9 @@ def test_hypervolume_by_its_artists(study, as_answer):
     assert step.get_drawstyle() == "steps-post"
     assert step.get_xdata().tolist() == [0, 10, 30, 50, 50]
     assert figure.axes[0].get_xlabel() == "search time, s"
-    assert "reference point: 55,000 parameters (1.1 times the largest) at 10%" in words_of(figure)
+    words = words_of(figure)
+    assert "points of validation accuracy above 10%" in words
+    assert "below 55,000 parameters (1.1 times the largest)" in words
 
 
 def test_importance_by_its_artists(study):
@@ -188,7 +190,8 @@ def test_importance_by_its_artists(study):
     assert "(150 candidates, 37 trained to the end)" in words_of(figure)
 
 
-def test_parallel_coordinates_by_their_artists(study, as_answer):
+def test_parallel_coordinates_by_their_artists(study, as_answer, monkeypatch):
+    monkeypatch.setattr("dse.report.figures.parallel.LEAST_CANDIDATES_COUNT", 3)
     figure = drawn(parallel_figure, study(small_search()), as_answer(answer()))
     axes = figure.axes[0]
     by_name = {line.get_label(): line for line in axes.lines}
@@ -297,11 +300,13 @@ def test_a_search_gets_its_figures_or_the_reason(study, as_answer, tmp_path):
     assert figures.notes == ()
     small = plot_search(study(small_search()), None, tmp_path, size="macs")
     assert [path.name for path in small.paths][::2] == [
-        *("small-macs.png", "small-macs-hypervolume.png", "small-macs-parallel.png")
+        *("small-macs.png", "small-macs-hypervolume.png")
     ]
     assert small.notes == (
         "small-macs-importance is not drawn: it needs 20 candidates or more that were measured "
         "and differ at equal size",
+        "small-macs-parallel is not drawn: fewer than five candidates finished, of which a table "
+        "says more",
     )
     empty = plot_search(study([], "empty"), None, tmp_path)
     assert [path.name for path in empty.paths] == ["empty.png", "empty.svg"]

@@ -37,9 +37,10 @@ def plot_accuracy_against_size(
 ) -> None:
     """Draw the studies' candidates and fronts in one figure and write it.
 
-    The mean over the seeds with whiskers from the lowest to the highest and a faint dot for
-    each seed; the front as the line of what is reachable with at most that size; what is
-    dominated is hollow, a candidate without a finished seed a cross at the lower edge.
+    The mean over the seeds, with the 95% interval that the number of its images gives (the
+    lowest to the highest seed where that is not known) and a faint dot for each seed; the front
+    as the line of what is reachable with at most that size; what is dominated is hollow, a
+    candidate without a finished seed a cross at the lower edge.
     Candidates of exactly one size stand side by side. The same table gives the same bytes,
     and a file is complete or not there.
 
@@ -75,11 +76,13 @@ def accuracy_figure(
     size_name, unit = ALL_OBJECTIVES[size].title, ALL_OBJECTIVES[size].tick_unit
     figure, renderer = new_figure()
     axes = figure.add_axes((0, 0, 1, 1))
-    ends = [(series, end) for series in all_series for end in ("min", "max")]
+    ends = [
+        (s, e) for s in all_series for e in (*s.bars_percent(), s.percent("min"), s.percent("max"))
+    ]
     set_limits(
         axes,
         np.concatenate([series.sizes for series in all_series]),
-        np.concatenate([series.percent(end)[series.is_measured] for series, end in ends]),
+        np.concatenate([end[series.is_measured] for series, end in ends]),
     )
     set_ticks(axes, unit)
     axes.set_xlabel(f"{size_name} (logarithmic)", color=INK, labelpad=5)
@@ -88,12 +91,12 @@ def accuracy_figure(
     for series in all_series:
         draw_marks(axes, series)
     heading = draw_paragraph(
-        figure, renderer, title(studies, size_name), INK, size_pt=11, bold=True
+        figure, renderer, title(studies, size_name), INK, size_pt=13, bold=True
     )
     rows = [study_keys(all_series)] if len(all_series) > 1 else []
     legends = [draw_legend(figure, renderer, keys) for keys in [*rows, mark_keys(all_series)]]
     lines = captions(studies) + ([PUBLISHED_CAPTION] if published else [])
-    footer = draw_paragraph(figure, renderer, "\n".join(lines), GREY, size_pt=7.5)
+    footer = draw_paragraph(figure, renderer, "\n".join(lines), GREY, size_pt=8.5)
     lay_out(figure, renderer, axes, above=[heading, *filter(None, legends)], below=footer)
     draw_labels(axes, all_series, renderer)
     return figure

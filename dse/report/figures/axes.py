@@ -80,7 +80,7 @@ def quieten(axes: Axes) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GREY)
-    axes.tick_params(which="both", color=GREY, labelcolor=INK, labelsize=8)
+    axes.tick_params(which="both", color=GREY, labelcolor=INK, labelsize=10)
 
 
 def nice_ticks(low: float, high: float) -> list[float]:

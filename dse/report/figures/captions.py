@@ -66,6 +66,8 @@ def study_facts(study: StudyTable) -> list[str]:
     if data.classes:
         facts.append(counted(len(data.classes), "class"))
     facts += _fidelity(study)
+    if (count := study.scored_count) is not None:
+        facts.append(f"accuracy on {count:,} validation images")
     if data.fingerprint:
         facts.append(f"data fingerprint {data.fingerprint[:_FINGERPRINT_SHOWN_COUNT]}")
     for status, words in (("stopped", "stopped early"), ("failed", "failed")):

@@ -122,7 +122,7 @@ def hypervolume_figure(
     times = np.append(curve.times_s, curve.end_s) / seconds
     volumes = np.append(curve.volumes, curve.volumes[-1])
     axes.step(times, volumes, where="post", zorder=2, **_LINE)
-    keys: list[Key] = [("hypervolume", key(**_LINE))]
+    keys: list[Key] = [("area below the front", key(**_LINE))]
     arrivals = np.array(sorted(curve.arrivals_s.values()))
     axes.plot(arrivals / seconds, _at(curve, arrivals), zorder=3, label="member", **_MEMBER)
     keys.append(("member of the final front", key(**_MEMBER)))
@@ -139,14 +139,15 @@ def hypervolume_figure(
     axes.set_xticks(round_values(*axes.get_xlim(), bounds=(0, np.inf)))
     axes.set_yticks(round_values(*axes.get_ylim(), bounds=(0, np.inf)))
     axes.set_xlabel(f"search time, {unit}", labelpad=5)
-    axes.set_ylabel("hypervolume, decades × points", labelpad=6)
+    axes.set_ylabel("area below the front", labelpad=6)
     quieten(axes)
     objective = ALL_OBJECTIVES[size]
     caption = search_captions(
         study,
-        f"hypervolume of (log10 {objective.title}, validation accuracy in points), finished "
-        f"candidates only; reference point: {objective.text(curve.reference_size)} (1.1 times "
-        f"the largest) at {100 * curve.reference_accuracy:g}%",
+        "The area between the front of the finished candidates and a worst point (hypervolume): "
+        f"points of validation accuracy above {100 * curve.reference_accuracy:g}%, times powers of "
+        f"ten in size below {objective.text(curve.reference_size)} (1.1 times the largest). It "
+        "grows with every candidate that is smaller or more accurate than what there was",
         f"{counted(curve.unknown_count, 'finished trial')} without a time left out"
         if curve.unknown_count
         else "",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 _ALL_LABELLED_COUNT = 18
-_FONT_PT = 7.5
+_FONT_PT = 9.0
 _MARKER_RADIUS_PT, _WHISKER_RADIUS_PT, _LINE_RADIUS_PT = 4.0, 2.0, 1.0
 _CALLOUT_RADIUS_PT = 7.0
 _LEADER_FROM_PT = 11.0
@@ -154,7 +154,7 @@ def _obstacles(axes: Axes, series: Series) -> list[Floats]:
     boxes = [np.concatenate([xy - _MARKER_RADIUS_PT, xy + _MARKER_RADIUS_PT]) for xy in places]
     lows, highs = (
         _points(axes, axes.transData.transform(np.column_stack([series.sizes, values])))[:, 1]
-        for values in (series.percent("min"), series.percent("max"))
+        for values in series.bars_percent()
     )
     for (x, _), low, high, is_measured in zip(places, lows, highs, series.is_measured, strict=True):
         if is_measured:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 PLOT_HEIGHT_IN = 3.9
-LEFT_IN, RIGHT_IN, _EDGE_IN = 0.70, 0.32, 0.14
+LEFT_IN, RIGHT_IN, _EDGE_IN = 0.78, 0.32, 0.14
 _GAP_IN, _BELOW_AXES_IN = 0.07, 0.58
 _TEXT_WIDTH_IN = WIDTH_IN - 2 * _EDGE_IN
 _LEGEND_KEY_IN = 0.4
@@ -59,7 +59,7 @@ def draw_legend(figure: Figure, renderer: RendererAgg, keys: Sequence[Key]) -> L
     handles: list[Any] = [key for _, key in keys]
     names = []
     for name, _ in keys:
-        measured = figure.text(0, 0, name, fontsize=8)
+        measured = figure.text(0, 0, name, fontsize=9.5)
         wrap(measured, renderer, (_TEXT_WIDTH_IN - _LEGEND_KEY_IN) * DPI)
         measured.remove()
         names.append(measured.get_text())
@@ -69,7 +69,7 @@ def draw_legend(figure: Figure, renderer: RendererAgg, keys: Sequence[Key]) -> L
             names,
             loc="upper left",
             ncols=columns_count,
-            fontsize=8,
+            fontsize=9.5,
             labelcolor="#222222",
             frameon=False,
             borderpad=0,
@@ -166,9 +166,9 @@ class Plate:
             right_in: width that stays free on the right, in inches.
             height_in: of the plot, in inches.
         """
-        title = draw_paragraph(self.figure, self.renderer, heading, INK, size_pt=11, bold=True)
+        title = draw_paragraph(self.figure, self.renderer, heading, INK, size_pt=13, bold=True)
         drawn = [draw_legend(self.figure, self.renderer, keys) for keys in legends]
-        footer = draw_paragraph(self.figure, self.renderer, "\n".join(caption), GREY, size_pt=7.5)
+        footer = draw_paragraph(self.figure, self.renderer, "\n".join(caption), GREY, size_pt=8.5)
         lay_out(
             self.figure,
             self.renderer,

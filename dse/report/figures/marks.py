@@ -49,15 +49,16 @@ def draw_marks(axes: Axes, series: Series) -> None:
         return
     axes.plot(*front_corners(series, axes.get_xlim()[1]).T, color=series.colour, zorder=2, **_LINE)
     seeds = series.seeds_percent()
-    lows, means, highs = (series.percent(name) for name in ("min", "mean", "max"))
+    (lows, highs), means = series.bars_percent(), series.percent("mean")
     for index, (size, dodge_pt) in enumerate(zip(series.sizes, series.dodges_pt, strict=True)):
         look: dict[str, Any] = {"color": series.colour, "transform": _aside(axes, dodge_pt)}
         if not series.is_measured[index]:
             axes.plot(size, failed_percent(axes), marker="x", zorder=4, **look, **_POINT)
             continue
-        if len(seeds[index]) > 1:
+        if series.has_intervals or len(seeds[index]) > 1:
             ends = [lows[index], highs[index]]
             axes.plot([size, size], ends, zorder=2.5, **look, **_WHISKER)
+        if len(seeds[index]) > 1:
             axes.plot([size] * len(seeds[index]), seeds[index], zorder=3, **look, **_SEED)
         axes.plot(
             size,
@@ -134,8 +135,10 @@ def mark_keys(all_series: Sequence[Series]) -> list[Key]:
         keys.append(("dominated", key(color=colour, marker=marker, mfc="white", **_POINT)))
     if has_seeds:
         keys.append(("one seed", key(color=colour, **_SEED)))
-        whisker = {"linestyle": "none", "marker": "|", "markersize": 10.0}
-        keys.append(("lowest to highest seed", key(color=colour, **whisker)))
+    whisker = {"linestyle": "none", "marker": "|", "markersize": 10.0}
+    bars = [s for s in all_series if s.has_intervals or any(len(f) > 1 for f in s.seeds_percent())]
+    for words in dict.fromkeys(series.study.bar_words for series in bars):
+        keys.append((words, key(color=colour, **whisker)))
     if not measured.all():
         keys.append(("every seed failed", key(color=colour, marker="x", **_POINT)))
     return keys

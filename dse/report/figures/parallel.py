@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEAST_CANDIDATES_COUNT = 2
+LEAST_CANDIDATES_COUNT = 5
+"""Of fewer a table says more."""
 _MOST_STEPS_COUNT = 8
 _MOST_NAMES_COUNT = 6
 _LINE_DOWN = -0.045
@@ -58,7 +59,7 @@ def coordinates(
     """The finished candidates, the least accurate first, and the axes across which they lie.
 
     Returns:
-        None where fewer than two candidates finished.
+        None where fewer than five candidates finished.
     """
     summary = ended_summary(study, size)
     summary = summary[(summary["seeds_count"] > 0).to_numpy()]
@@ -80,7 +81,7 @@ def parallel_figure(
     can be told apart. Colour is accuracy, as on the last axis; the answer is bold.
 
     Returns:
-        None where fewer than two candidates finished.
+        None where fewer than five candidates finished.
     """
     found = coordinates(study, size=size)
     if found is None:

@@ -74,7 +74,7 @@ def plot_search(
             (
                 "-parallel",
                 parallel_figure(study, answer, size=size),
-                "fewer than two candidates finished",
+                "fewer than five candidates finished, of which a table says more",
             ),
         ):
             if figure is None:

@@ -69,7 +69,7 @@ def search_front_figure(
     if answer:
         is_network = answer.reference.params_count is not None
         aim = "non-inferior to" if is_network else "at"
-        what = f"Fewest {size_name} {aim} {answer.reference.name}"
+        what = f"Fewest {size_name} {aim} {answer.reference.called}"
         sides = (
             "accuracies: over all validation images; the claim: over the confirmation "
             "split of them, with fresh seeds"
@@ -120,11 +120,23 @@ def _label_answer(
             [
                 np.column_stack([series.sizes, series.percent("mean")])[series.is_measured],
                 np.column_stack([stopped[size].to_numpy(dtype=float), lasts]),
+                *_along_bars(series),
             ]
         ),
         own_marks=np.column_stack([np.full(len(own), float(place)), own]),
         lines=[front_corners(series, right), *levels],
     )
+
+
+def _along_bars(series: Series) -> list[Floats]:
+    """Places (mark, 2) along the bars of the front."""
+    shown = series.is_measured & series.is_on_front
+    bars = zip(series.sizes, *series.bars_percent(), shown, strict=True)
+    return [
+        np.column_stack([np.full(12, at), np.linspace(low, high, 12)])
+        for at, low, high, is_shown in bars
+        if is_shown
+    ]
 
 
 def callout(found: Found, answer: Answer, size: str) -> str:
@@ -133,7 +145,7 @@ def callout(found: Found, answer: Answer, size: str) -> str:
     if found.times_fewer is not None:
         times = f"{times_text(found.times_fewer)} fewer"
         what = "" if size == "params_count" else " parameters"
-        lines.append(f"{times}{what} than {answer.reference.name}")
+        lines.append(f"{times}{what} than {answer.reference.called}")
     if not answer.found:
         shortfall = f"{points(found.difference)} points"
         if found.difference is None:
@@ -148,9 +160,12 @@ def callout(found: Found, answer: Answer, size: str) -> str:
 
 def _heights(series: Series, stopped: pd.DataFrame, answer: Answer | None) -> tuple[Floats, int]:
     """Percents that the axis has to hold, and how many stopped trials lie below it."""
+    bars = series.bars_percent() if series.has_intervals else (None, None)
+    on_front = series.is_measured & series.is_on_front
     wanted = [
         *series.percent("min")[series.is_measured],
         *series.percent("max")[series.is_measured],
+        *(end for ends in bars if ends is not None for end in ends[on_front]),
     ]
     if answer:
         reference, shown = answer.reference, marked(answer)
@@ -191,7 +206,9 @@ def _draw_claims(axes: Axes, answer: Answer, size: str) -> list[Key]:
         seeds = counted(reference.seeds_count, "seed")
         words += f" (band: 95% of the mean, {low:.2f} to {high:.2f}%, {seeds})"
     is_network = reference.params_count is not None
-    name = f"{reference.name}, {reference.params_count:,} parameters" if is_network else "reference"
+    name = (
+        f"{reference.called}, {reference.params_count:,} parameters" if is_network else "reference"
+    )
     margin = f"{100 * answer.margin:g}"
     return keys + draw_reference(
         axes,
@@ -206,9 +223,11 @@ def _draw_claims(axes: Axes, answer: Answer, size: str) -> list[Key]:
 
 def _draw_finished(axes: Axes, series: Series, study: StudyTable) -> list[Key]:
     axes.plot(*front_corners(series, axes.get_xlim()[1]).T, zorder=2, **FRONT_LINE)
-    lows, means, highs = (series.percent(name) for name in ("min", "mean", "max"))
-    is_many = series.summary["seeds_count"].to_numpy(dtype=int) > 1
-    axes.vlines(series.sizes[is_many], lows[is_many], highs[is_many], zorder=2.5, **WHISKER)
+    (lows, highs), means = series.bars_percent(), series.percent("mean")
+    has_bar = series.summary["seeds_count"].to_numpy(dtype=int) > 1
+    if series.has_intervals:  # of the front alone: of hundreds they would hide each other
+        has_bar = series.is_on_front
+    axes.vlines(series.sizes[has_bar], lows[has_bar], highs[has_bar], zorder=2.5, **WHISKER)
     trials = study.trials
     own = trials[(trials["status"] == "finished") & (trials["stage"] != "reused")]
     is_new = series.summary["candidate"].isin(set(own["candidate"])).to_numpy(dtype=bool)
@@ -226,8 +245,8 @@ def _draw_finished(axes: Axes, series: Series, study: StudyTable) -> list[Key]:
             )
             keys.append((name, key(**look)))
     whisker = {"color": BLUE, "linestyle": "none", "marker": "|", "markersize": 10.0}
-    seeds: list[Key] = [("lowest to highest seed", key(**whisker))] if is_many.any() else []
-    return [*keys[::-1], *seeds]
+    bars: list[Key] = [(study.bar_words, key(**whisker))] if has_bar.any() else []
+    return [*keys[::-1], *bars]
 
 
 def _draw_stopped(axes: Axes, stopped: pd.DataFrame, size: str, below_count: int) -> list[Key]:

@@ -60,6 +60,7 @@ class Point:
         accuracy: mean validation accuracy over the seeds, of a paused one its last; None where
             it failed.
         low, high: lowest and highest seed.
+        bar: 95% interval by the number of images; lowest and highest seed where that is not known.
         seeds_count: finished trainings.
         epochs: of its training.
         test_accuracy: mean; None where it was not measured.
@@ -77,6 +78,7 @@ class Point:
     accuracy: float | None
     low: float | None
     high: float | None
+    bar: tuple[float, float] | None
     seeds_count: int
     epochs: int
     test_accuracy: float | None
@@ -216,6 +218,8 @@ def _point(
     if accuracy is None and len(measured):
         accuracy = float(measured["validation_accuracy"].iloc[-1])
     is_many = len(finished) > 1
+    bar = study.interval(accuracy) if len(finished) and accuracy is not None else None
+    ends = (row["validation_accuracy_min"], row["validation_accuracy_max"])
     network, problem = _network(study, str(row["candidate"]))
     names = varying(study.trials) or metaparameters(study.trials)[:4]
     epochs = measured["epochs"].dropna()
@@ -226,8 +230,9 @@ def _point(
         values={name: row[name] for name in names},
         sizes=sizes,
         accuracy=accuracy,
-        low=row["validation_accuracy_min"] if is_many else None,
-        high=row["validation_accuracy_max"] if is_many else None,
+        low=ends[0] if is_many else None,
+        high=ends[1] if is_many else None,
+        bar=bar or (ends if is_many else None),
         seeds_count=len(finished),
         epochs=int(epochs.max()) if len(epochs) else 0,
         test_accuracy=None if math.isnan(row["test_accuracy_mean"]) else row["test_accuracy_mean"],

@@ -23,6 +23,7 @@ from dse.text import counted, percent, times_text
 COLOURS_COUNT = 8
 """Studies that the colours of `page.css` tell apart."""
 
+_MOST_BARS_COUNT = 30
 _PAUSED_REACH = 0.35
 """Paused candidates may stretch the accuracy axis by this share of what the others take."""
 
@@ -56,9 +57,9 @@ def front_section(studies: Sequence[Contents]) -> Html:
 
 def _toggles(studies: Sequence[Contents]) -> Html:
     kinds = {point.kind for study in studies for point in study.points}
-    has_bars = any(point.low is not None for study in studies for point in study.points)
+    has_bars = any(point.bar for study in studies for point in study.points)
     offered = [("t-dominated", "dominated", True), ("t-paused", "paused", "paused" in kinds)]
-    offered.append(("t-bars", "spread of seeds", has_bars))
+    offered.append(("t-bars", "bars", has_bars))
     if len(studies) > 1:
         offered += [(f"t-s{at}", study.name, True) for at, study in enumerate(studies)]
     return tag(
@@ -105,7 +106,8 @@ def _heights(studies: Sequence[Contents]) -> list[float]:
             if point.kind == "paused":
                 paused += [point.accuracy or 0.0]
             else:
-                wanted += [point.accuracy, point.low, point.high]
+                is_shown = bool(point.fronts) or _shows_bars(study)
+                wanted += [point.accuracy, *(point.bar if point.bar and is_shown else ())]
         if study.answer:
             reference, found = study.answer.reference, study.found
             wanted += [reference.low, reference.validation_accuracy, reference.high]
@@ -154,6 +156,11 @@ def _steps(study: Contents, at: int, x: Scale, y: Scale, name: str) -> Html | No
     return tag("polyline", points=points_text(corners), class_=f"front-line s{at}")
 
 
+def _shows_bars(study: Contents) -> bool:
+    """Whether all points have their bars, and not those of the front alone."""
+    return len(study.finished) <= _MOST_BARS_COUNT
+
+
 def _marks(study: Contents, at: int, x: Scale, y: Scale, name: str) -> Html:
     bars, dots = [], []
     for point in study.points:
@@ -161,8 +168,8 @@ def _marks(study: Contents, at: int, x: Scale, y: Scale, name: str) -> Html:
             continue
         place, is_front = pc(x.at(point.sizes[name])), name in point.fronts
         look = point.kind if is_front or point.kind == "paused" else f"{point.kind} dominated"
-        if point.low is not None and point.high is not None:
-            ends = pc(100 - y.at(point.low)), pc(100 - y.at(point.high))
+        if point.bar and (is_front or _shows_bars(study)):
+            ends = [pc(100 - y.at(end)) for end in point.bar]
             hidden = "" if is_front else " dominated"
             bars.append(
                 tag("line", x1=place, x2=place, y1=ends[0], y2=ends[1], class_=f"bar{hidden}")
@@ -239,11 +246,14 @@ def _legend(studies: Sequence[Contents]) -> Html:
     kinds = {point.kind for point in points}
     is_dominated = any(p.seeds_count and "params_count" not in p.fronts for p in points)
     entries += [("dot s0", "on the front")] if len(studies) == 1 else []
+    bars = dict.fromkeys(
+        study.table.bar_words for study in studies if any(point.bar for point in study.points)
+    )
     offered = [
         ("dot dominated", "dominated", is_dominated),
         ("dot reused", "reused from another study", "reused" in kinds),
         ("dot paused", "paused: its last accuracy", "paused" in kinds),
-        ("bar", "lowest to highest seed", any(p.low is not None for p in points)),
+        *(("bar", words, True) for words in bars),
     ]
     entries += [(look, words) for look, words, is_there in offered if is_there]
     for study in studies:
@@ -263,7 +273,7 @@ def _claim_entries(study: Contents, before: str) -> list[tuple[str, Part]]:
         entries.append((look, f"{before}{words}: {found.params_count:,} parameters{fewer}"))
     has_band = reference.low is not None and reference.high is not None
     size = f", {reference.params_count:,} parameters" if reference.params_count else ""
-    name = reference.name if reference.params_count else "reference"
+    name = reference.called if reference.params_count else "reference"
     level = percent(reference.validation_accuracy)
     words = f"{before}{name}{size}: {level}{', band: 95% of its mean' if has_band else ''}"
     entries.append(("ref", words))

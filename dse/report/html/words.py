@@ -47,7 +47,7 @@ def headline(studies: Sequence[Contents]) -> str:
     data = study.table.description.data.name
     on = f" on {data}" if data else ""
     if study.answer and study.answer.reference.params_count is not None:
-        return f"Fewest parameters at {study.answer.reference.name}’s accuracy{on}"
+        return f"Fewest parameters at the accuracy of {study.answer.reference.called}{on}"
     if study.answer:
         return f"Fewest parameters at {percent(study.answer.reference.validation_accuracy)}{on}"
     return f"Accuracy against size{on}"
@@ -61,7 +61,7 @@ def _result(study: Contents) -> list[Part]:
         fewer = ""
         if found.times_fewer and reference.params_count:
             times = times_text(found.times_fewer)
-            fewer = f", {times} fewer than the {reference.params_count:,} of {reference.name}"
+            fewer = f", {times} fewer than the {reference.params_count:,} of {reference.called}"
         test = (
             f", on test images {percent(found.test_accuracy)}"
             + interval_text(found.test_low, found.test_high)
@@ -181,7 +181,7 @@ def _point_tiles(point: Point) -> list[tuple[str, str]]:
 def _name(answer: Answer) -> str:
     reference = answer.reference
     return (
-        reference.name
+        reference.called
         if reference.params_count is not None
         else percent(reference.validation_accuracy)
     )

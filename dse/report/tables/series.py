@@ -80,6 +80,20 @@ class Series:
         """Validation accuracies' mean, min or max over the seeds, in percent (candidate,)."""
         return 100 * self.summary[f"validation_accuracy_{statistic}"].to_numpy(dtype=float)
 
+    @property
+    def has_intervals(self) -> bool:
+        """Whether bars are intervals by the number of images, and not the spread of seeds."""
+        return self.study.scored_count is not None
+
+    def bars_percent(self) -> tuple[Floats, Floats]:
+        """Ends of each candidate's bar, in percent (candidate,)."""
+        intervals = [self.study.interval(mean / 100) for mean in self.percent("mean")]
+        lows, highs = self.percent("min"), self.percent("max")
+        for at, interval in enumerate(intervals):
+            if interval is not None:
+                lows[at], highs[at] = 100 * interval[0], 100 * interval[1]
+        return lows, highs
+
     def seeds_percent(self) -> list[Floats]:
         """Each candidate's validation accuracies, one per finished seed, in percent."""
         trials = self.study.trials

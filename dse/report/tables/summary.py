@@ -10,7 +10,7 @@ import numpy as np
 
 from dse.architecture import OBJECTIVES
 from dse.errors import ObjectiveError
-from dse.stats.intervals import mean_interval
+from dse.stats.intervals import mean_interval, wilson_interval
 from dse.stats.pareto import front
 from dse.study.description import Description
 from dse.text import short_value
@@ -32,6 +32,31 @@ class StudyTable:
     name: str
     trials: pd.DataFrame
     description: Description = field(default_factory=Description)
+
+    @property
+    def scored_count(self) -> int | None:
+        """Images that every accuracy is of: those for validation.
+
+        None where they are not known, and where candidates are cross-validated: then seeds of
+        the finals are scored on other images than those of the search.
+        """
+        count = self.description.data.images.get("validation")
+        is_one = isinstance(count, int) and count > 0 and not self.description.search.get("folds")
+        return count if is_one else None
+
+    @property
+    def bar_words(self) -> str:
+        """What a bar at a point is."""
+        if self.scored_count is None:
+            return "lowest to highest seed"
+        return f"95% interval of {self.scored_count:,} images"
+
+    def interval(self, accuracy: float) -> tuple[float, float] | None:
+        """95% interval of an accuracy by the number of its images (binomial, Wilson)."""
+        if (count := self.scored_count) is None or not 0 <= accuracy <= 1:
+            return None
+        found = wilson_interval(round(accuracy * count), count)
+        return found.low, found.high
 
 
 def metaparameters(trials: pd.DataFrame) -> tuple[str, ...]:
