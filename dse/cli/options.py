@@ -135,6 +135,16 @@ WorkersCount = Annotated[
     ),
 ]
 
+DevicesPerWorker = Annotated[
+    int,
+    typer.Option(
+        "--devices-per-worker",
+        metavar="N",
+        min=1,
+        help="Devices that train one candidate together, each with a share of every batch.",
+    ),
+]
+
 ClassesFile = Annotated[
     Path | None,
     typer.Option(

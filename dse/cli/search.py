@@ -12,6 +12,7 @@ import typer
 
 from dse.cli.options import (
     DataText,
+    DevicesPerWorker,
     Duplicates,
     ImageSize,
     InitWeights,
@@ -201,6 +202,7 @@ def command(
     ] = None,
     study_seed: StudySeed = 0,
     workers: WorkersCount = None,
+    devices_per_worker: DevicesPerWorker = 1,
     tensorboard: TensorBoardDirectory = None,
     results: ResultsDirectory = Path("results"),
     storage_url: StorageUrl = "",
@@ -246,7 +248,7 @@ def command(
         study_seed=study_seed,
         given=given,
     )
-    workers_count = workers or default_workers()
+    workers_count = workers or default_workers(devices_per_worker)
     plan = plan_search(space, spec, description, options, workers_count=workers_count)
     if options.folds is None and (held := recorded_folds(plan.search, results)) is not None:
         options = replace(options, folds=held)
@@ -280,7 +282,7 @@ def command(
     if said := few_images_note(confirming, search.margin, search.confidence):
         note(f"note: {said}")
     _say_if_short(plan, search, dataset, results, storage_url, is_apart=reference_apart)
-    executor = LocalExecutor(workers_count, compile_cache())
+    executor = LocalExecutor(workers_count, compile_cache(), devices_per_worker)
     waited = time.monotonic()
     found = _reference(plan.reference, dataset, results, storage_url, executor)
     if reference_apart:

@@ -9,6 +9,7 @@ import typer
 
 from dse.cli.options import (
     DataText,
+    DevicesPerWorker,
     Duplicates,
     EpochsCount,
     ImageSize,
@@ -75,6 +76,7 @@ def command(
     ] = None,
     study_seed: StudySeed = 0,
     workers: WorkersCount = None,
+    devices_per_worker: DevicesPerWorker = 1,
     tensorboard: TensorBoardDirectory = None,
     results: ResultsDirectory = Path("results"),
     storage_url: StorageUrl = "",
@@ -119,7 +121,7 @@ def command(
         )
 
     sweep = planned(description)
-    workers_count = workers or default_workers()
+    workers_count = workers or default_workers(devices_per_worker)
     if dry_run:
         check_fits(
             sweep.recipe,
@@ -160,7 +162,7 @@ def command(
         result = run(
             sweep,
             dataset,
-            LocalExecutor(workers_count, compile_cache()),
+            LocalExecutor(workers_count, compile_cache(), devices_per_worker),
             results=results,
             retry_failed=retry_failed,
             storage_url=storage_url,

@@ -9,6 +9,7 @@ import typer
 
 from dse.cli.options import (
     DataText,
+    DevicesPerWorker,
     Duplicates,
     EpochsCount,
     ImageSize,
@@ -88,6 +89,7 @@ def command(
     ] = None,
     study_seed: StudySeed = 0,
     workers: WorkersCount = None,
+    devices_per_worker: DevicesPerWorker = 1,
     tensorboard: TensorBoardDirectory = None,
     results: ResultsDirectory = Path("results"),
     as_json: JsonFlag = False,
@@ -131,7 +133,7 @@ def command(
     planned(description)
     dataset = prepared(spec, description)
     plan = planned(dataset)  # broken images are left out by now
-    workers_count = workers or default_workers()
+    workers_count = workers or default_workers(devices_per_worker)
     end_like_ctrl_c()
     count = len(dataset.train)
     cost = next(iter(plan.costs.values()))
@@ -151,7 +153,7 @@ def command(
         result = run(
             plan,
             dataset,
-            LocalExecutor(workers_count, compile_cache()),
+            LocalExecutor(workers_count, compile_cache(), devices_per_worker),
             results=results,
             command=command_text(),
             on_event=on_event,

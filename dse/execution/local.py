@@ -61,8 +61,10 @@ _MALLOC = (
 )
 
 
-def default_workers() -> int:
+def default_workers(devices_per_worker: int = 1) -> int:
     """One worker for each GPU, or for each core that this process may use and has memory for."""
+    if devices_per_worker > 1:
+        return max(1, gpu_count() // devices_per_worker)
     return gpu_count() or cores_and_memory()
 
 
@@ -72,7 +74,9 @@ _GPU_MEMORY = 0.9
 _MEMORY_VARIABLES = ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION")
 
 
-def worker_environment(worker: int, workers_count: int = 1) -> dict[str, str]:
+def worker_environment(
+    worker: int, workers_count: int = 1, devices_count: int = 1
+) -> dict[str, str]:
     """The environment in which a worker starts: one thread and calm malloc, or one GPU.
 
     Where there are more workers than GPUs, those on one share its memory evenly: each would
@@ -81,12 +85,15 @@ def worker_environment(worker: int, workers_count: int = 1) -> dict[str, str]:
     Args:
         worker: its number.
         workers_count: of all workers of this machine.
+        devices_count: GPUs of each worker.
     """
     environment = dict(os.environ, PYTHONUNBUFFERED="1", JAX_ENABLE_X64="0")
     if gpus := gpu_count():
         devices = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus))))
-        environment["CUDA_VISIBLE_DEVICES"] = devices.split(",")[worker % gpus]
-        sharing = -(-workers_count // gpus)
+        own = range(worker * devices_count, (worker + 1) * devices_count)
+        chosen = dict.fromkeys(devices.split(",")[at % gpus] for at in own)
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
+        sharing = -(-workers_count * devices_count // gpus)
         if sharing > 1 and not any(name in environment for name in _MEMORY_VARIABLES):
             environment[_MEMORY_VARIABLES[0]] = f"{_GPU_MEMORY / sharing:.3f}"
         return environment
@@ -115,15 +122,19 @@ class LocalExecutor:
     Attributes:
         workers_count: number of processes.
         compile_cache: folder for compiled programs; None for nowhere.
+        devices_per_worker: devices that train a candidate together.
     """
 
     workers_count: int
     compile_cache: Path | None = None
+    devices_per_worker: int = 1
 
     def session(self, setup: Setup, artifacts: Mapping[str, Path], logs: Path) -> LocalSession:
         """Processes for one setup; each is started when there is a job for it."""
         store = FolderStore({key: path.resolve() for key, path in artifacts.items()})
-        return LocalSession(setup, self.workers_count, store, logs, self.compile_cache)
+        return LocalSession(
+            setup, self.workers_count, store, logs, self.compile_cache, self.devices_per_worker
+        )
 
 
 @dataclass
@@ -136,6 +147,7 @@ class LocalSession:
         store: of the artifacts; workers see the same folders.
         logs: folder for each worker's standard error (`worker-0.log`, …).
         compile_cache: folder for compiled programs; None for nowhere.
+        devices_per_worker: devices that train a candidate together.
     """
 
     setup: Setup
@@ -143,6 +155,7 @@ class LocalSession:
     store: FolderStore
     logs: Path
     compile_cache: Path | None = None
+    devices_per_worker: int = 1
     _workers: dict[int, _Worker] = field(default_factory=dict)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     _failed_starts: int = 0
@@ -171,7 +184,7 @@ class LocalSession:
         if first is None:  # no worker is started for nothing
             return
         if not self._workers:
-            check_backend(worker_environment(0, self.workers_count))
+            check_backend(worker_environment(0, self.workers_count, self.devices_per_worker))
         waiting = deque([first])  # for the first that is idle, as are jobs of those that died
         attempts: Counter[Job] = Counter()
         count = (
@@ -252,7 +265,7 @@ class LocalSession:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=worker_environment(number, self.workers_count),
+                env=worker_environment(number, self.workers_count, self.devices_per_worker),
                 start_new_session=True,  # Ctrl-C is the driver's to handle
             )
         except OSError as error:
@@ -266,7 +279,9 @@ class LocalSession:
         assert process.stdout is not None
         self._selector.register(process.stdout, selectors.EVENT_READ, worker)
         folders = {key: str(path) for key, path in self.store.folders.items()}
-        here = {"folders": folders, "compile_cache": str(self.compile_cache or "")}
+        here: dict[str, Any] = {"folders": folders, "compile_cache": str(self.compile_cache or "")}
+        if self.devices_per_worker > 1:
+            here["devices_count"] = self.devices_per_worker
         self._write(worker, {"setup": self.setup.to_dict(), "here": here})
 
     def _write(self, worker: _Worker, message: dict[str, Any]) -> None:

@@ -47,14 +47,19 @@ class Evaluator:
         setup: what all jobs share.
         store: of the artifacts.
         on_progress: called now and then between epochs.
+        devices_count: devices that train a candidate together.
     """
 
     def __init__(
-        self, setup: Setup, store: ArtifactStore, on_progress: Callable[[], None] = lambda: None
+        self,
+        setup: Setup,
+        store: ArtifactStore,
+        on_progress: Callable[[], None] = lambda: None,
+        devices_count: int = 1,
     ) -> None:
         from dse.data import open_dataset
 
-        self.setup, self.store = setup, store
+        self.setup, self.store, self._devices_count = setup, store, devices_count
         images = store.fetch(setup.data_key)
         if images is None:
             raise DataError(f"the prepared images {setup.data_fingerprint} are gone")
@@ -109,6 +114,7 @@ class Evaluator:
             self.setup.recipe,
             given=self._given,
             on_progress=self._on_progress,
+            devices_count=self._devices_count,
         )
         self._trainers[key] = trainer
         while len(self._trainers) > COMPILED_COUNT:
@@ -244,7 +250,12 @@ def _given(store: ArtifactStore, setup: Setup) -> GivenWeights:
 
 
 def serve(
-    setup: Setup, store: ArtifactStore, jobs: queue.Queue[Job], send: Send, compile_cache: str = ""
+    setup: Setup,
+    store: ArtifactStore,
+    jobs: queue.Queue[Job],
+    send: Send,
+    compile_cache: str = "",
+    devices_count: int = 1,
 ) -> None:
     """Answer jobs until the process is ended."""
     from dse.training.xla import use_compile_cache
@@ -256,7 +267,7 @@ def serve(
         send({"type": "epoch", "epochs": epochs, "loss": loss})
 
     try:
-        evaluator = Evaluator(setup, store, lambda: send({"type": "alive"}))
+        evaluator = Evaluator(setup, store, lambda: send({"type": "alive"}), devices_count)
         import jax
 
         import dse.training.trainer  # noqa: F401  what every job needs: imported, then set apart
@@ -301,7 +312,8 @@ def main() -> None:
     first = json.loads(line)
     here = first["here"]
     store = FolderStore({key: Path(folder) for key, folder in here["folders"].items()})
-    serve(setup_from_dict(first["setup"]), store, jobs, send, here["compile_cache"])
+    setup, devices_count = setup_from_dict(first["setup"]), here.get("devices_count", 1)
+    serve(setup, store, jobs, send, here["compile_cache"], devices_count)
 
 
 if __name__ == "__main__":

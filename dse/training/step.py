@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from dse.data.augment import augment
 from dse.networks import Network, update_ema
@@ -60,6 +62,7 @@ def make_train_program(
     parametrization: Parametrization,
     packings: Packings,
     steps_count: int,
+    mesh: Mesh | None = None,
 ) -> Callable[..., tuple[TrainState, jax.Array]]:
     """A jitted function that runs one step for each batch it is given.
 
@@ -67,6 +70,9 @@ def make_train_program(
     channel), targets labels int32 (step, batch), or where the recipe distils (labels, scores of
     the teacher float32 (step, batch, class)), and one key; the noise of a step depends on the
     key and on the step's number alone. It gives the new state and the loss of each step.
+
+    With a mesh of one axis `data`, each device holds its share of every batch and all of the
+    state; gradients, batch norms and losses are those of the whole batch.
     """
     gradients_of = _make_gradients(network, recipe, parametrization, packings.statistics)
 
@@ -103,8 +109,16 @@ def make_train_program(
     ) -> tuple[TrainState, jax.Array]:
         return jax.lax.scan(lambda *carried: step(key, *carried), state, (images, targets))
 
+    shardings: dict[str, Any] = {}
+    if mesh is not None:
+        whole, shared = NamedSharding(mesh, P()), NamedSharding(mesh, P(None, "data"))
+        shardings = {"in_shardings": (whole, shared, shared, whole), "out_shardings": whole}
     return jax.jit(
-        program, donate_argnums=(0,), keep_unused=True, compiler_options=compiler_options()
+        program,
+        donate_argnums=(0,),
+        keep_unused=True,
+        compiler_options=compiler_options(),
+        **shardings,
     )
 
 

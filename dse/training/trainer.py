@@ -94,6 +94,28 @@ class Trained:
     measurement: Measurement
 
 
+def mesh_of(devices_count: int, batch_size: int) -> jax.sharding.Mesh | None:
+    """The first devices, which share every batch; None for one.
+
+    Raises:
+        TrainingError: there are fewer, or a batch cannot be shared evenly.
+    """
+    if devices_count == 1:
+        return None
+    found = jax.devices()
+    if len(found) < devices_count:
+        raise TrainingError(
+            f"{devices_count} devices for each worker are asked for, but JAX finds {len(found)} "
+            f"({found[0].platform}) here: --devices-per-worker {len(found)}"
+        )
+    if batch_size % devices_count:
+        raise TrainingError(
+            f"a batch of {batch_size} images cannot be shared by {devices_count} devices evenly: "
+            "--recipe batch_size=…"
+        )
+    return jax.make_mesh((devices_count,), ("data",), devices=found[:devices_count])
+
+
 class Trainer:
     """The compiled programs of one network, recipe and data set; trains it with any seed.
 
@@ -105,6 +127,7 @@ class Trainer:
         given: weights that runs start from, in relative steps; None for initial weights.
         teacher: scores of the training images, float32 (image, class), where the recipe distils.
         on_progress: called now and then while a start is prepared.
+        devices_count: devices that share every batch; results are those of one but for rounding.
 
     Attributes:
         compile_s: seconds of compilation.
@@ -124,6 +147,7 @@ class Trainer:
         *,
         given: GivenWeights | None = None,
         teacher: np.ndarray | None = None,
+        devices_count: int = 1,
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self.architecture, self.dataset, self.recipe = architecture, dataset, recipe
@@ -138,6 +162,7 @@ class Trainer:
                 f"distill_share is {recipe.distill_share:g}, but there is no teacher here; it is "
                 "for dse shrink, where the fine-tuned network is the teacher"
             )
+        self._mesh = mesh_of(devices_count, recipe.batch_size)
         self._network = build_network(architecture)
         self._scaling = InputScaling.of_dataset(dataset)
         self._parametrization = parametrization or AllParameters()
@@ -172,6 +197,7 @@ class Trainer:
             self._parametrization,
             self._packings,
             self.steps_count,
+            self._mesh,
         )
         self._train: dict[int, Callable[..., tuple[TrainState, jax.Array]]] = {}
         for steps in sorted({stop - start for start, stop in self._chunks()}):
@@ -396,6 +422,9 @@ class Trainer:
             self._parametrization.key,
             shapes,
         )
-        compiled = load_or_compile(function, arguments, result=result, key=repr(facts))
+        if self._mesh is not None and name == "train":  # kept programs are of one device
+            compiled = function.lower(*arguments).compile()
+        else:
+            compiled = load_or_compile(function, arguments, result=result, key=repr(facts))
         self.compile_s += time.perf_counter() - started
         return compiled

@@ -232,6 +232,10 @@ def test_what_is_for_cpus_alone_is_not_in_the_environment_of_a_gpu_worker(monkey
     assert alone["XLA_FLAGS"] == "--mine=1"
     assert not {"PJRT_NPROC", "NPROC", "GLIBC_TUNABLES", "XLA_CLIENT_MEM_FRACTION"} & alone.keys()
     assert (shared["CUDA_VISIBLE_DEVICES"], shared["XLA_CLIENT_MEM_FRACTION"]) == ("5", "0.300")
+    both = worker_environment(0, 1, devices_count=2)
+    assert both["CUDA_VISIBLE_DEVICES"] == "2,5"
+    assert "XLA_CLIENT_MEM_FRACTION" not in both
+    assert default_workers(2) == 1
     monkeypatch.setenv("XLA_CLIENT_MEM_FRACTION", "0.5")  # the user knows better
     assert worker_environment(3, 5)["XLA_CLIENT_MEM_FRACTION"] == "0.5"
 
