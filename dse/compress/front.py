@@ -38,6 +38,9 @@ FLOOR = 0.9
 
 TRAININGS = 8
 
+FITTING_SHARE = 0.99
+"""Of a wanted size, what a file may take before its values are trained, which changes its bytes."""
+
 
 @dataclass(frozen=True)
 class CompressionFront:
@@ -81,6 +84,7 @@ def search_front(
     trainings: int = TRAININGS,
     densities: Sequence[float] = DENSITIES,
     lambdas: Sequence[float] = LAMBDAS,
+    within: int | None = None,
     allows: Callable[[str], bool] = lambda what: True,
     on_stage: Callable[[Stage], None] = lambda stage: None,
 ) -> CompressionFront:
@@ -96,6 +100,8 @@ def search_front(
         trainings: settings whose values are trained at most.
         densities: shares of all weights, falling.
         lambdas: rate-distortion lambdas, rising.
+        within: bytes of a file that is wanted: the values of the best setting that is as small are
+            trained first, however low it scores without.
         allows: asked before each training, with `density` or `values`, whether there is time.
         on_stage: told of everything that was measured.
 
@@ -122,7 +128,7 @@ def search_front(
         weights_count=sum(kernel.size for kernel in kernels_of(arrays).values()),
     )
     stages = search.share_all(arrays, densities, lambdas)
-    search.train_best(trainings)
+    search.train_best(trainings, within)
     tried = sorted(search.tried, key=lambda one: one.setting.file_bytes)
     settings = [one.setting for one in tried]
     for row in front_of(settings):
@@ -186,15 +192,18 @@ class _FrontSearch:
             if setting.validation_accuracy < self.floor:
                 break  # a larger lambda would lose more
 
-    def train_best(self, trainings: int) -> None:
+    def train_best(self, trainings: int, within: int | None = None) -> None:
         """The upper rung: the values of as many settings as there is time for."""
         untrained = list(self.tried)
         accuracies = np.array([one.setting.validation_accuracy for one in untrained])
         sizes = np.array([[float(one.setting.file_bytes)] for one in untrained])
         is_taken = accuracies < self.floor
-        for _ in range(trainings):
+        fitting = np.flatnonzero(sizes[:, 0] <= (within or 0) * FITTING_SHARE)
+        for training in range(trainings):
             # Volume counts from the floor on: a small file that is no use adds little.
             row = most_wanted(sizes, accuracies - self.floor, is_taken)
+            if training == 0 and len(fitting):
+                row = int(max(fitting, key=lambda at: (accuracies[at], sizes[at, 0])))
             if row is None or not self.allows("values"):
                 return
             is_taken[row] = True

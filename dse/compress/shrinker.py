@@ -180,6 +180,7 @@ class Shrinker:
         recipe: how the stages are trained: its epochs are those of each.
         directory: where stages are kept.
         clock: of the time.
+        within: bytes of a file that is wanted.
         seed: of all random draws.
         say: told what is done, in words.
     """
@@ -193,11 +194,12 @@ class Shrinker:
         directory: Path,
         *,
         clock: Clock,
+        within: int | None = None,
         seed: int = 0,
         say: OnStage = lambda text: None,
     ) -> None:
         self.dataset, self.recipe, self.directory = dataset, recipe, directory
-        self.clock, self.seed, self.say = clock, seed, say
+        self.clock, self.within, self.seed, self.say = clock, within, seed, say
         self._scaling = InputScaling.of_dataset(dataset)
         self._images_count = recipe.epochs * len(dataset.train)
         self.parent = self._stage("parent", "", metadata, arrays)
@@ -263,6 +265,7 @@ class Shrinker:
             tuner,
             max_loss=1.0,
             densities=DENSITIES,
+            within=self.within,
             allows=allows,
             on_stage=lambda found: self.say(
                 f"{stage.name}, {found.name}: {found.file_bytes:,} bytes, validation accuracy "

@@ -194,14 +194,16 @@ def shrink(
     if compile_cache:
         use_compile_cache(compile_cache)
     digest = hashlib.sha256(parent.weights.read_bytes()).hexdigest()
-    facts = {"budget": str(budget), "recipe": plan.recipe.key}
+    facts: dict[str, Any] = {"budget": str(budget), "recipe": plan.recipe.key}
+    if demand.max_bytes is not None:  # what is trained first
+        facts["max_bytes"] = demand.max_bytes
     record = find_shrink(directory / NAME, digest, facts)
     if record is None:
         left_s = budget.amount - (time.monotonic() - started) - END_S
         record = _measure(
             plan, parent.weights, dataset, directory, say=say,
             clock=Clock(left_s, epoch_s / len(dataset.train) / _macs(plan)),
-            epochs=planned_epochs(left_s, epoch_s),
+            epochs=planned_epochs(left_s, epoch_s), within=demand.max_bytes,
         )  # fmt: skip
         record = replace(record, parent=digest, plan=facts, spent_s=time.monotonic() - started)
         write_shrink(directory / NAME, record)
@@ -294,6 +296,7 @@ def _measure(
     *,
     clock: Clock,
     epochs: int,
+    within: int | None,
     say: Callable[[str], None],
 ) -> ShrinkRecord:
     """Every stage, and the files that they lead to."""
@@ -305,6 +308,7 @@ def _measure(
         stage_recipe(plan.recipe, epochs),
         directory,
         clock=clock,
+        within=within,
         seed=plan.study_seed,
         say=say,
     )

@@ -117,6 +117,24 @@ def test_densities_follow_each_other_and_the_sizes_are_those_of_files(untrained)
         assert setting.validation_accuracy == pytest.approx(tuner.score(values), abs=1e-5)
 
 
+def test_what_is_to_fit_is_trained_first_as_long_as_there_is_time(arrays, untrained) -> None:
+    settings = untrained[1].settings
+    small = sorted(setting.file_bytes for setting in settings)[len(settings) // 3]
+    fitting = [s for s in settings if s.file_bytes <= 0.99 * small]
+    best = max(fitting, key=lambda s: (s.validation_accuracy, s.file_bytes))
+    asked = []
+
+    def allows(what: str) -> bool:
+        asked.append(what)
+        return asked.count("values") <= 1
+
+    tuner = Scripted(smooth)
+    result = found(arrays, tuner, within=small, trainings=5, allows=allows)
+    assert tuner.trained == [f"density {best.density:.3g}, lambda {best.rate_lambda:.3g}"]
+    assert asked == ["density"] * 6 + ["values"] * 2
+    assert sum(setting.values_trained for setting in result.settings) == 1
+
+
 def as_tried(settings):
     return sorted(settings, key=lambda s: (-s.density, s.rate_lambda))
 
