@@ -116,6 +116,13 @@ class Study:
                 found = f", answer {self.answer.answer.params_count:,} parameters"
         return f"Study({self.name!r}, {counted(len(self.trials), 'trial')}{found})"
 
+    def _repr_html_(self) -> str:
+        """The study and its front, as a notebook shows it."""
+        from dse.report.html.markup import Html, join, tag
+
+        front = Html(self.front().to_html(index=False, border=0, na_rep="–"))
+        return join([tag("p", repr(self)), front])
+
 
 @dataclass(frozen=True)
 class Prediction:

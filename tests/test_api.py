@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -182,3 +183,13 @@ def test_a_room_that_bears_a_functions_name_is_that_function_too():
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.stdout == "dse.search True True\n"
     assert "WeightsError" in ended.stderr
+
+
+def test_a_notebook_shows_the_front_and_names_as_text() -> None:
+    published = Path(__file__).parents[1] / "results" / "squeezenet-cifar10-jpeg-search"
+    shutil.copytree(published, "<b>x")
+    shown = dse.load_study("<b>x")._repr_html_()
+    assert shown.startswith("<p>Study(&#x27;&lt;b&gt;x&#x27;, 9 trials, answer 160,026 parameters)")
+    assert shown.count("<tr") == 1 + 5, "titles, and the five candidates of `dse front`"
+    assert "<td>5574896b1f3e</td>" in shown
+    assert "<b>" not in shown
