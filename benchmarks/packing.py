@@ -64,7 +64,7 @@ def pack_and_train(source: Path, count: int) -> dict[str, Any]:
     """The first three parts."""
     from PIL import Image
 
-    from dse.architecture import build, make_candidate
+    from dse.architecture import PRESETS, build
     from dse.data import parse_data, prepare_data
     from dse.data.batches import Streamed, take
     from dse.data.packing import pack_folder
@@ -98,9 +98,9 @@ def pack_and_train(source: Path, count: int) -> dict[str, Any]:
         blocks = np.arange(min(2048, len(images)) // 64 * 64).reshape(-1, 64)
         found["read_128_per_core_s"] = 64 * rate_of(lambda at: images[at], blocks)
         found["crop_128_per_core_s"] = 64 * rate_of(lambda at: take(images, at, (0,), 0.08), blocks)
-        network = build(make_candidate("squeezenet_v1.1", {}), data.input_shape, len(data.classes))
+        network = build(PRESETS["squeezenet_v1.1"].candidate, data.input_shape, len(data.classes))
         recipe = Recipe(batch_size=32, epochs=1, learning_rate=0.01, crop_px=0, crop_area=0.08)
-        some = np.arange(min(len(data.train), 512))
+        some = np.arange(min(len(data.train), 1024))
         fewer = Streamed(images.decode, images.load, images.places[some], images.one_shape)
         from dataclasses import replace
 

@@ -32,7 +32,7 @@ from dse.weights.given import GivenWeights
 CHUNK_BYTES = 512 * 2**20
 """Images handed to one call of the training program; an epoch that is larger takes several."""
 
-STREAM_BYTES = 64 * 2**20
+STREAM_BYTES = 16 * 2**20
 """The same of images that are decoded on the way: two calls of them are in memory, or three."""
 
 PATCHES_IMAGES = 1_000
