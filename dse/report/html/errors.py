@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from base64 import b64encode
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,14 @@ CLASSES_COUNT, PAIRS_COUNT, WORST_COUNT = 40, 12, 24
 _SIDE_PX, _SHADES_COUNT = 112, 9
 
 
-def errors_section(
-    outcomes: Outcomes, *, what: str, pictures: NDArray[np.uint8] | None = None
-) -> Html:
+class Pictures(Protocol):
+    """Images by their index, wherever they are kept."""
+
+    def __getitem__(self, which: Any, /) -> NDArray[np.uint8]:
+        """One of them, uint8 (height, width, channel)."""
+
+
+def errors_section(outcomes: Outcomes, *, what: str, pictures: Pictures | None = None) -> Html:
     """The section of one network.
 
     Args:
@@ -114,7 +120,7 @@ def _matrix(outcomes: Outcomes) -> Html:
     return tag("div", tag("table", head, *rows, class_="matrix"), class_="scroll", tabindex=0)
 
 
-def _worst(outcomes: Outcomes, pictures: NDArray[np.uint8]) -> Html:
+def _worst(outcomes: Outcomes, pictures: Pictures) -> Html:
     worst = outcomes.worst()[:WORST_COUNT]
     names = outcomes.classes
     return tag(
