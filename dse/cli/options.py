@@ -145,6 +145,34 @@ DevicesPerWorker = Annotated[
     ),
 ]
 
+ExecutorName = Annotated[
+    Literal["local", "ray"],
+    typer.Option(
+        "--executor", help="What runs the workers: processes of this machine, or a Ray cluster."
+    ),
+]
+
+Address = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        metavar="HOST:PORT",
+        show_default=False,
+        help="Head of the Ray cluster, or auto; default: one that is started here.",
+    ),
+]
+
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option(
+        "--gpus-per-worker",
+        metavar="N",
+        min=0,
+        help="GPUs of each worker of a Ray cluster, or a share of one, such as 0.25; default: 1 "
+        "where there are any.",
+    ),
+]
+
 ClassesFile = Annotated[
     Path | None,
     typer.Option(

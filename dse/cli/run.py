@@ -42,7 +42,10 @@ SHOWN_ONLY = ("help", "json", "dry-run")
 """Options that say what to print, not what to study."""
 OF_THE_RECORD = ("set", "recipe", "epochs", "study", "study-seed")
 """Options whose effect a study's own `study.yaml` records, resolved."""
-OF_THE_RUN = (*SHOWN_ONLY, "results", "plots", "tensorboard", "workers", "out", "storage")
+OF_THE_RUN = (
+    *(*SHOWN_ONLY, "results", "plots", "tensorboard", "workers", "out"),
+    *("storage", "executor", "address", "gpus-per-worker"),
+)
 """Options that are the machine's or the moment's: another run says them anew."""
 
 

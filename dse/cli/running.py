@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from dse.cli.display import DataProgress, Display
 from dse.cli.tables import note
-from dse.errors import StudyError
+from dse.errors import StudyError, UsageError
 from dse.files import private_folder
-from dse.text import some_of
+from dse.text import counted, some_of
 
 SHOWN_CLASSES_COUNT = 10
 
 if TYPE_CHECKING:
     from dse.data import DataDescription, Dataset, DataSpec
+    from dse.execution.executor import Executor
     from dse.search.engine import OnEvent, RunEvent
     from dse.weights.given import GivenWeights
 
@@ -166,6 +167,42 @@ def end_like_ctrl_c() -> None:
 def command_text() -> str:
     """This command as the user typed it, without the password of a database."""
     return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", shlex.join(["dse", *sys.argv[1:]]))
+
+
+def make_executor(
+    name: str,
+    address: str,
+    workers_count: int | None,
+    gpus_per_worker: float | None,
+    devices_per_worker: int,
+) -> Executor:
+    """Where the jobs of a command run.
+
+    Raises:
+        UsageError: options of a cluster without one.
+        DseError: the cluster cannot be reached.
+    """
+    from dse.execution.local import LocalExecutor, default_workers
+
+    if name == "ray":
+        from dse.execution.ray import connect
+
+        if devices_per_worker > 1:
+            raise UsageError(
+                "--devices-per-worker does not go with --executor ray, where a worker has one "
+                "device: leave it out, or give --executor local"
+            )
+
+        executor = connect(address, workers_count=workers_count, num_gpus=gpus_per_worker)
+        if workers_count and executor.workers_count < workers_count:
+            note(f"note: the cluster has room for {counted(executor.workers_count, 'worker')}")
+        return executor
+    if address or gpus_per_worker is not None:
+        option = "--address" if address else "--gpus-per-worker"
+        raise UsageError(f"{option} is of a Ray cluster: give --executor ray too")
+    return LocalExecutor(
+        workers_count or default_workers(devices_per_worker), compile_cache(), devices_per_worker
+    )
 
 
 @contextlib.contextmanager

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dse.cli.options import (
+    Address,
     DataText,
     DevicesPerWorker,
     Duplicates,
+    ExecutorName,
+    GpusPerWorker,
     ImageSize,
     InitWeights,
     JsonFlag,
@@ -30,10 +33,10 @@ from dse.cli.running import (
     check_plots,
     classes_text,
     command_text,
-    compile_cache,
     described,
     end_like_ctrl_c,
     following,
+    make_executor,
     note_seen,
     prepared,
 )
@@ -43,7 +46,7 @@ from dse.text import counted, percent
 
 if TYPE_CHECKING:
     from dse.data import DataDescription, Dataset
-    from dse.execution.local import LocalExecutor
+    from dse.execution.executor import Executor
     from dse.search import BestReference, Reference, ReferencePlan, Search, SearchPlan
 
 EXAMPLES = """
@@ -203,6 +206,9 @@ def command(
     study_seed: StudySeed = 0,
     workers: WorkersCount = None,
     devices_per_worker: DevicesPerWorker = 1,
+    executor_name: ExecutorName = "local",
+    address: Address = "",
+    gpus_per_worker: GpusPerWorker = None,
     tensorboard: TensorBoardDirectory = None,
     results: ResultsDirectory = Path("results"),
     storage_url: StorageUrl = "",
@@ -217,7 +223,6 @@ def command(
     from dse.cli.search_progress import SearchProgress
     from dse.config import apply_settings, find_space, load_space
     from dse.data.given import images_for
-    from dse.execution.local import LocalExecutor, default_workers
     from dse.search import SearchOptions, plan_search, run
     from dse.search.engine import recorded_folds, under_former_name
     from dse.search.reuse import reusable_trials
@@ -248,7 +253,8 @@ def command(
         study_seed=study_seed,
         given=given,
     )
-    workers_count = workers or default_workers(devices_per_worker)
+    executor = make_executor(executor_name, address, workers, gpus_per_worker, devices_per_worker)
+    workers_count = executor.workers_count
     plan = plan_search(space, spec, description, options, workers_count=workers_count)
     if options.folds is None and (held := recorded_folds(plan.search, results)) is not None:
         options = replace(options, folds=held)
@@ -282,7 +288,6 @@ def command(
     if said := few_images_note(confirming, search.margin, search.confidence):
         note(f"note: {said}")
     _say_if_short(plan, search, dataset, results, storage_url, is_apart=reference_apart)
-    executor = LocalExecutor(workers_count, compile_cache(), devices_per_worker)
     waited = time.monotonic()
     found = _reference(plan.reference, dataset, results, storage_url, executor)
     if reference_apart:
@@ -358,7 +363,7 @@ def _reference(
     dataset: Dataset,
     results: Path,
     storage_url: str,
-    executor: LocalExecutor,
+    executor: Executor,
 ) -> Reference | BestReference:
     """What the answer is compared with, trained where it is not known; says what it is."""
     from dse.cli.progress import SweepProgress

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dse.cli.options import (
+    Address,
     DataText,
     DevicesPerWorker,
     Duplicates,
     EpochsCount,
+    ExecutorName,
+    GpusPerWorker,
     ImageSize,
     InitWeights,
     JsonFlag,
@@ -30,10 +33,10 @@ from dse.cli.running import (
     check_plots,
     classes_text,
     command_text,
-    compile_cache,
     described,
     end_like_ctrl_c,
     following,
+    make_executor,
     note_seen,
     prepared,
 )
@@ -77,6 +80,9 @@ def command(
     study_seed: StudySeed = 0,
     workers: WorkersCount = None,
     devices_per_worker: DevicesPerWorker = 1,
+    executor_name: ExecutorName = "local",
+    address: Address = "",
+    gpus_per_worker: GpusPerWorker = None,
     tensorboard: TensorBoardDirectory = None,
     results: ResultsDirectory = Path("results"),
     storage_url: StorageUrl = "",
@@ -98,7 +104,6 @@ def command(
     from dse.config import apply_settings, find_space, load_space
     from dse.data import DataDescription
     from dse.data.given import images_for
-    from dse.execution.local import LocalExecutor, default_workers
     from dse.search import plan_sweep
     from dse.search.engine import pending_jobs, run, under_former_name
     from dse.training import check_fits
@@ -121,7 +126,8 @@ def command(
         )
 
     sweep = planned(description)
-    workers_count = workers or default_workers(devices_per_worker)
+    executor = make_executor(executor_name, address, workers, gpus_per_worker, devices_per_worker)
+    workers_count = executor.workers_count
     if dry_run:
         check_fits(
             sweep.recipe,
@@ -162,7 +168,7 @@ def command(
         result = run(
             sweep,
             dataset,
-            LocalExecutor(workers_count, compile_cache(), devices_per_worker),
+            executor,
             results=results,
             retry_failed=retry_failed,
             storage_url=storage_url,

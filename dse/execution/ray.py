@@ -1,0 +1,341 @@
+"""Workers on the machines of a Ray cluster, or of one that is started here.
+
+Each worker is an actor that holds its cores (or its share of a GPU) and one worker process
+(`dse.execution.node`). Ray places it, notices when its machine is gone, and places another; the
+job it had is handed out again.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dse.errors import MachineError, StudyError, UsageError
+from dse.execution.artifacts import FolderStore
+from dse.execution.executor import JobSource
+from dse.execution.job import Ended, Event, GivenUp, Job, Setup, Started, WorkerLost
+from dse.execution.local import ATTEMPTS, TICK_S
+from dse.execution.node import Artifact, Home, NodeWorker, pack
+from dse.files import replacing
+from dse.study.description import current_versions
+
+STORE_BYTES = 1 << 30
+"""Of shared memory that a cluster started here may take; Ray's own default is 30% of memory."""
+
+WAIT_FOR_NODES_S = 300.0
+"""So long no worker may be placed anywhere before a run gives up; a cluster may be growing."""
+
+CLOSE_S = 5.0
+"""So long workers at rest may take to remove what they made."""
+
+_GPU_MEMORY = 0.9
+
+
+@dataclass(frozen=True)
+class RayExecutor:
+    """Workers of a cluster; `connect` makes it.
+
+    Attributes:
+        workers_count: jobs that run at a time.
+        num_cpus: cores of each worker.
+        num_gpus: GPUs of each worker, or a share of one.
+    """
+
+    workers_count: int
+    num_cpus: float = 1
+    num_gpus: float = 0
+
+    def session(self, setup: Setup, artifacts: Mapping[str, Path], logs: Path) -> RaySession:
+        """Workers for one setup; each is placed when there is a job for it."""
+        folders = {key: path.resolve() for key, path in artifacts.items()}
+        return RaySession(self, setup, FolderStore(folders), logs.resolve())
+
+
+def connect(
+    address: str = "",
+    *,
+    workers_count: int | None = None,
+    num_cpus: float = 1,
+    num_gpus: float | None = None,
+) -> RayExecutor:
+    """Connect to a Ray cluster, or start one on this machine.
+
+    Args:
+        address: of the cluster's head (`HOST:6379`), or `auto` for the one that runs here; empty
+            starts one that ends with this process.
+        workers_count: at most so many workers; None for as many as there is room for.
+        num_cpus: cores of each worker.
+        num_gpus: GPUs of each worker, or a share of one; None for one where there are any.
+
+    Raises:
+        StudyError: Ray is not installed.
+        MachineError: no cluster at the address, another token or version, or no room in it.
+    """
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise StudyError(
+            "Ray is not installed; install it beside dse: pip install 'dse[ray]', or from a "
+            "checkout pip install '.[ray]'"
+        ) from error
+    if os.environ["RAY_AUTH_MODE"] != "token":
+        raise UsageError(
+            f"RAY_AUTH_MODE is {os.environ['RAY_AUTH_MODE']!r}, but must be token (or not set): "
+            "without it whoever reaches the cluster runs what he likes on it"
+        )
+    if not ray.is_initialized():
+        _initialize(address)
+    have = ray.cluster_resources()
+    num_gpus = float(have.get("GPU", 0) > 0) if num_gpus is None else num_gpus
+    wanted = {"CPU": num_cpus, "GPU": num_gpus}
+    rooms = [_room(node["Resources"], wanted) for node in ray.nodes() if node["Alive"]]
+    if not sum(rooms):
+        raise MachineError(
+            f"no node of the cluster has room for a worker with {num_cpus:g} CPUs and "
+            f"{num_gpus:g} GPUs; all of them have {have.get('CPU', 0):g} CPUs and "
+            f"{have.get('GPU', 0):g} GPUs"
+        )
+    count = sum(rooms) if workers_count is None else min(workers_count, sum(rooms))
+    return RayExecutor(count, num_cpus, num_gpus)
+
+
+def _room(resources: Mapping[str, float], wanted: Mapping[str, float]) -> int:
+    """Workers that a node takes."""
+    return int(min(resources.get(name, 0) // count for name, count in wanted.items() if count))
+
+
+def _initialize(address: str) -> None:
+    import ray
+
+    where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            configure_logging=False,
+            namespace="dse",
+            object_store_memory=None if address else STORE_BYTES,
+        )
+    except ray.exceptions.AuthenticationError as error:
+        raise MachineError(
+            f"{where} wants another token than this machine has; copy ~/.ray/auth_token of the "
+            "head here (readable for you alone), or set RAY_AUTH_TOKEN_PATH"
+        ) from error
+    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+        said = " ".join(str(error).split())
+        raise MachineError(
+            f"{where} cannot be reached: {said}; start its head with RAY_AUTH_MODE=token "
+            "ray start --head, and give --address HOST:6379"
+        ) from error
+
+
+@dataclass
+class _Worker:
+    number: int
+    actor: Any
+    asked: Any  # what is waited for: a reference before it is ready, a generator while it works
+    ready: bool = False
+    job: Job | None = None
+    candidate_key: str = ""
+
+
+@dataclass
+class RaySession:
+    """Workers that hold one setup; use it as a context manager.
+
+    Attributes:
+        executor: whose workers they are.
+        setup: what all jobs share.
+        store: of the artifacts, on this machine.
+        logs: folder for what worker processes write to standard error.
+    """
+
+    executor: RayExecutor
+    setup: Setup
+    store: FolderStore
+    logs: Path
+    _workers: dict[int, _Worker] = field(default_factory=dict)
+    _packed: Any = None
+    _home: Home | None = None
+
+    def __enter__(self) -> RaySession:
+        self.logs.mkdir(parents=True, exist_ok=True)
+        secret = secrets.token_hex(16)
+        sign = self.logs / f".{secret[:8]}.sign"
+        sign.write_text(secret)
+        versions = current_versions()
+        self._home = Home(self.setup, self.store.folders, self.logs, sign, secret, versions)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End every worker; what they were doing is lost, what is recorded stays."""
+        import ray
+
+        # A worker at rest tidies up; one that works would not hear.
+        at_rest = [w for w in self._workers.values() if w.ready and w.job is None]
+        if closing := [worker.actor.close.remote() for worker in at_rest]:
+            ray.wait(closing, num_returns=len(closing), timeout=CLOSE_S)
+        for number in list(self._workers):
+            self._end(number)
+        assert self._home is not None
+        self._home.sign.unlink(missing_ok=True)
+
+    def serve(
+        self,
+        source: JobSource,
+        *,
+        most_workers: int | None = None,
+        forecast_s: Callable[[Job], float] = lambda job: 0.0,
+    ) -> Iterator[Event]:
+        """See `Session.serve`."""
+        first = None if source.is_over() else source.next_job("", frozenset())
+        if first is None:  # no worker is placed for nothing
+            return
+        waiting, attempts = deque([first]), Counter[Job]()
+        count = self.executor.workers_count
+        for number in range(count if most_workers is None else min(count, most_workers)):
+            if number not in self._workers:
+                self._start(number)
+        placed = time.monotonic()
+        while True:
+            if source.is_over():
+                for worker in [w for w in self._workers.values() if w.job is not None]:
+                    self._end(worker.number)
+                return
+            idle = [w for w in self._workers.values() if w.ready and w.job is None]
+            for worker in idle:
+                elsewhere = {w.candidate_key for w in self._workers.values() if w is not worker}
+                job = (
+                    waiting.popleft()
+                    if waiting
+                    else source.next_job(worker.candidate_key, elsewhere)
+                )
+                if job is not None:
+                    worker.job, worker.candidate_key = job, job.candidate.key
+                    run = worker.actor.run.options(num_returns="streaming")
+                    worker.asked = run.remote(job, forecast_s(job), self._inputs_of(job))
+                    yield Started(job, worker.number)
+            if idle and not any(worker.job for worker in self._workers.values()):
+                return
+            if any(worker.ready for worker in self._workers.values()):
+                placed = time.monotonic()
+            elif time.monotonic() - placed > WAIT_FOR_NODES_S:
+                raise MachineError(
+                    f"no node of the cluster has taken a worker for {WAIT_FOR_NODES_S:.0f} s; what "
+                    "was recorded is kept: once there are nodes, the same command resumes"
+                )
+            for worker in self._heard():
+                for event in self._read(worker):
+                    is_here = worker.number in self._workers
+                    if is_here or not isinstance(event, WorkerLost):
+                        yield event  # a worker process that died is its node's to replace
+                        continue
+                    self._start(worker.number)
+                    job, status = worker.job, event.status
+                    if job is None:
+                        yield event
+                        continue
+                    attempts[job] += 1
+                    if attempts[job] < ATTEMPTS:
+                        waiting.append(job)
+                        yield event
+                    else:
+                        said = f"its machine was lost {ATTEMPTS} times ({status})"
+                        yield GivenUp(job, worker.number, said)
+
+    def _heard(self) -> list[_Worker]:
+        import ray
+
+        asked = {w.asked: w for w in self._workers.values() if w.job or not w.ready}
+        found, _ = ray.wait(list(asked), timeout=TICK_S, fetch_local=False)
+        return [asked[one] for one in found]
+
+    def _read(self, worker: _Worker) -> Iterator[Event]:
+        """What a worker has to say; what it made is stored first."""
+        import ray
+
+        try:
+            if not worker.ready:
+                if ray.get(worker.asked):
+                    worker.asked = worker.actor.receive.remote(self._packed_inputs())
+                else:
+                    worker.ready = True
+                return
+            said = ray.get(next(worker.asked))
+        except ray.exceptions.RayTaskError as error:
+            raise _told(error) from error
+        except ray.exceptions.RayError as error:
+            self._end(worker.number)
+            status = " ".join(str(error).split())[:200]
+            yield WorkerLost(worker.job, worker.number, status)
+            return
+        if isinstance(said, Artifact):
+            with self.store.writing(said.key) as path, replacing(path) as file:
+                file.write(said.content)
+        elif not isinstance(said, Started):
+            if isinstance(said, Ended | GivenUp):
+                worker.job = None  # whatever becomes of the worker: it is not handed out again
+            yield said
+
+    def _inputs_of(self, job: Job) -> dict[str, bytes]:
+        """What the job continues from, or tests."""
+        key = job.artifact("weights" if job.task == "test" else "checkpoints", self.setup)
+        path = self.store.fetch(key)
+        return {} if path is None else {key: path.read_bytes()}
+
+    def _packed_inputs(self) -> Any:
+        import ray
+
+        assert self._home is not None
+        if self._packed is None:
+            try:
+                self._packed = ray.put(pack(self._home))
+            except ray.exceptions.RayError as error:
+                raise MachineError(
+                    f"the images do not fit Ray's object store: {str(error).splitlines()[0]}; "
+                    "start the head with a larger --object-store-memory, or put --results and "
+                    "DSE_CACHE where every node sees them"
+                ) from error
+        return self._packed
+
+    def _start(self, number: int) -> None:
+        import ray
+
+        executor, variables = self.executor, {"PYTHONUNBUFFERED": "1"}
+        if not executor.num_gpus:
+            variables["JAX_PLATFORMS"] = "cpu"
+        elif executor.num_gpus < 1:  # Ray's shares do not limit memory
+            variables["XLA_CLIENT_MEM_FRACTION"] = f"{_GPU_MEMORY * executor.num_gpus:.3f}"
+        remote = ray.remote(NodeWorker).options(
+            num_cpus=executor.num_cpus,
+            num_gpus=executor.num_gpus,
+            max_restarts=0,
+            runtime_env={"env_vars": variables},
+        )
+        actor: Any = remote.remote(self._home, number)
+        self._workers[number] = _Worker(number, actor, actor.lacks_inputs.remote())
+
+    def _end(self, number: int) -> None:
+        import ray
+
+        ray.kill(self._workers.pop(number).actor)
+
+
+def _told(error: Any) -> Exception:
+    """What a worker raised; a fault of ours with its trace."""
+    cause = error.cause
+    if isinstance(cause, MachineError):
+        return cause
+    return MachineError(
+        f"a worker of the cluster failed: {type(cause).__name__}: {cause}; is dse installed on "
+        "every node, and can it write its DSE_CACHE there?"
+    )
