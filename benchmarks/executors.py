@@ -15,12 +15,14 @@ import os
 import resource
 import tempfile
 import time
+from collections.abc import Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dse.execution import local
-from dse.execution.executor import Executor, JobList
-from dse.execution.job import Ended, Setup
+from dse.execution.executor import Executor
+from dse.execution.job import Ended, Job, Setup
 from dse.execution.local import LocalExecutor
 from tests import fakes
 from tests.execution.test_serve import job
@@ -32,15 +34,33 @@ def fake_workers() -> None:
     local.WORKER_COMMAND = fakes.WORKER
 
 
+@dataclass
+class Jobs:
+    """So many jobs, each made when it is asked for."""
+
+    count: int
+    given: int = 0
+
+    def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
+        """The next."""
+        if self.given == self.count:
+            return None
+        self.given += 1
+        return job(self.given % 16, replicate=self.given // 16)
+
+    def is_over(self) -> bool:
+        """Never: it ends by itself."""
+        return False
+
+
 def measured(executor: Executor, jobs_count: int) -> dict[str, Any]:
     """Serve so many jobs."""
     setup = Setup("f" * 32, RECIPE, scores_test=False)
-    jobs = JobList([job(n % 16, replicate=n // 16) for n in range(jobs_count)])
     started, ended_s, memory = time.monotonic(), [], []
     with tempfile.TemporaryDirectory() as folder:
         artifacts = {f"{kind}/{setup.key}": Path(folder) for kind in ("weights", "checkpoints")}
         with executor.session(setup, artifacts, Path(folder, "logs")) as session:
-            for event in session.serve(jobs):
+            for event in session.serve(Jobs(jobs_count)):
                 if isinstance(event, Ended):
                     ended_s.append(time.monotonic() - started)
                     memory.append(_resident_bytes())
