@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -116,7 +117,10 @@ def _initialize(address: str) -> None:
     import ray
 
     where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
+    host, colon, port = address.rpartition(":")
     try:
+        if colon and port.isdecimal():  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), timeout=5).close()
         ray.init(
             address=address or "local",
             include_dashboard=None if address else False,

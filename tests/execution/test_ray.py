@@ -139,6 +139,11 @@ def test_ray_that_is_missing_or_open_to_all_is_refused(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with pytest.raises(UsageError, match="RAY_AUTH_MODE is 'disabled', but must be token"):
         connect()
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    with pytest.raises(
+        MachineError, match=r"Ray cluster at 127.0.0.1:1 cannot be reached: .*refused"
+    ):
+        connect("127.0.0.1:1")
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(StudyError, match=r"pip install 'dse\[ray\]'"):
         connect()
