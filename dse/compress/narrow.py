@@ -20,6 +20,7 @@ import numpy as np
 from dse.architecture import FAMILIES, Architecture, Candidate, Node, build, cost, make_candidate
 from dse.architecture.primitives import Conv, Dense, Shape
 from dse.compress.prune import Arrays
+from dse.data.batches import Batches
 from dse.errors import ArchitectureError, ConfigError, SpaceError
 from dse.networks.build import build_network, maps_of
 from dse.training.predict import program_key
@@ -38,7 +39,7 @@ SMALLEST_SHARE = 0.5
 
 
 def second_moments(
-    architecture: Architecture, arrays: Arrays, images: np.ndarray, scaling: InputScaling
+    architecture: Architecture, arrays: Arrays, images: Batches, scaling: InputScaling
 ) -> dict[str, np.ndarray]:
     """Sums of products of all that a layer's filter reads, over images and places.
 

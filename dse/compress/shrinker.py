@@ -31,6 +31,7 @@ from dse.compress.prune import Arrays, kernels_of, shared_out_densities
 from dse.compress.stages import CompressionPlan
 from dse.compress.tuner import ImageTuner
 from dse.data import Dataset, Split
+from dse.data.batches import Batches
 from dse.errors import WeightsError
 from dse.networks import build_network
 from dse.stats.intervals import wilson_interval
@@ -349,7 +350,7 @@ class Shrinker:
                 best = _Choice(error, changed, candidate, arrays)
         return None if best is None else replace(best, errors=json.dumps(known))
 
-    def _of(self, stage: Stage) -> tuple[Architecture, Arrays, np.ndarray, InputScaling]:
+    def _of(self, stage: Stage) -> tuple[Architecture, Arrays, Batches, InputScaling]:
         return stage.architecture, stage.arrays, self.dataset.train.images, self._scaling
 
     def _training(self, name: str) -> Path:
