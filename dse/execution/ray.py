@@ -138,7 +138,8 @@ def _initialize(address: str) -> None:
         said = " ".join(str(error).split())
         raise MachineError(
             f"{where} cannot be reached: {said}; start its head with RAY_AUTH_MODE=token "
-            "ray start --head, and give --address HOST:6379"
+            "ray start --head, give --address HOST:6379, and see that ~/.ray/auth_token (or "
+            "RAY_AUTH_TOKEN) here is that of the head"
         ) from error
 
 
