@@ -36,7 +36,7 @@ from dse.text import counted, some_of
 
 JPEG_QUALITY = 90
 _BLOCK_COUNT = 32
-_SYNC_BYTES = 64 * 2**20
+_SYNC_BYTES = 8 * 2**20
 _RECORD = struct.Struct("<QIHHI")  # offset, size, height, width, checksum
 
 
