@@ -292,8 +292,10 @@ def open_study(where: Where, storage: Any, definition: Definition) -> Any:
     Raises:
         StudyMismatchError: another one is there; nothing is changed.
     """
-    found = find_shared if isinstance(where, SharedStudy) else find_study
-    study = found(where, storage)  # type: ignore[operator]
+    if isinstance(where, SharedStudy):
+        study = find_shared(where, storage)
+    else:
+        study = find_study(where, storage)
     held = study.user_attrs.get(DEFINITION) if study else None
     if held is None:
         return make_study(storage, definition, study)
