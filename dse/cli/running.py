@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -49,7 +50,7 @@ def note_seen(given: GivenWeights | None, dataset: Dataset) -> None:
     if given.knows(dataset.classes):
         note(
             f"note: {given.path} tells these classes apart itself; how well says "
-            f"dse evaluate {given.path} --data folder:PATH"
+            f"dse evaluate {given.path} with the same --data"
         )
 
 
@@ -201,8 +202,17 @@ def make_executor(
         option = "--address" if address else "--gpus-per-worker"
         raise UsageError(f"{option} is of a Ray cluster: give --executor ray too")
     return LocalExecutor(
-        workers_count or default_workers(devices_per_worker), compile_cache(), devices_per_worker
+        workers_count or default_workers(devices_per_worker), devices_per_worker=devices_per_worker
     )
+
+
+def keeping_programs(executor: Executor) -> Executor:
+    """The executor, on this machine with a folder for compiled programs, which is made now."""
+    from dse.execution.local import LocalExecutor
+
+    if isinstance(executor, LocalExecutor):
+        return replace(executor, compile_cache=compile_cache())
+    return executor
 
 
 @contextlib.contextmanager

@@ -36,6 +36,7 @@ from dse.cli.running import (
     described,
     end_like_ctrl_c,
     following,
+    keeping_programs,
     make_executor,
     note_seen,
     prepared,
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
     from dse.data import DataDescription, Dataset
     from dse.execution.executor import Executor
     from dse.search import BestReference, Reference, ReferencePlan, Search, SearchPlan
+
+FEW_IMAGES = 2_000
+"""Training images below which weights that were trained elsewhere are worth naming."""
 
 EXAMPLES = """
 \b
@@ -284,9 +288,15 @@ def command(
     _recorded_count(search, dataset, results, storage_url, reused)
     reusable_trials(reused, search.definition(dataset))
     end_like_ctrl_c()
+    executor = keeping_programs(executor)
     confirming = len(dataset.validation) - (0 if search.folds else len(dataset.validation) // 2)
     if said := few_images_note(confirming, search.margin, search.confidence):
         note(f"note: {said}")
+    if given is None and spec.source == "folder" and len(dataset.train) < FEW_IMAGES:
+        note(
+            f"note: {len(dataset.train):,} training images are few to learn from scratch; networks "
+            "that start from published weights usually reach more: dse shrink, or --init"
+        )
     _say_if_short(plan, search, dataset, results, storage_url, is_apart=reference_apart)
     waited = time.monotonic()
     found = _reference(plan.reference, dataset, results, storage_url, executor)

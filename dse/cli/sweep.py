@@ -36,6 +36,7 @@ from dse.cli.running import (
     described,
     end_like_ctrl_c,
     following,
+    keeping_programs,
     make_executor,
     note_seen,
     prepared,
@@ -151,6 +152,7 @@ def command(
         sweep = under_former_name(sweep, dataset, results)
     check_plots(plots, sweep.name)
     end_like_ctrl_c()
+    executor = keeping_programs(executor)
     count = len(dataset.train)
     progress = SweepProgress(
         sweep.space.varying,

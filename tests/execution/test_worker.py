@@ -71,7 +71,7 @@ def test_what_diverges_again_is(sweep, tmp_path):
     ],
 )
 def test_a_full_disk_ends_the_worker_and_is_no_result(sweep, tmp_path, monkeypatch, fault, said):
-    def full(setup: Setup, store: FolderStore, on_progress: object) -> Scripted:
+    def full(setup: Setup, store: FolderStore, *_: object) -> Scripted:
         return Scripted(setup, store, fault)
 
     monkeypatch.setattr(worker_module, "Evaluator", full)
