@@ -333,17 +333,17 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(run):
     assert document["recipe"]["epochs"] == 15
     assert document["reference"]["name"] == "alexnet"
     assert document["reference"]["recipe"]["epochs"] == 20
-    assert document["budget"] == "3m"
+    assert document["budget"] == "5m"
     assert list(document["stages"]) == ["start", "reference", "search", "finals", "end"]
-    assert sum(document["stages"].values()) == pytest.approx(180)
+    assert sum(document["stages"].values()) == pytest.approx(300)
     text = " ".join(run(*arguments).stdout.split())
     assert "8 feasible candidates of 8" in text
     assert f"{params_count(0.125):,} to {params_count(1.0):,}" in text
     assert "rungs 15 epochs" in text
-    assert "3m, sampler gp, 2 workers" in text
+    assert "5m, sampler gp, 2 workers" in text
     with_rungs = json.loads(run(*arguments, "--json", *RUNGS).stdout)
     assert with_rungs["rungs"] == [5, 15]
-    assert "3m, sampler tpe, 2 workers" in " ".join(run(*arguments, *RUNGS).stdout.split())
+    assert "5m, sampler tpe, 2 workers" in " ".join(run(*arguments, *RUNGS).stdout.split())
     assert os.listdir() == ["toy.yaml"]
     number = run(*arguments, "--reference", "0.9", "--budget", "90m", "--json")
     assert json.loads(number.stdout)["reference"] is None
