@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -430,7 +430,7 @@ def search(
         DseError: see `dse.errors`; nothing that was recorded is lost.
     """
     from dse.search import SearchOptions, find_reference, plan_search, run
-    from dse.search.engine import recorded_folds, under_former_name
+    from dse.search.engine import under_former_name
 
     started = time.monotonic()
     storage_url = parse_url(storage) if storage else ""
@@ -461,10 +461,7 @@ def search(
         space = load_space(space)
     results, executor = Path(results), _executor(workers)
     count = executor.workers_count
-    plan = plan_search(space, spec, dataset, options, workers_count=count)
-    if options.folds is None and (held := recorded_folds(plan.search, results)) is not None:
-        options, pool = replace(options, folds=held), plan.search.pool
-        plan = plan_search(space, spec, dataset, options, pool=pool, workers_count=count)
+    plan = plan_search(space, spec, dataset, options, workers_count=count, results=results)
     known = find_reference(
         plan.reference,
         dataset,

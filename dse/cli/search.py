@@ -228,7 +228,7 @@ def command(
     from dse.config import apply_settings, find_space, load_space
     from dse.data.given import images_for
     from dse.search import SearchOptions, plan_search, run
-    from dse.search.engine import recorded_folds, under_former_name
+    from dse.search.engine import under_former_name
     from dse.search.reuse import reusable_trials
     from dse.search.verdicts import few_images_note
     from dse.space.whole import whole_space
@@ -259,13 +259,9 @@ def command(
     )
     executor = make_executor(executor_name, address, workers, gpus_per_worker, devices_per_worker)
     workers_count = executor.workers_count
-    plan = plan_search(space, spec, description, options, workers_count=workers_count)
-    if options.folds is None and (held := recorded_folds(plan.search, results)) is not None:
-        options = replace(options, folds=held)
-        pool = plan.search.pool
-        plan = plan_search(
-            space, spec, description, options, pool=pool, workers_count=workers_count
-        )
+    plan = plan_search(
+        space, spec, description, options, workers_count=workers_count, results=results
+    )
     check_fits(
         plan.search.recipe,
         description.name,
@@ -280,7 +276,9 @@ def command(
     dataset = prepared(spec, description)
     # Broken images are left out by now, and the recipe follows the number of the others.
     pool = plan.search.pool
-    plan = plan_search(space, spec, dataset, options, pool=pool, workers_count=workers_count)
+    plan = plan_search(
+        space, spec, dataset, options, pool=pool, workers_count=workers_count, results=results
+    )
     is_named = study or storage_url
     search = plan.search if is_named else under_former_name(plan.search, dataset, results)
     # Whatever is refused is refused before hours go into a reference.

@@ -67,6 +67,9 @@ PROBE_COUNT = 32
 COMPILE_S = 20.0
 """Of a stage, beside its epochs: compilation, scoring, looking for values."""
 
+DISTILL_SHARE = 0.7
+"""Of a stage's loss, what the parent's scores are the targets of."""
+
 OnStage = Callable[[str], None]
 
 
@@ -392,13 +395,10 @@ class Shrinker:
         return found
 
 
-def stage_recipe(recipe: Recipe, epochs: int, *, distil: bool = True) -> Recipe:
+def stage_recipe(recipe: Recipe, epochs: int) -> Recipe:
     """How the stages are trained: as the parent was, with its scores as targets too."""
-    recipe = replace(recipe, epochs=epochs, learning_rate=0.5 * recipe.learning_rate)
-    return replace(recipe, distill_share=DISTILL_SHARE) if distil else recipe
-
-
-DISTILL_SHARE = 0.7
+    rate = 0.5 * recipe.learning_rate
+    return replace(recipe, epochs=epochs, learning_rate=rate, distill_share=DISTILL_SHARE)
 
 
 def picked_stages(stages: Sequence[Stage]) -> list[Stage]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from dse.data.dataset import RECORD_NAME
 from dse.data.source import Progress
-from dse.data.spec import CACHE_VARIABLE
+from dse.data.spec import CACHE_VARIABLE, bytes_limit
 from dse.errors import DataError
 from dse.files import check_held_by_user, check_own, make_private, open_ordinary
 
@@ -80,11 +80,7 @@ def make_room(cache: Path, report: Progress) -> None:
     Raises:
         DataError: the limit is no number.
     """
-    text = os.environ.get(LIMIT_VARIABLE, "")
-    try:
-        most_bytes = float(text or DEFAULT_LIMIT_GB) * 1e9
-    except ValueError as error:
-        raise DataError(f"{LIMIT_VARIABLE} is {text!r}, but must be a number of GB") from error
+    most_bytes = bytes_limit(LIMIT_VARIABLE, DEFAULT_LIMIT_GB)
     found = prepared_images(cache)
     total_bytes = sum(one.size_bytes for one in found)
     for one in found:

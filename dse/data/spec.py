@@ -38,6 +38,19 @@ TEST_SHARES: Mapping[SourceName, float] = {
 CACHE_VARIABLE = "DSE_CACHE"
 
 
+def bytes_limit(variable: str, default_gb: float) -> float:
+    """Bytes of a limit that an environment variable may set in GB.
+
+    Raises:
+        DataError: it is set to something else.
+    """
+    text = os.environ.get(variable, "")
+    try:
+        return float(text or default_gb) * 1e9
+    except ValueError as error:
+        raise DataError(f"{variable} is {text!r}, but must be a number of GB") from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataSpec:
     """Where images come from and how they are cut and split.

@@ -27,7 +27,7 @@ from dse.data.dataset import (
 )
 from dse.data.decode import Rule
 from dse.data.source import Origin, Progress, Source, StreamSource, warnings_text
-from dse.data.spec import CACHE_VARIABLE, DataSpec
+from dse.data.spec import CACHE_VARIABLE, DataSpec, bytes_limit
 from dse.data.splits import SplitName
 from dse.errors import DataError
 from dse.text import some_of
@@ -53,11 +53,7 @@ def is_streamed(source: Source) -> bool:
     Raises:
         DataError: the limit is no number.
     """
-    text = os.environ.get(STREAM_VARIABLE, "")
-    try:
-        most_bytes = float(text or DEFAULT_STREAM_GB) * 1e9
-    except ValueError as error:
-        raise DataError(f"{STREAM_VARIABLE} is {text!r}, but must be a number of GB") from error
+    most_bytes = bytes_limit(STREAM_VARIABLE, DEFAULT_STREAM_GB)
     if not isinstance(source, StreamSource):
         return False
     return source.origin.is_mapped or needed_bytes(source) > most_bytes

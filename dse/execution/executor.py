@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
 from dse.execution.artifacts import ArtifactStore
-from dse.execution.job import Event, Job, Setup
+from dse.execution.job import Event, GivenUp, Job, Setup, WorkerLost
+
+ATTEMPTS = 3
+"""How often a job is handed out before it is given up; another run tries it again."""
 
 
 class JobSource(Protocol):
@@ -80,6 +83,43 @@ class Executor(Protocol):
                 holds it or is to hold it.
             logs: folder for what workers write to standard error.
         """
+
+
+class HandingOut:
+    """The jobs of a source, and again those whose workers were lost.
+
+    Args:
+        source: of the jobs.
+        first: the first one, which is taken from it already.
+
+    Attributes:
+        attempts: how often each job was lost.
+    """
+
+    def __init__(self, source: JobSource, first: Job) -> None:
+        self._source = source
+        self._waiting = deque([first])  # for whoever is idle first
+        self.attempts: Counter[Job] = Counter()
+
+    def next_job(self, compiled: str, elsewhere: Set[str]) -> Job | None:
+        """As `JobSource.next_job`."""
+        return (
+            self._waiting.popleft() if self._waiting else self._source.next_job(compiled, elsewhere)
+        )
+
+    def lost(self, event: WorkerLost, reason: str) -> Event:
+        """What becomes of a job whose worker was lost: it waits again, or is given up.
+
+        Args:
+            event: of a worker that had a job.
+            reason: for giving it up.
+        """
+        assert event.job is not None
+        self.attempts[event.job] += 1
+        if self.attempts[event.job] >= ATTEMPTS:
+            return GivenUp(event.job, event.worker, reason)
+        self._waiting.append(event.job)
+        return event
 
 
 class JobList:

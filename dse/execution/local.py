@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +22,9 @@ from typing import IO, Any
 
 from dse.errors import MachineError
 from dse.execution.artifacts import FolderStore
-from dse.execution.executor import JobSource
+from dse.execution.executor import ATTEMPTS, HandingOut, JobSource
 from dse.execution.gpus import gpu_count
-from dse.execution.job import Ended, EpochDone, Event, GivenUp, Job, Setup, Started, WorkerLost
+from dse.execution.job import Ended, EpochDone, Event, Job, Setup, Started, WorkerLost
 from dse.execution.limits import cores_and_memory
 from dse.files import open_itself
 from dse.study.measurement import Measurement
@@ -33,9 +32,6 @@ from dse.training.xla import check_backend, one_thread
 
 WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "dse.execution.worker")
 """What starts a worker; the tests put a program here that trains nothing."""
-
-ATTEMPTS = 3
-"""How often a job is handed out before it is given up; another run tries it again."""
 
 LEAST_SILENCE_S, SILENCE_FORECASTS = 60.0, 10.0
 """A worker is silent for at most so many seconds, or so many times what its job is likely to take.
@@ -68,7 +64,7 @@ def default_workers(devices_per_worker: int = 1) -> int:
     return gpu_count() or cores_and_memory()
 
 
-_GPU_MEMORY = 0.9
+GPU_MEMORY = 0.9
 """Share of a GPU's memory that workers which share it take together."""
 
 _MEMORY_VARIABLES = ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION")
@@ -95,7 +91,7 @@ def worker_environment(
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
         sharing = -(-workers_count * devices_count // gpus)
         if sharing > 1 and not any(name in environment for name in _MEMORY_VARIABLES):
-            environment[_MEMORY_VARIABLES[0]] = f"{_GPU_MEMORY / sharing:.3f}"
+            environment[_MEMORY_VARIABLES[0]] = f"{GPU_MEMORY / sharing:.3f}"
         return environment
     return one_thread(environment) | {"GLIBC_TUNABLES": _MALLOC}
 
@@ -185,8 +181,7 @@ class LocalSession:
             return
         if not self._workers:
             check_backend(worker_environment(0, self.workers_count, self.devices_per_worker))
-        waiting = deque([first])  # for the first that is idle, as are jobs of those that died
-        attempts: Counter[Job] = Counter()
+        jobs = HandingOut(source, first)
         count = (
             self.workers_count if most_workers is None else min(self.workers_count, most_workers)
         )
@@ -200,15 +195,11 @@ class LocalSession:
             idle = [w for w in self._workers.values() if w.ready and w.job is None]
             for worker in idle:
                 elsewhere = {w.candidate_key for w in self._workers.values() if w is not worker}
-                job = (
-                    waiting.popleft()
-                    if waiting
-                    else source.next_job(worker.candidate_key, elsewhere)
-                )
+                job = jobs.next_job(worker.candidate_key, elsewhere)
                 if job is not None:
                     worker.job, worker.candidate_key = job, job.candidate.key
                     likely_s = SILENCE_FORECASTS * forecast_s(job)
-                    worker.most_silent_s = max(LEAST_SILENCE_S, likely_s) * 2 ** attempts[job]
+                    worker.most_silent_s = max(LEAST_SILENCE_S, likely_s) * 2 ** jobs.attempts[job]
                     worker.silent_s = 0.0
                     self._write(worker, job.to_dict())
                     yield Started(job, worker.number)
@@ -217,15 +208,9 @@ class LocalSession:
                 return
             for key, _ in self._heard():
                 for event in self._read(key.data):
-                    if not isinstance(event, WorkerLost) or event.job is None:
-                        yield event
-                        continue
-                    attempts[event.job] += 1
-                    if attempts[event.job] < ATTEMPTS:
-                        waiting.append(event.job)
-                        yield event
-                    else:
-                        yield GivenUp(event.job, event.worker, _given_up(event))
+                    if isinstance(event, WorkerLost) and event.job is not None:
+                        event = jobs.lost(event, _given_up(event))
+                    yield event
 
     def _heard(self) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for workers; those that are silent for too long are killed, as their end is heard.

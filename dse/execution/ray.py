@@ -11,7 +11,6 @@ import os
 import secrets
 import socket
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +18,9 @@ from typing import Any
 
 from dse.errors import MachineError, StudyError, UsageError
 from dse.execution.artifacts import FolderStore
-from dse.execution.executor import JobSource
+from dse.execution.executor import ATTEMPTS, HandingOut, JobSource
 from dse.execution.job import Ended, Event, GivenUp, Job, Setup, Started, WorkerLost
-from dse.execution.local import ATTEMPTS, TICK_S
+from dse.execution.local import GPU_MEMORY, TICK_S
 from dse.execution.node import Artifact, Home, NodeWorker, pack
 from dse.files import replacing
 from dse.study.description import current_versions
@@ -34,8 +33,6 @@ WAIT_FOR_NODES_S = 300.0
 
 CLOSE_S = 5.0
 """So long workers at rest may take to remove what they made."""
-
-_GPU_MEMORY = 0.9
 
 
 @dataclass(frozen=True)
@@ -205,7 +202,7 @@ class RaySession:
         first = None if source.is_over() else source.next_job("", frozenset())
         if first is None:  # no worker is placed for nothing
             return
-        waiting, attempts = deque([first]), Counter[Job]()
+        jobs = HandingOut(source, first)
         count = self.executor.workers_count
         for number in range(count if most_workers is None else min(count, most_workers)):
             if number not in self._workers:
@@ -219,11 +216,7 @@ class RaySession:
             idle = [w for w in self._workers.values() if w.ready and w.job is None]
             for worker in idle:
                 elsewhere = {w.candidate_key for w in self._workers.values() if w is not worker}
-                job = (
-                    waiting.popleft()
-                    if waiting
-                    else source.next_job(worker.candidate_key, elsewhere)
-                )
+                job = jobs.next_job(worker.candidate_key, elsewhere)
                 if job is not None:
                     worker.job, worker.candidate_key = job, job.candidate.key
                     run = worker.actor.run.options(num_returns="streaming")
@@ -245,17 +238,8 @@ class RaySession:
                         yield event  # a worker process that died is its node's to replace
                         continue
                     self._start(worker.number)
-                    job, status = worker.job, event.status
-                    if job is None:
-                        yield event
-                        continue
-                    attempts[job] += 1
-                    if attempts[job] < ATTEMPTS:
-                        waiting.append(job)
-                        yield event
-                    else:
-                        said = f"its machine was lost {ATTEMPTS} times ({status})"
-                        yield GivenUp(job, worker.number, said)
+                    said = f"its machine was lost {ATTEMPTS} times ({event.status})"
+                    yield event if event.job is None else jobs.lost(event, said)
 
     def _heard(self) -> list[_Worker]:
         import ray
@@ -319,7 +303,7 @@ class RaySession:
         if not executor.num_gpus:
             variables["JAX_PLATFORMS"] = "cpu"
         elif executor.num_gpus < 1:  # Ray's shares do not limit memory
-            variables["XLA_CLIENT_MEM_FRACTION"] = f"{_GPU_MEMORY * executor.num_gpus:.3f}"
+            variables["XLA_CLIENT_MEM_FRACTION"] = f"{GPU_MEMORY * executor.num_gpus:.3f}"
         remote = ray.remote(NodeWorker).options(
             num_cpus=executor.num_cpus,
             num_gpus=executor.num_gpus,

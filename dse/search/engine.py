@@ -159,18 +159,6 @@ def count_recorded(
     return len(peek_trials(results, search.definition(data), storage_url))
 
 
-def recorded_folds(search: Search, results: Path) -> int | None:
-    """The folds that a search of this name was begun with; None where there is none.
-
-    How many suit follows from the budget too, and a search resumes with another budget.
-    """
-    try:
-        held = read_description(results / search.name / DESCRIPTION_NAME).search.get("folds")
-    except (StudyError, ConfigError):  # told where the record is opened
-        return None
-    return held if search.folds and isinstance(held, int) else None
-
-
 def under_former_name(plan: PlanT, dataset: Dataset, results: Path) -> PlanT:
     """The plan under the name of the study that it was before the folder was renamed, if any.
 

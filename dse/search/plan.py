@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -37,7 +38,8 @@ from dse.space import SearchSpace
 from dse.space.enumerate import Pool, Survey, make_pool, survey
 from dse.stats.comparison import resolvable_difference
 from dse.study.definition import Definition, data_facts
-from dse.study.paths import REFERENCES_FOLDER
+from dse.study.description import read_description
+from dse.study.paths import DESCRIPTION_NAME, REFERENCES_FOLDER
 from dse.text import nearest, percent
 from dse.training import Recipe, default_recipe, finetuning_recipe, recipe_from_texts
 from dse.weights.given import GivenWeights
@@ -282,6 +284,7 @@ def plan_search(
     *,
     pool: Pool | None = None,
     workers_count: int = 1,
+    results: Path | None = None,
 ) -> SearchPlan:
     """Plan a search and its reference.
 
@@ -292,6 +295,7 @@ def plan_search(
         options: as the user states them.
         pool: of the same space and images, where it is there already.
         workers_count: trainings side by side, for the forecast.
+        results: folder of all studies: a study that is there keeps its folds.
 
     Raises:
         UsageError: an option that is not possible.
@@ -346,8 +350,14 @@ def plan_search(
             workers_count=workers_count,
         )
 
+    name = f"{space.name}-{data.name}-search" if options.study is None else options.study
+    name = check_study_name(name)
+    held = None
+    if folds and options.folds is None and results is not None:
+        held = _recorded_folds(results / name)
+    folds = folds if held is None else held
     expected = expected_with(folds)
-    if options.folds is None and budget is not None and budget.kind == "time":
+    if held is None and options.folds is None and budget is not None and budget.kind == "time":
         # A short budget measures more candidates with fewer folds.
         while folds > 1 and expected.candidates_within(budget) < DEFAULT_CANDIDATES:
             folds -= 1
@@ -361,9 +371,8 @@ def plan_search(
         if folds
         else _ladder(recipe, _train_count(data), options.first_rung, pool)
     )
-    name = f"{space.name}-{data.name}-search" if options.study is None else options.study
     search = Search(
-        name=check_study_name(name),
+        name=name,
         pool=pool,
         recipe=recipe,
         ladder=ladder,
@@ -429,6 +438,18 @@ def _folds(
     if not 0 < _validation_count(data) < 2 * ENOUGH_SELECTION:
         return 0
     return min(FOLDS, math.ceil(FOLDS * ENOUGH_SELECTION / max(_train_count(data), 1)))
+
+
+def _recorded_folds(directory: Path) -> int | None:
+    """The folds that a search was begun with; None where there is none.
+
+    How many suit follows from the budget too, and a search resumes with another budget.
+    """
+    try:
+        held = read_description(directory / DESCRIPTION_NAME).search.get("folds")
+    except (StudyError, ConfigError):  # told where the record is opened
+        return None
+    return held if isinstance(held, int) else None
 
 
 def _check_above_largest_class(reference: Reference, data: Dataset | DataDescription) -> None:

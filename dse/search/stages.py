@@ -9,6 +9,7 @@ any way resumes as it would have continued.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -204,7 +205,8 @@ class SearchStage:
             return None
         # The same question gets the same answer, whenever and however often it is asked.
         rng = np.random.default_rng([self._search.study_seed, len(searched)])
-        history = self._state.history(self._allowed())
+        history = self._state.history()
+        history = replace(history, is_allowed=self._allowed(history.indices))
         index = self._sampler.ask(pool, history, self._state.pool_sizes, rng)
         if index is None:
             return None
@@ -224,7 +226,7 @@ class SearchStage:
             return self._spent + rungs[0] <= part
         return self._state.clock() < part
 
-    def _allowed(self) -> NDArray[np.bool_] | None:
+    def _allowed(self, sampled: NDArray[np.intp]) -> NDArray[np.bool_] | None:
         """Of the pool, which candidates a budget of time has room for; None for any budget else.
 
         Those of which `LEAST_CANDIDATES` fit into the search's part, or the tenth that takes least
@@ -239,7 +241,6 @@ class SearchStage:
         part_s = self._part - self._state.spent_before()
         longest_s = max(part_s * self._workers_count / LEAST_CANDIDATES, np.quantile(seconds, 0.1))
         allowed: NDArray[np.bool_] = seconds <= longest_s
-        sampled = self._state.history().indices
         self._left_out_count = len(allowed) - int(allowed.sum())
         if not len(sampled):  # the first shows the pace, whatever time it may take
             return allowed

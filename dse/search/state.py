@@ -244,18 +244,14 @@ class SearchState:
             is_open[row] = trial.key not in self._running and is_affordable(trial)
         return Standings(columns.sizes, columns.accuracies, is_open)
 
-    def history(self, is_allowed: Mask | None = None) -> History:
-        """What a sampler is told.
-
-        Args:
-            is_allowed: bool array (candidate,) of the pool, which it may ask for; None for all.
-        """
+    def history(self) -> History:
+        """What a sampler is told."""
         trials, columns = self.record.searched, self.columns
         measured = ~np.isnan(columns.accuracies) & ~columns.is_failed[:, None]
         rungs = np.where(measured, np.arange(measured.shape[1]), -1).max(axis=1)
         accuracies = np.where(rungs >= 0, columns.accuracies[np.arange(len(trials)), rungs], np.nan)
         self._sampled += [self.index(trial) for trial in trials[len(self._sampled) :]]
-        return History(np.array(self._sampled, dtype=np.intp), accuracies, rungs, is_allowed)
+        return History(np.array(self._sampled, dtype=np.intp), accuracies, rungs)
 
     def index(self, trial: Trial) -> int:
         """Of its candidate in the pool.

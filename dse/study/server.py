@@ -17,6 +17,7 @@ from typing import Any
 
 from dse.errors import StudyError
 from dse.study.shared import SharedStudy, shown
+from dse.study.storage import close_storage
 
 LOST_AFTER_S = 30
 """After so many seconds without an answer, driver and server give each other up."""
@@ -93,8 +94,7 @@ def _storage(url: str, options: dict[str, Any], *, makes_tables: bool = False) -
     try:
         yield storage
     finally:
-        storage.remove_session()
-        storage.engine.dispose()
+        close_storage(storage)
 
 
 @contextlib.contextmanager

@@ -109,6 +109,12 @@ def _unreadable_row(path: Path) -> str | None:
     return None
 
 
+def close_storage(storage: Any) -> None:
+    """Give up every connection of Optuna's storage."""
+    storage.remove_session()
+    storage.engine.dispose()
+
+
 @contextlib.contextmanager
 def opened_storage(path: Path, *, source: Path | None = None) -> Iterator[Any]:
     """Optuna's storage in this file, which is whole again (no WAL beside it) when it is closed.
@@ -142,8 +148,7 @@ def opened_storage(path: Path, *, source: Path | None = None) -> Iterator[Any]:
     try:
         yield storage
     finally:
-        storage.remove_session()
-        storage.engine.dispose()
+        close_storage(storage)
 
 
 @contextlib.contextmanager
@@ -199,8 +204,7 @@ def _save(database: sqlite3.Connection, storage: Any, path: Path) -> Path:
         database.backup(copy)
         copy.execute("PRAGMA journal_mode=DELETE")
     database.close()
-    storage.remove_session()
-    storage.engine.dispose()
+    close_storage(storage)
     for suffix in ("-wal", "-shm"):  # of the file that was there; SQLite would read them into ours
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     names = (path.with_name(f"study-saved-{number}.db") for number in itertools.count(1))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from dse.data import DataDescription, parse_data
 from dse.errors import ConfigError, StudyError, UsageError
 from dse.search import SearchOptions, plan_search
-from dse.search.engine import recorded_folds
 from dse.search.reference import BestReference
 from dse.search.rungs import Ladder
 from dse.study.table import read_trials
@@ -100,7 +100,13 @@ def test_a_short_budget_takes_fewer_folds_and_a_study_keeps_its_own(tmp_path, in
     assert folds == sorted(folds)
     assert (folds[0], folds[-1]) == (1, 5)
     assert planned(data, budget="1m", folds=4).folds == 4, "as the user says"
+
+    def folds_with(results: Path) -> int:
+        options = SearchOptions(study="ratios", budget="1m")
+        spec = parse_data("folder:pets")
+        return plan_search(SPACE, spec, data, options, results=results).search.folds
+
+    assert folds_with(tmp_path) == 1
     wanted = search("4trials", folds=3, ladder=FULL)
-    assert recorded_folds(wanted, tmp_path) is None
     result, _ = run(wanted, tmp_path, BestReference(3))
-    assert recorded_folds(replace(wanted, folds=1), result.directory.parent) == 3
+    assert folds_with(result.directory.parent) == 3
