@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from dse.compress.prune import Arrays, density_of, kernels_of
-from dse.compress.quantize import check_finite, share_by_lambda
+from dse.compress.quantize import Mixed, check_finite, share_by_lambda
 from dse.compress.stages import CompressionPlan, Compressor
 from dse.compress.tuner import Tuner
 from dse.errors import WeightsError
@@ -40,6 +40,11 @@ TRAININGS = 8
 
 FITTING_SHARE = 0.99
 """Of a wanted size, what a file may take before its values are trained, which changes its bytes."""
+
+NEARLY = 0.95
+"""Of that, what a file takes at least that fits well."""
+
+FITTING_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ def search_front(
     densities: Sequence[float] = DENSITIES,
     lambdas: Sequence[float] = LAMBDAS,
     within: int | None = None,
+    share: Callable[[Arrays, float], Mixed] = share_by_lambda,
     allows: Callable[[str], bool] = lambda what: True,
     on_stage: Callable[[Stage], None] = lambda stage: None,
 ) -> CompressionFront:
@@ -100,8 +106,10 @@ def search_front(
         trainings: settings whose values are trained at most.
         densities: shares of all weights, falling.
         lambdas: rate-distortion lambdas, rising.
-        within: bytes of a file that is wanted: the values of the best setting that is as small are
-            trained first, however low it scores without.
+        within: bytes of a file that is wanted: lambdas that lead nearly there are tried too, and
+            the values of the best setting that is as small are trained first, however low it
+            scores without.
+        share: gives kernels values at a rate-distortion lambda.
         allows: asked before each training, with `density` or `values`, whether there is time.
         on_stage: told of everything that was measured.
 
@@ -121,6 +129,7 @@ def search_front(
     search = _FrontSearch(
         compressor=compressor,
         tuner=tuner,
+        share=share,
         allows=allows,
         on_stage=on_stage,
         correct=correct,
@@ -128,6 +137,8 @@ def search_front(
         weights_count=sum(kernel.size for kernel in kernels_of(arrays).values()),
     )
     stages = search.share_all(arrays, densities, lambdas)
+    if within is not None:
+        search.fit(arrays, lambdas, within * FITTING_SHARE)
     search.train_best(trainings, within)
     tried = sorted(search.tried, key=lambda one: one.setting.file_bytes)
     settings = [one.setting for one in tried]
@@ -157,6 +168,7 @@ class _FrontSearch:
 
     compressor: Compressor
     tuner: Tuner
+    share: Callable[[Arrays, float], Mixed]
     allows: Callable[[str], bool]
     on_stage: Callable[[Stage], None]
     correct: np.ndarray  # bool (image,), of the network as it came
@@ -186,11 +198,29 @@ class _FrontSearch:
 
     def _share(self, arrays: Arrays, lambdas: Sequence[float]) -> None:
         for rate_lambda in lambdas:
-            mixed = share_by_lambda(arrays, rate_lambda / self.weights_count)
-            content = pack(self.compressor.packed(mixed))
-            setting = self._add(density_of(arrays), rate_lambda, arrays, content)
-            if setting.validation_accuracy < self.floor:
+            if self._add_shared(arrays, rate_lambda).validation_accuracy < self.floor:
                 break  # a larger lambda would lose more
+
+    def _add_shared(self, arrays: Arrays, rate_lambda: float) -> FrontSetting:
+        mixed = self.share(arrays, rate_lambda / self.weights_count)
+        content = pack(self.compressor.packed(mixed))
+        return self._add(density_of(arrays), rate_lambda, arrays, content)
+
+    def fit(self, arrays: Arrays, lambdas: Sequence[float], within: float) -> None:
+        """Bisect for the lambda whose file takes nearly as many bytes as it may."""
+        low, high = lambdas[0], lambdas[-1]
+        for one in self.tried:
+            if one.arrays is arrays and one.setting.file_bytes > within:
+                low = max(low, one.setting.rate_lambda)
+            elif one.arrays is arrays:
+                high = min(high, one.setting.rate_lambda)
+        sizes = [one.setting.file_bytes for one in self.tried if one.arrays is arrays]
+        for _ in range(FITTING_STEPS):
+            if low >= high or any(NEARLY * within <= size <= within for size in sizes):
+                return
+            middle = float(np.sqrt(low * high))
+            sizes = [self._add_shared(arrays, middle).file_bytes]
+            low, high = (middle, high) if sizes[0] > within else (low, middle)
 
     def train_best(self, trainings: int, within: int | None = None) -> None:
         """The upper rung: the values of as many settings as there is time for."""
@@ -208,7 +238,7 @@ class _FrontSearch:
                 return
             is_taken[row] = True
             setting, arrays = untrained[row].setting, untrained[row].arrays
-            mixed = share_by_lambda(arrays, setting.rate_lambda / self.weights_count)
+            mixed = self.share(arrays, setting.rate_lambda / self.weights_count)
             name = _name(setting.density, setting.rate_lambda)
             content = self.compressor.tuned(name, arrays, mixed)
             self._add(setting.density, setting.rate_lambda, arrays, content, is_trained=True)

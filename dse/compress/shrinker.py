@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from dse.architecture import Architecture, Candidate, build, cost
+from dse.compress.compensate import share_with_moments
 from dse.compress.finetune import retrain
 from dse.compress.front import FLOOR, CompressionFront, search_front
 from dse.compress.narrow import (
@@ -28,6 +29,7 @@ from dse.compress.narrow import (
     smaller_candidates,
 )
 from dse.compress.prune import Arrays, kernels_of, shared_out_densities
+from dse.compress.quantize import Mixed
 from dse.compress.stages import CompressionPlan
 from dse.compress.tuner import ImageTuner
 from dse.data import Dataset, Split
@@ -144,18 +146,28 @@ class _Choice:
 
 
 class FrontTuner(ImageTuner):
-    """Prunes by the error of what layers give, which needs no scores; leaves test images alone."""
+    """Prunes and shares by the error of what layers give; leaves test images alone."""
 
-    def __init__(self, *arguments: object, moments: Mapping[str, np.ndarray], **options: object):
-        super().__init__(*arguments, **options)  # type: ignore[arg-type]
-        self._moments = moments
+    _measured: tuple[Arrays, dict[str, np.ndarray]] | None = None
+
+    def moments(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        """Second moments of what the layers read; those of the same arrays are taken once."""
+        if self._measured is None or self._measured[0] is not arrays:
+            images, scaling = self._dataset.train.images, InputScaling.of_dataset(self._dataset)
+            found = second_moments(self._architecture, arrays, images, scaling)
+            self._measured = arrays, found
+        return self._measured[1]
+
+    def compensated(self, arrays: Arrays, rate_lambda: float) -> Mixed:
+        """Kernels that share values, later weights making up for earlier ones."""
+        return share_with_moments(arrays, self.moments(arrays), rate_lambda)
 
     def densities(self, arrays: Arrays, density: float) -> dict[str, float]:
         """By the share of a layer's output that goes with its smallest weights."""
         kernels = kernels_of(arrays)
         losses = {}
         for path, kernel in kernels.items():
-            moments = self._moments.get(path.removesuffix("/kernel"))
+            moments = self.moments(arrays).get(path.removesuffix("/kernel"))
             flattened = kernel.reshape(-1, kernel.shape[-1]).astype(np.float64) ** 2
             energy = flattened if moments is None else flattened * np.diag(moments)[:-1, None]
             # The smallest magnitudes go first, as in `magnitude_mask`.
@@ -241,7 +253,6 @@ class Shrinker:
     def front(self, stage: Stage, share_s: float) -> CompressionFront:
         """Files of a network at several densities and numbers of values, within so many seconds."""
         started = time.monotonic()
-        macs, moments = stage.macs, second_moments(*self._of(stage))
         tuner = FrontTuner(
             stage.architecture,
             self.dataset,
@@ -254,12 +265,11 @@ class Shrinker:
             on_epoch=lambda what, done, total, loss: self.say(
                 f"{stage.name}, {what}: epoch {done} of {total}, loss {loss:.4f}"
             ),
-            moments=moments,
         )
 
         def allows(what: str) -> bool:
             share = DENSITIES_SHARE if what == "density" else 1.0
-            needed_s = self.clock.stage_s(macs, self._images_count)
+            needed_s = self.clock.stage_s(stage.macs, self._images_count)
             return time.monotonic() - started + needed_s <= share * share_s
 
         return search_front(
@@ -270,6 +280,7 @@ class Shrinker:
             max_loss=1.0,
             densities=DENSITIES,
             within=self.within,
+            share=tuner.compensated,
             allows=allows,
             on_stage=lambda found: self.say(
                 f"{stage.name}, {found.name}: {found.file_bytes:,} bytes, validation accuracy "

@@ -158,11 +158,12 @@ class ImageTuner:
     def shared(self, stage: str, arrays: Arrays, mixed: Mixed) -> Mixed:
         """With its values, biases and norms trained; which weight has which value stays."""
         kernels = {path: array for path, array in mixed.items() if isinstance(array, SharedWeights)}
+        others = {path: a for path, a in mixed.items() if not isinstance(a, SharedWeights)}
         *_, trained = retrain_shared(
             self._architecture,
             self._dataset,
             sharing_recipe(self._recipe, self._epochs),
-            nested(arrays),
+            nested({**arrays, **others}),
             kernels,
             relative=self._is_relative,
             teacher=self._teacher,

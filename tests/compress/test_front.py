@@ -117,6 +117,17 @@ def test_densities_follow_each_other_and_the_sizes_are_those_of_files(untrained)
         assert setting.validation_accuracy == pytest.approx(tuner.score(values), abs=1e-5)
 
 
+def test_lambdas_between_the_given_ones_lead_nearly_to_a_wanted_size(arrays) -> None:
+    options = {"trainings": 0, "densities": (), "lambdas": (0.02, 1.28)}
+    large, small = sorted(
+        (s.file_bytes for s in found(arrays, Scripted(smooth), **options).settings), reverse=True
+    )
+    within = (large + small) // 2
+    result = found(arrays, Scripted(smooth), within=within, **options)
+    between = [s.file_bytes for s in result.settings if small < s.file_bytes <= within]
+    assert any(0.95 * 0.99 * within <= size <= 0.99 * within for size in between)
+
+
 def test_what_is_to_fit_is_trained_first_as_long_as_there_is_time(arrays, untrained) -> None:
     settings = untrained[1].settings
     small = sorted(setting.file_bytes for setting in settings)[len(settings) // 3]
