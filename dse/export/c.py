@@ -16,15 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from dse.architecture.primitives import Add, GlobalAveragePool, Join, MaxPool
+from dse.deployment.arena import Place, plan_arena
+from dse.deployment.chip import LARGE_BYTES, constant_bytes
 from dse.errors import ExportError
-from dse.export.arena import Place, plan_arena
 from dse.export.int8 import Int8Graph, add_multipliers, mean_multiplier, scores
 
 KERNELS_PATH = Path(__file__).with_name("kernels.c")
 METADATA_MARK = "dse-metadata: "
 _A_LINE = 24  # numbers
-# Of a `dse_convolution`, a `dse_map` and the multipliers of an addition in kernels.c.
-_CONVOLUTION_BYTES, _MAP_BYTES, _ADDITION_BYTES = 40, 20, 15
 
 
 def c_files(int8: Int8Graph, out: Path, image: np.ndarray) -> dict[Path, bytes]:
@@ -51,6 +50,8 @@ def c_files(int8: Int8Graph, out: Path, image: np.ndarray) -> dict[Path, bytes]:
 
 def _header(int8: Int8Graph) -> str:
     metadata, last = int8.graph.metadata, int8.scales[-1]
+    kernels = [(own.kernel.nbytes, len(own.bias)) for own in int8.convolutions.values()]
+    constants = constant_bytes([op.primitive for op in int8.graph.operators], kernels)
     height, width, channels = metadata.input_shape
     names = ",\n".join(f'  "{_c_text(name)}"' for name in metadata.classes)
     return f"""/* {metadata.family} {metadata.candidate.key}, int8; written by dse export. */
@@ -64,8 +65,8 @@ def _header(int8: Int8Graph) -> str:
 #define DSE_CLASSES {len(metadata.classes)}
 #define DSE_SCORE_SCALE {np.float32(last.scale)!s}f /* score = scale * (q - zero point) */
 #define DSE_SCORE_ZERO_POINT ({last.zero_point})
-#define DSE_ARENA_BYTES {plan_arena(int8.graph).arena_bytes} /* of static memory */
-#define DSE_CONSTANT_BYTES {constant_bytes(int8)} /* of flash beside the code */
+#define DSE_ARENA_BYTES {plan_arena(int8.graph.operators).arena_bytes} /* of static memory */
+#define DSE_CONSTANT_BYTES {constants} /* of flash beside the code */
 
 /* Scores of one image, (height, width, channels) pixels; 0, or -1 where a pointer is null.
    Not for several threads at once: there is one arena. */
@@ -80,25 +81,9 @@ static const char *const dse_class_names[DSE_CLASSES] = {{
 """
 
 
-def constant_bytes(int8: Int8Graph) -> int:
-    """Bytes of flash beside the code: arrays and, with pointers of 32 bits, what describes them."""
-    arrays = sum(
-        own.kernel.nbytes + own.bias.nbytes + own.multipliers.nbytes + len(own.shifts)
-        for own in int8.convolutions.values()
-    )
-    operators = int8.graph.operators
-    additions = sum(isinstance(op.primitive, Add) for op in operators)
-    return (
-        arrays
-        + _CONVOLUTION_BYTES * len(int8.convolutions)
-        + _MAP_BYTES * len(operators)
-        + _ADDITION_BYTES * additions
-    )
-
-
 def _source(int8: Int8Graph, header: str) -> str:
     graph = int8.graph
-    arena = plan_arena(graph)
+    arena = plan_arena(graph.operators)
     used = {"rescale"}
     arrays, calls = [], []
 
@@ -223,10 +208,21 @@ def _kernels(used: Iterable[str]) -> str:
 
 
 def _array(kind: str, name: str, values: np.ndarray) -> str:
+    if values.dtype == np.int8 and values.size >= LARGE_BYTES:
+        # With room for the zero that ends a text, whose absence compilers warn of.
+        return f"static const {kind} {name}[{values.size} + 1] =\n{_octal_text(values)};"
     # The smallest integers have no literal in C: -2147483648 is minus a long.
     numbers = [str(max(value, -(2**31) + 1)) for value in values.ravel().tolist()]
     lines = [", ".join(numbers[i : i + _A_LINE]) for i in range(0, len(numbers), _A_LINE)]
     return f"static const {kind} {name}[{len(numbers)}] = {{\n" + ",\n".join(lines) + "};"
+
+
+def _octal_text(values: np.ndarray) -> str:
+    """Bytes as text in C, an octal escape for each, in lines."""
+    escapes = np.array([f"\\{byte:03o}".encode() for byte in range(256)])
+    text = escapes[np.ascontiguousarray(values).view(np.uint8).ravel()].tobytes().decode()
+    width = 4 * _A_LINE
+    return "\n".join(f'"{text[i : i + width]}"' for i in range(0, len(text), width))
 
 
 def _c_text(text: str) -> str:

@@ -16,19 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from dse.architecture import Architecture, Shape
-from dse.architecture.primitives import (
-    BATCH_NORM_EPSILON,
-    Conv,
-    Dense,
-    Dropout,
-    Primitive,
-)
+from dse.architecture.primitives import BATCH_NORM_EPSILON, Conv, Dense, Primitive
+from dse.deployment.chip import PREPROCESSING, inference_nodes
 from dse.weights.metadata import WeightsMetadata, described_architecture
 from dse.weights.preprocessing import Preprocessing
 from dse.weights.safetensors import flat, load_weights, read_metadata
-
-PREPROCESSING = "preprocessing"
-"""Name of the operator that makes the network's input of pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,14 +139,9 @@ def make_graph(
         with_preprocessing: put the operator in front that makes the input of pixels.
     """
     operators: list[Operator] = []
-    maps = {0: 0}  # of the architecture's maps, where each is here
-    if with_preprocessing:
-        operators.append(_preprocessing(metadata.preprocessing))
-        maps[0] = 1
-    for at, node in enumerate(architecture.graph, start=1):
-        inputs = tuple(maps[i] for i in node.inputs)
-        if isinstance(node.primitive, Dropout):
-            maps[at] = inputs[0]
+    for node in inference_nodes(architecture, with_preprocessing=with_preprocessing):
+        if node.name == PREPROCESSING:
+            operators.append(_preprocessing(metadata.preprocessing))
             continue
         kernel = bias = None
         if isinstance(node.primitive, Conv | Dense):
@@ -162,9 +149,8 @@ def make_graph(
             if isinstance(node.primitive, Dense):
                 kernel = kernel.reshape(*node.input_shape, -1)
         operators.append(
-            Operator(node.primitive, inputs, node.input_shape, node.output_shape, kernel, bias)
+            Operator(node.primitive, node.inputs, node.input_shape, node.output_shape, kernel, bias)
         )
-        maps[at] = len(operators)
     return Graph(tuple(operators), metadata, with_preprocessing)
 
 

@@ -12,8 +12,6 @@ from dse.weights.metadata import WeightsMetadata
 from dse.weights.preprocessing import PREPROCESSINGS, trained_preprocessing
 from dse.weights.safetensors import nested, save_weights
 
-SMALL_PRESETS = ("alexnet_tiny",)
-
 BYPASS = make_candidate(
     "squeezenet",
     {
@@ -76,10 +74,15 @@ def random_graph(
     )
 
 
-def preset_graph(name: str) -> Graph:
+def preset_graph(name: str, *, with_preprocessing: bool = False) -> Graph:
     """A preset with random weights."""
     preset = PRESETS[name]
-    return random_graph(preset.candidate, preset.input_shape, preset.classes_count)
+    return random_graph(
+        preset.candidate,
+        preset.input_shape,
+        preset.classes_count,
+        with_preprocessing=with_preprocessing,
+    )
 
 
 def write_weights(path: Path, candidate: Candidate = BYPASS, shape: Shape = (16, 16, 3)) -> Path:

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dse.architecture import PRESETS, Candidate, Shape, make_candidate
+from dse.architecture import Candidate, Shape, make_candidate
 from dse.export import forward, int8
 from dse.export.calibrate import calibrate
 from dse.export.graph import Graph
 from dse.export.litert import litert_model
 from dse.export.runtimes import open_litert
 from tests.export.networks import BYPASS, preset_graph, random_graph, random_images
-from tests.strategies import squeezenet_candidates, squeezenet_candidates_with_input
+from tests.strategies import squeezenet_candidates_with_input
 
 tflite = pytest.importorskip("tflite", reason="the package tflite is not installed")
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
@@ -66,27 +66,6 @@ def test_padding_that_litert_does_not_know(stem_stride: int) -> None:
     assert any(name.endswith("/padded") for name in names)
     check_float(graph)
     check_int8(graph)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("side", [32, 64])
-def test_random_candidates(side: int) -> None:
-    @settings(max_examples=30)
-    @given(candidate=squeezenet_candidates((side, side, 3)))
-    def check(candidate: Candidate) -> None:
-        check_float(random_graph(candidate, (side, side, 3)))
-        check_int8(random_graph(candidate, (side, side, 3), with_preprocessing=True))
-
-    check()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PRESETS)
-def test_every_preset(name: str) -> None:
-    graph = preset_graph(name)
-    check_float(graph, count=1)
-    if name != "alexnet":  # local response norm has no int8 form
-        check_int8(graph, count=1)
 
 
 def test_the_file_says_what_it_is() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dse.architecture import PRESETS, Candidate, Shape
+from dse.architecture import Candidate, Shape
 from dse.export import forward, int8
 from dse.export.calibrate import calibrate
 from dse.export.graph import Graph
@@ -41,12 +41,6 @@ def test_equals_the_network(drawn: tuple[Candidate, Shape], with_preprocessing: 
 
 def test_equals_a_small_alexnet() -> None:
     check(preset_graph("alexnet_tiny"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PRESETS)
-def test_equals_every_preset(name: str) -> None:
-    check(preset_graph(name), count=1)
 
 
 @settings(max_examples=4)

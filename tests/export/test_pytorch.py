@@ -34,6 +34,14 @@ def test_names_are_torchvisions() -> None:
     ast.parse(files[Path("model.py")])
 
 
+def check(graph: Graph, folder: Path) -> None:
+    """Within 1e-5 of the network, in units of its largest score."""
+    images = random_images(graph.metadata.input_shape)
+    wanted = forward.scores(graph, images)
+    found = run(graph, folder, images)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * max(1, np.abs(wanted).max()))
+
+
 def run(graph: Graph, folder: Path, images: np.ndarray) -> np.ndarray:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     for path, content in pytorch_files(graph, folder / "network.py").items():
@@ -69,11 +77,10 @@ def run(graph: Graph, folder: Path, images: np.ndarray) -> np.ndarray:
 )
 def test_equals_the_network(candidate: Candidate, shape: Shape, rule: str, tmp_path: Path) -> None:
     for with_preprocessing in (False, True):
-        graph = random_graph(candidate, shape, rule=rule, with_preprocessing=with_preprocessing)
-        images = random_images(shape)
-        wanted = forward.scores(graph, images)
-        found = run(graph, tmp_path, images)
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * max(1, np.abs(wanted).max()))
+        check(
+            random_graph(candidate, shape, rule=rule, with_preprocessing=with_preprocessing),
+            tmp_path,
+        )
 
 
 def test_torchvisions_dense_layers_flatten_channels_first() -> None:

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from dse.architecture.cost import buffers_of
-from dse.architecture.primitives import Join
-from dse.export.graph import Graph
+from dse.architecture.cost import Step, buffers_of
+from dse.architecture.primitives import Join, Shape
 
 _ALIGNMENT = 4
 
 MOST_TRIES = 50
 """Orders in which buffers are placed at most; of 1,500 random candidates none took over 15."""
+
+
+class PlacedStep(Step, Protocol):
+    """What `plan_arena` has to know of a node."""
+
+    @property
+    def input_shape(self) -> Shape:
+        """(height, width, channels) of the first map that it reads."""
+
+    @property
+    def output_shape(self) -> Shape:
+        """(height, width, channels) of its result."""
 
 
 @dataclass(frozen=True)
@@ -42,25 +55,27 @@ class Arena:
     arena_bytes: int
 
 
-def plan_arena(graph: Graph) -> Arena:
+def plan_arena(steps: Sequence[PlacedStep]) -> Arena:
     """Lay maps over each other that are not held at the same time.
+
+    Args:
+        steps: in the order in which they run; the first one reads the input, which is not in the
+            arena, and the last one gives the scores, which are not either.
 
     Which maps share memory is the rule by which peak activations are counted
     (`dse.architecture.cost`). Buffers are placed from the largest down, each at the lowest place
     that is free while it is held. Where that takes more than is ever held at once, the buffer
     that ends highest is placed first, and so on; the smallest plan is taken.
     """
-    buffers = buffers_of(graph.operators)
-    last = len(graph.operators)
+    buffers, shapes = buffers_of(steps), [steps[0].input_shape, *(s.output_shape for s in steps)]
+    last = len(steps)
     spans: dict[int, tuple[int, int]] = {}
-    for at, op in enumerate(graph.operators, start=1):
+    for at, op in enumerate(steps, start=1):
         for touched in (at, *op.inputs):
             if buffers[touched] not in (0, last):
                 first = spans.get(buffers[touched], (at, at))[0]
                 spans[buffers[touched]] = (first, at)
-    sizes = {
-        buffer: -(-math.prod(graph.shapes[buffer]) // _ALIGNMENT) * _ALIGNMENT for buffer in spans
-    }
+    sizes = {buffer: -(-math.prod(shapes[buffer]) // _ALIGNMENT) * _ALIGNMENT for buffer in spans}
     held = [sum(sizes[b] for b, (a, z) in spans.items() if a <= at <= z) for at in range(last + 1)]
     order = sorted(spans, key=lambda buffer: (-sizes[buffer], spans[buffer]))
     plan = offsets, arena_bytes = _placed(order, spans, sizes)
@@ -74,19 +89,19 @@ def plan_arena(graph: Graph) -> Arena:
         if plan[1] < arena_bytes:
             offsets, arena_bytes = plan
     places: list[Place | None] = [
-        Place(offsets[buffer], graph.shapes[buffer][2]) if buffer in offsets else None
+        Place(offsets[buffer], shapes[buffer][2]) if buffer in offsets else None
         for buffer in buffers
     ]
     # The parts of a join lie side by side in it; outer joins first.
     for at in range(last, 0, -1):
-        op = graph.operators[at - 1]
+        op = steps[at - 1]
         within = places[at]
         if isinstance(op.primitive, Join) and within is not None:
             channel = 0
             for part in op.inputs:
                 if buffers[part] == buffers[at]:
                     places[part] = Place(within.offset + channel, within.pitch)
-                channel += graph.shapes[part][2]
+                channel += shapes[part][2]
         elif within is not None:  # what is written over in place has the place of the result
             for given in op.inputs[:1]:
                 if buffers[given] == buffers[at]:
