@@ -28,7 +28,7 @@ Examples:
   dse describe squeezenet --set pools=early --input 32x32x3 --classes 10
   dse describe squeeze_ratio-digits/2aff3db7c041 --json
   dse describe alexnet squeezenet_v1.0 --workers 8 --link 1Gbit
-  dse describe squeezenet.safetensors --device STM32F746 --latency
+  dse describe squeezenet.safetensors --device STM32F746 --latency --runtimes
 """
 
 
@@ -104,6 +104,14 @@ def command(
             help="Measure one image on this machine too: one CPU thread, some seconds.",
         ),
     ] = False,
+    with_runtimes: Annotated[
+        bool,
+        typer.Option(
+            "--runtimes",
+            help="Export it and measure it in onnxruntime, LiteRT, as compiled C and in "
+            "tflite-micro: files, RAM and latency; needs the extra runtimes.",
+        ),
+    ] = False,
     results: ResultsDirectory = Path("results"),
     as_json: JsonFlag = False,
 ) -> None:
@@ -116,6 +124,7 @@ def command(
     from dataclasses import replace
 
     from dse.architecture import build, cost, make_candidate
+    from dse.deployment.chip import chip_memory
     from dse.deployment.devices import find_devices
     from dse.deployment.footprint import deployment
     from dse.deployment.link import parse_link
@@ -149,11 +158,17 @@ def command(
             from dse.training.latency import measure_latency
 
             latency = measure_latency(candidate, input_shape, count)
+        measured = None
+        if with_runtimes:
+            from dse.export.measure import measure_sheet
+
+            measured = measure_sheet(architecture)
         network = replace(
             network, candidate=candidate, input_shape=input_shape, classes_count=count
         )
         costs = cost(architecture)
-        described.append(Described(network, architecture, costs, sheet_of(costs), latency))
+        sheet = sheet_of(costs, chip=chip_memory(architecture))
+        described.append(Described(network, architecture, costs, sheet, latency, measured))
     if as_json:
         print_documents(described)
     elif len(described) == 1:

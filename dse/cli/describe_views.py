@@ -19,18 +19,20 @@ if TYPE_CHECKING:
     from dse.deployment.devices import Device
     from dse.deployment.footprint import Deployment
     from dse.deployment.link import Link
+    from dse.export.measure import MeasuredSheet
     from dse.training.latency import Latency
 
 
 @dataclass(frozen=True)
 class Described:
-    """A network with all that is known of it; `latency` only where it was measured."""
+    """A network with all that is known of it; the last two only where they were measured."""
 
     network: Preset
     architecture: Architecture
     costs: Cost
     sheet: Deployment
     latency: Latency | None
+    measured: MeasuredSheet | None = None
 
     @property
     def name(self) -> str:
@@ -126,7 +128,21 @@ def _document(described: Described) -> dict[str, Any]:
             },
             "devices": devices,
             "latency": asdict(described.latency) if described.latency else None,
+            "int8_program": {**asdict(sheet.chip), "flash_bytes": sheet.chip.flash_bytes}
+            if sheet.chip
+            else None,
+            "runtimes": _measured_document(described.measured) if described.measured else None,
         },
+    }
+
+
+def _measured_document(measured: MeasuredSheet) -> dict[str, Any]:
+    arena = measured.micro_arena
+    return {
+        "tflite_micro_arena": {**asdict(arena), "total_bytes": arena.total_bytes}
+        if arena
+        else None,
+        "files": [asdict(one) for one in measured.runtimes],
     }
 
 
@@ -175,7 +191,7 @@ def print_network(described: Described) -> None:
 
 def _print_sheet(described: Described) -> None:
     sheet = described.sheet
-    exchange = sheet.exchange
+    exchange, chip = sheet.exchange, sheet.chip
     precisions = tuple(f.precision for f in sheet.footprints)
     print_table(
         ("deployment, bytes", *precisions),
@@ -207,6 +223,35 @@ def _print_sheet(described: Described) -> None:
         )
     print_facts(facts)
     typer.echo()
+    if chip:
+        rows: list[tuple[str, int | None, int | None]] = [
+            ("C: constants, arena", chip.constant_bytes, chip.ram_bytes),
+            ("C: code on a Cortex-M4", chip.code_bytes, None),
+            ("C: together", chip.flash_bytes, chip.ram_bytes),
+        ]
+        if described.measured and (arena := described.measured.micro_arena):
+            parts = (*asdict(arena).items(), ("together_bytes", arena.total_bytes))
+            rows += [
+                (f"tflite-micro: {name.removesuffix('_bytes')}", None, size) for name, size in parts
+            ]
+        print_table(("int8 program, bytes", "flash", "RAM"), rows, right=("flash", "RAM"))
+        typer.echo()
+    if described.measured:
+        print_table(
+            ("runtime, one thread", "precision", "bytes", "median", "95% within"),
+            [
+                (
+                    one.runtime,
+                    one.precision,
+                    one.file_bytes,
+                    seconds_text(one.latency.median_s),
+                    seconds_text(one.latency.p95_s),
+                )
+                for one in described.measured.runtimes
+            ],
+            right=("bytes", "median", "95% within"),
+        )
+        typer.echo()
     print_table(
         ("device", "kind", "memory for\nweights", "memory for\nactivations", *precisions),
         [
@@ -301,6 +346,10 @@ def _lines(described: Sequence[Described]) -> list[Line]:
     for prints in zip(*(sheet.footprints for sheet in sheets), strict=True):
         add(f"weights, {prints[0].precision}, bytes", [f.weight_bytes for f in prints])
     add("peak activations, bytes", [cost.peak_activation_bytes for cost in costs])
+    chips = [sheet.chip for sheet in sheets if sheet.chip]
+    if len(chips) == len(sheets):
+        add("flash of the int8 program, bytes", [chip.flash_bytes for chip in chips])
+        add("RAM of the int8 program, bytes", [chip.ram_bytes for chip in chips])
     lines.append(("at layer", [None] * len(sheets), [sheet.peak_layer for sheet in sheets]))
     add(
         f"sent by each of {exchanges[0].workers_count:,} workers, bytes",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from dse.architecture.cost import VALUE_BYTES, Cost
+from dse.deployment.chip import ChipMemory
 from dse.deployment.devices import Device
 from dse.deployment.link import Link, all_reduce_bytes
 
@@ -72,7 +73,10 @@ class GradientExchange:
 
 @dataclass(frozen=True)
 class Fit:
-    """Whether a network fits a device's own memory, by precision."""
+    """Whether a network fits a device's own memory, by precision.
+
+    In int8 a microcontroller has to hold flash and RAM of the C program, where there is one.
+    """
 
     device: Device
     weights: dict[str, bool]
@@ -81,13 +85,14 @@ class Fit:
 
 @dataclass(frozen=True)
 class Deployment:
-    """The deployment sheet of one network."""
+    """The deployment sheet of one network; `chip` is None where it has no int8 form."""
 
     peak_layer: str
     footprints: tuple[Footprint, ...]
     exchange: GradientExchange
     update_link: Link
     fits: tuple[Fit, ...]
+    chip: ChipMemory | None = None
 
 
 def deployment(
@@ -97,6 +102,7 @@ def deployment(
     link: Link,
     update_link: Link,
     devices: Iterable[Device],
+    chip: ChipMemory | None = None,
 ) -> Deployment:
     """The deployment sheet of a network.
 
@@ -106,6 +112,7 @@ def deployment(
         link: between those machines, the same both ways at once.
         update_link: to a client.
         devices: chips that it may have to fit.
+        chip: flash and RAM of its C program.
     """
     footprints = []
     for precision, value_bytes in PRECISIONS.items():
@@ -120,6 +127,9 @@ def deployment(
             f.precision: device.holds_network(f.weight_bytes, f.peak_activation_bytes)
             for f in footprints
         }
+        if chip is not None and device.flash_bytes is not None:
+            weights["int8"] = device.holds_weights(chip.flash_bytes)
+            both["int8"] = device.holds_network(chip.flash_bytes, chip.ram_bytes)
         fits.append(Fit(device, weights, both))
     exchange = GradientExchange(workers_count, link, VALUE_BYTES * cost.params_count)
-    return Deployment(cost.peak_layer, tuple(footprints), exchange, update_link, tuple(fits))
+    return Deployment(cost.peak_layer, tuple(footprints), exchange, update_link, tuple(fits), chip)

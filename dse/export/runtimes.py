@@ -83,12 +83,13 @@ def open_exported(path: Path) -> Runtime:
     return OPENERS[path.suffix.lower()](path, content)
 
 
-def open_onnx(path: Path, content: bytes) -> Runtime:
+def open_onnx(path: Path, content: bytes, *, threads: int | None = None) -> Runtime:
     """In onnxruntime; int8 with its whole precision, which old x86 processors lack unless asked."""
     need("onnxruntime")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0  # as many as there are cores
     options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -107,7 +108,9 @@ def open_onnx(path: Path, content: bytes) -> Runtime:
     return Runtime(f"onnxruntime {onnxruntime.__version__}", metadata, run)
 
 
-def open_litert(path: Path, content: bytes, *, reference: bool = False) -> Runtime:
+def open_litert(
+    path: Path, content: bytes, *, reference: bool = False, threads: int | None = None
+) -> Runtime:
     """In LiteRT, by its optimized kernels or by the reference kernels."""
     need("tflite", "ai_edge_litert")
     import tflite
@@ -124,7 +127,7 @@ def open_litert(path: Path, content: bytes, *, reference: bool = False) -> Runti
     kernels = litert.OpResolverType.BUILTIN_REF if reference else litert.OpResolverType.AUTO
     try:
         interpreter = litert.Interpreter(
-            model_content=content, experimental_op_resolver_type=kernels
+            model_content=content, experimental_op_resolver_type=kernels, num_threads=threads
         )
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:

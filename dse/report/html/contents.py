@@ -20,6 +20,7 @@ from dse.architecture import (
     build,
     cost,
 )
+from dse.deployment.chip import chip_memory
 from dse.deployment.devices import devices
 from dse.deployment.footprint import Deployment, deployment
 from dse.deployment.link import parse_link
@@ -258,5 +259,6 @@ def _network(study: StudyTable, key: str) -> tuple[Network | None, str]:
         link=parse_link(LINK),
         update_link=parse_link(UPDATE_LINK),
         devices=devices(),
+        chip=chip_memory(architecture),
     )
     return Network(architecture, costs, sheet), ""
