@@ -69,9 +69,10 @@ class Batch:
 
     def _apply(self, act: Callable[[Any, Any], Any], left: Any, right: Any, most: int = 1) -> Batch:
         """`act` on two sides of which one is this; `most` bounds the result."""
-        left_most, right_most = most_of(left), most_of(right)
-        one = left.array if isinstance(left, Batch) else left
-        two = right.array if isinstance(right, Batch) else right
+        one, left_most = (left.array, left.most) if isinstance(left, Batch) else (left, abs(left))
+        two, right_most = (
+            (right.array, right.most) if isinstance(right, Batch) else (right, abs(right))
+        )
         if most > INT64_MOST or left_most > INT64_MOST or right_most > INT64_MOST:
             one, two = (x.astype(object) if isinstance(x, np.ndarray) else x for x in (one, two))
         return Batch(act(one, two), most)

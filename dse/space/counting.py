@@ -131,7 +131,7 @@ class _Part:
         words = [i for i, value in enumerate(self.choices) if isinstance(value, str | tuple)]
         numbers = np.zeros(len(self.choices), dtype=np.int64)
         numbers[words] = np.arange(len(words)) + 1
-        return numbers
+        return numbers.astype(np.min_scalar_type(len(words)))
 
     @cached_property
     def _terms(self) -> tuple[Batch, Batch]:
@@ -193,9 +193,13 @@ class _PartOfRows:
         """
         if self.levels is None:
             return self.choices[0]
-        levels = self.levels[rows]
-        first = self.choices[int(levels[0])]
-        if len(levels) == 1:
+        at, length = (
+            (rows.start, rows.stop - rows.start)
+            if isinstance(rows, slice)
+            else (rows[0], len(rows))
+        )
+        first = self.choices[int(self.levels[at])]
+        if length == 1:
             return first
         if self.words is not None:
             words = self.words[rows]
@@ -269,33 +273,9 @@ def bulk_costs(table: CandidateTable, most_work: float = math.inf) -> BulkCosts:
     hashes = np.zeros(count, dtype=np.uint64)
     while start < count and affordable_count > 0:
         slice_count = min(ROWS_AT_ONCE, count - start, affordable_count)
-        rows = np.arange(start, start + slice_count)
-        rows = rows[_order(table, rows)]
         work = _Work(most_work - work_done, slice_count)
-        # Of these rows, side by side: a part of them is most often a slice, which needs no copy.
-        totals_so_far = {name: np.zeros(slice_count, dtype=np.int64) for name in OBJECTIVES}
-        mosts = dict.fromkeys(OBJECTIVES, 0)
-        hashes_so_far = np.zeros(slice_count, dtype=np.uint64)
-        for place, at, built in _walk(table, rows, work):
-            if isinstance(built, str):
-                reason = re.sub(rf"{SEVERAL}|\d[\d,.]*", "#", built)
-                refused[rows[at]] = reasons.setdefault(reason, len(reasons))
-                continue
-            so_far: list[Any] = [Batch(totals_so_far[name][at], mosts[name]) for name in OBJECTIVES]
-            before = LayerCost("", "", table.input_shape, *so_far)
-            found: dict[str, Any] = totals((before, *layer_costs(built, _most)), _most)
-            for name, value in found.items():
-                array = value.array
-                totals_so_far[name][at] = (
-                    np.minimum(array, INT64_MOST) if array.dtype == object else array
-                )
-                mosts[name] = min(max(mosts[name], value.most), INT64_MOST)
-            hashes_so_far[at] += _hashes(place, *_described(built))
-            is_large = found["macs"].most > INT64_MOST
-            work.call(len(so_far[0].array) * (LARGE_WORK if is_large else 1))
-        for name in OBJECTIVES:
-            costs[name][rows] = totals_so_far[name]
-        hashes[rows] = hashes_so_far
+        rows = np.arange(start, start + slice_count)
+        _count(table, rows[_order(table, rows)], work, costs | {"": hashes}, refused, reasons)
         start, work_done = start + work.rows_count, work_done + work.done
         if work.rows_count < slice_count:
             break
@@ -308,13 +288,62 @@ def bulk_costs(table: CandidateTable, most_work: float = math.inf) -> BulkCosts:
     return replace(found_all, work=work_done, calls=work.calls)
 
 
+def _count(
+    table: CandidateTable,
+    rows: Ints,
+    work: _Work,
+    counted: Mapping[str, NDArray[Any]],
+    refused: Ints,
+    reasons: dict[str, int],
+) -> None:
+    """Write into `counted` (hashes under "") and `refused` what becomes of some rows."""
+    # Of these rows, side by side: a part of them is most often a slice, which needs no copy.
+    so_far = {name: np.zeros(len(rows), values.dtype) for name, values in counted.items()}
+    mosts = dict.fromkeys(OBJECTIVES, 0)
+    for place, at, built in _walk(table, rows, work):
+        if built is None:
+            for name, values in so_far.items():
+                counted[name][rows] = values
+            rows, so_far = rows[at], {name: values[at] for name, values in so_far.items()}
+            continue
+        if isinstance(built, str):
+            reason = re.sub(rf"{SEVERAL}|\d[\d,.]*", "#", built)
+            refused[rows[at]] = reasons.setdefault(reason, len(reasons))
+            continue
+        given: list[Any] = [Batch(so_far[name][at], mosts[name]) for name in OBJECTIVES]
+        before = LayerCost("", "", table.input_shape, *given)
+        found: dict[str, Any] = totals((before, *layer_costs(built, _most)), _most)
+        for name, value in found.items():
+            array = value.array
+            so_far[name][at] = np.minimum(array, INT64_MOST) if array.dtype == object else array
+            mosts[name] = min(max(mosts[name], value.most), INT64_MOST)
+        so_far[""][at] += _hashes(place, *_described(built))
+        is_large = found["macs"].most > INT64_MOST
+        work.call(len(given[0].array) * (LARGE_WORK if is_large else 1))
+    for name, values in so_far.items():
+        counted[name][rows] = values
+
+
 def _order(table: CandidateTable, rows: Ints) -> Ints:
-    """`rows` by the words and lists among their values, as indices."""
-    code = np.zeros(len(rows), dtype=np.int64)
+    """`rows` by the words and lists among their values, and below these by numbers of few values.
+
+    So candidates that the builder treats alike mostly lie side by side, as slices.
+    """
+    by_words: list[Ints] = []
+    by_count: list[tuple[int, Ints]] = []
     for part in table.parts.values():
-        if part.words is not None and part.levels is not None:
-            code = code * (len(part.choices) + 1) + part.words[part.levels[rows]]
-    return np.argsort(code, kind="stable")
+        if part.levels is not None and part.words is not None:
+            by_words.insert(0, part.words[part.levels[rows]])  # the last tell most, as a rule
+        elif part.levels is not None:
+            by_count.append((len(part.choices), part.levels[rows]))
+    keys = [*by_words, *(levels for _, levels in sorted(by_count, key=lambda pair: pair[0]))]
+    code, most = np.zeros(len(rows), dtype=np.int64), 1
+    for key in keys:
+        most *= int(key.max()) + 1
+        if most >= 2**16:
+            break
+        code = code * (int(key.max()) + 1) + key
+    return np.argsort(code.astype(np.uint16), kind="stable")  # ten times as fast as 64 bits
 
 
 def first_alike(found: BulkCosts) -> Ints:
@@ -391,10 +420,11 @@ class _Values(Mapping[str, Any]):
 
 def _walk(
     table: CandidateTable, rows: Ints, work: _Work
-) -> Iterator[tuple[int, Index, Architecture | str]]:
+) -> Iterator[tuple[int, Index, Architecture | str | None]]:
     """For each place the blocks there: of which of `rows` (by index), as a graph of their own.
 
-    A text says why a graph cannot be built; those rows walk no further.
+    A text says why a graph cannot be built; those rows walk no further. None says that only these
+    rows are left, and what follows counts from 0 among them.
     """
     family, classes_count = FAMILIES[table.family], table.classes_count
     parts = {name: part.of(rows) for name, part in table.parts.items()}
@@ -433,8 +463,19 @@ def _walk(
                     yield place, index, built
         if not left:
             return
-        alive = np.sort(np.concatenate([at for at, _ in left])) if len(left) > 1 else left[0][0]
+        alive = left[0][0]
+        if len(left) > 1:
+            is_alive = np.zeros(len(rows), dtype=bool)
+            for at, _ in left:
+                is_alive[at] = True
+            alive = np.flatnonzero(is_alive)
         shape = [_merged([(at, given[i]) for at, given in left], len(rows)) for i in range(3)]
+        if len(alive) < len(rows):  # the others close ranks: slices again
+            yield place, alive, None
+            shape = [x.take(alive) if isinstance(x, Batch) else x for x in shape]
+            rows = rows[alive]
+            alive = np.arange(len(alive))
+            parts = {name: part.of(rows) for name, part in table.parts.items()}
 
 
 def _merged(parts: list[tuple[Ints, Any]], length: int) -> Any:

@@ -166,13 +166,12 @@ def _table(
     columns = {}
     for name, of_each in values.items():
         domain = space.domains[name]
-        if domain.size is None or domain.size > len(of_each):  # only what occurs
+        if domain.size is None:  # most drawn numbers occur once: to find the others takes longer
+            columns[name] = Column(of_each.tolist(), np.arange(len(of_each)))
+        elif domain.size > len(of_each):  # only what occurs
             occurring, levels = np.unique(of_each, return_inverse=True)
-            choices = occurring.tolist()
-            if domain.size is not None:
-                values_of = choices_of(domain)
-                choices = [values_of[index] for index in choices]
-            columns[name] = Column(choices, levels)
+            values_of = choices_of(domain)
+            columns[name] = Column([values_of[index] for index in occurring.tolist()], levels)
         else:
             columns[name] = Column(choices_of(domain), of_each)
     return CandidateTable(space.family, space.fixed, columns, input_shape, classes_count)

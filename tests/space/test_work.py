@@ -165,6 +165,27 @@ def test_a_share_without_steps_gives_every_network_that_it_can():
     assert sorted(pool.costs["params_count"]) == [size for size in sizes if size <= limit]
 
 
+def test_a_pool_that_ends_with_the_work_stays_as_it_was():
+    """However it is counted: searches on disk resume among the candidates that they began with."""
+    domains = {
+        "base_e": Categorical((8, 16, 24, 32)),
+        "incr_e": Categorical((4, 8, 16, 32)),
+        "freq": Categorical((2, 4)),
+        "squeeze_ratio": FloatRange(0.001, 0.5),
+        "pools": Categorical(("late", "early")),
+        "bypass": BYPASS,
+    }
+    space = SearchSpace("s", "squeezenet", domains, {"params_count": Limit(max=500_000)})
+    pool = make_pool(space, DIGITS, 10)
+    assert len(pool) == 9_270
+    assert pool.costs["params_count"].sum() == 367_067_662
+    assert pool.costs["peak_activation_bytes"].sum() == 247_646_464
+    assert pool.candidate(9_269).metaparameters["squeeze_ratio"] == 0.466149
+    for row in range(0, len(pool), 900):
+        alone = cost(build(pool.candidate(row), DIGITS, 10)).by_name
+        assert pool.costs_of(row) == alone
+
+
 def test_a_range_of_many_steps_is_written_out_once(monkeypatch):
     written = []
     exact = domains_module._exact
