@@ -365,6 +365,8 @@ def search(
     margin: float | None = None,
     confidence: float = 0.95,
     objectives: Sequence[str] = ("params_count",),
+    device: str | None = None,
+    precision: str = "int8",
     sampler: str | None = None,
     finalists: int = 3,
     seeds: int = 3,
@@ -405,6 +407,8 @@ def search(
         seeds: fresh trainings of each finalist, at least 3.
         epochs: of a training to full fidelity; None is the recipe's.
         first_rung: fewest epochs after which a candidate may be paused.
+        device: a chip of `dse.describe` that every candidate has to fit.
+        precision: that the network will have there: `int8`, `fp16` or `fp32`.
         folds: of five folds of the training images, those that choose candidates by
             cross-validation; 0 for half of the validation images, None for what suits.
         recipe: changes of the candidates' recipe, by name.
@@ -447,6 +451,8 @@ def search(
         seeds=seeds,
         epochs=epochs,
         first_rung=first_rung,
+        device=device,
+        precision=precision,
         folds=0 if reuse and folds is None else folds,
         recipe=_texts(recipe),
         reference_recipe=_texts(reference_recipe),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -60,6 +60,7 @@ Examples:
   dse search squeezenet.yaml --reference alexnet
   dse search squeezenet.yaml --data folder:photos --reference alexnet --budget 60m
   dse search squeezenet.yaml --reference 0.95 --objective params_count --objective macs
+  dse search squeezenet.yaml --data folder:photos --device STM32F746 --precision int8
   dse search squeezenet.yaml --reference alexnet --reuse squeeze_ratio-digits
 
 Interrupt it whenever you like: the same command resumes where it stopped.
@@ -124,6 +125,19 @@ def command(
             "answer is smallest in.",
         ),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="A chip of `dse describe` that every candidate has to fit, with its flash and RAM "
+            "in --precision.",
+        ),
+    ] = None,
+    precision: Annotated[
+        Literal["int8", "fp16", "fp32"],
+        typer.Option("--precision", help="That the network will have on the --device."),
+    ] = "int8",
     sampler: Annotated[
         str | None,
         typer.Option(
@@ -256,6 +270,8 @@ def command(
         study=study,
         study_seed=study_seed,
         given=given,
+        device=device,
+        precision=precision,
     )
     executor = make_executor(executor_name, address, workers, gpus_per_worker, devices_per_worker)
     workers_count = executor.workers_count

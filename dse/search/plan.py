@@ -19,9 +19,11 @@ from dse.config import space_to_dict
 from dse.data import DataDescription, Dataset, DataSpec
 from dse.data.folds import FOLDS
 from dse.data.spec import OWN
+from dse.deployment.devices import find_devices
 from dse.errors import ConfigError, StudyError, UsageError
 from dse.execution.job import Job
 from dse.search.budget import SEARCH_SHARE, Budget, parse_budget
+from dse.search.device import pool_for_device
 from dse.search.estimate import worthwhile
 from dse.search.finals import LEAST_SEEDS, MOST_FINALISTS
 from dse.search.forecast import DEFAULT_CANDIDATES, Forecast, forecast
@@ -122,6 +124,7 @@ class Search:
         folds: of the training images' folds so many select candidates, by cross-validation, and
             all validation images confirm; 0: either half of the validation images does one.
         given: weights that every candidate starts from; None for initial weights.
+        device: the chip and the precision that every candidate of the pool fits; empty for any.
     """
 
     name: str
@@ -138,6 +141,7 @@ class Search:
     seeds: int = LEAST_SEEDS
     folds: int = 0
     given: GivenWeights | None = None
+    device: str = ""
 
     @property
     def space(self) -> SearchSpace:
@@ -157,6 +161,7 @@ class Search:
                 "sampler": self.sampler,
                 "objectives": list(self.objectives),
                 **({"folds": self.folds} if self.folds else {}),
+                **({"device": self.device} if self.device else {}),
             },
             objectives=self.objectives,
             init=init_facts(self.given),
@@ -203,6 +208,8 @@ class SearchOptions:
         study: name of the study; None makes one from space and data.
         study_seed: source of all random draws.
         given: weights that every candidate starts from; None for initial weights.
+        device: name of a chip that the network has to fit; None for any.
+        precision: that it will have there: `int8`, `fp16` or `fp32`.
     """
 
     reference: str | None = None
@@ -222,6 +229,8 @@ class SearchOptions:
     study: str | None = None
     study_seed: int = 0
     given: GivenWeights | None = None
+    device: str | None = None
+    precision: str = "int8"
 
 
 @dataclass(frozen=True)
@@ -301,7 +310,7 @@ def plan_search(
         UsageError: an option that is not possible.
         ConfigError: an unknown reference, budget or recipe.
         SamplerError: an unknown sampler, or one that the space does not suit.
-        SpaceError: no candidate is feasible.
+        SpaceError: no candidate is feasible, or none fits the device.
     """
     objectives = tuple(dict.fromkeys(options.objectives or ("params_count",)))
     known = [*OBJECTIVES, LATENCY]
@@ -330,9 +339,12 @@ def plan_search(
     if isinstance(reference, Reference):
         _check_above_largest_class(reference, data)
     budget = parse_budget(options.budget) if options.budget is not None else None
+    device = None if options.device is None else find_devices([options.device])[0]
     if pool is None:
         shape, classes_count = data.input_shape, len(data.classes)
         pool = make_pool(space, shape, classes_count, seed=options.study_seed)
+        if device is not None:
+            pool = pool_for_device(pool, device, options.precision)
     if options.sampler is not None:
         make_sampler(options.sampler, pool)
     _check_given(options.given, space)
@@ -386,6 +398,7 @@ def plan_search(
         seeds=options.seeds,
         folds=folds,
         given=options.given,
+        device="" if device is None else f"{device.name} {options.precision}",
     )
     return SearchPlan(search, reference, expected)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -455,6 +455,15 @@ class Pool:
         row = zip(self.varying, self.choices, self.levels[index].tolist(), strict=True)
         varying = {name: choices[level] for name, choices, level in row}
         return make_candidate(self.space.family, self.space.fixed | varying)
+
+    def take(self, rows: Ints) -> Pool:
+        """Some of its candidates, by index."""
+        return replace(
+            self,
+            levels=self.levels[rows],
+            units=self.units[rows],
+            costs={name: values[rows] for name, values in self.costs.items()},
+        )
 
     def costs_of(self, index: int) -> dict[str, int]:
         """The exact costs of the candidate at `index`, by name."""
