@@ -85,6 +85,9 @@ class Scenario:
         is_best: the reference is the candidate that is most accurate on the selection half.
         margin: of the claim.
         seed_sd: of a candidate's accuracy between seeds; the reference's is 0.005.
+        inherited: of the variance over images, what all candidates have in common and the
+            reference has not, as they start from the same weights; it is taken off the chance of
+            a training.
     """
 
     name: str
@@ -95,6 +98,7 @@ class Scenario:
     is_best: bool = False
     margin: float = 0.0
     seed_sd: float = 0.005
+    inherited: float = 0.0
 
 
 SCENARIOS = (
@@ -111,6 +115,10 @@ SCENARIOS = (
     Scenario("all just beyond a margin of 2 points", "at", 135, margin=0.02),
     Scenario("rising steeply through it", "steep", 135),
     Scenario("rising steeply, margin of 2 points", "steep", 135, margin=0.02),
+    Scenario("all below, from the same weights", "at", 2500, seed_sd=0.002, inherited=0.15),
+    Scenario("rising steeply, from the same weights", "steep", 2500, seed_sd=0.002, inherited=0.15),
+    Scenario("all below, from the same weights", "at", 135, seed_sd=0.002, inherited=0.15),
+    Scenario("best: from the same weights", "top", 2500, is_best=True, margin=0.02, inherited=0.15),
     Scenario("best: others just beyond a margin of 2", "top", 2500, is_best=True, margin=0.02),
     Scenario("best: rising slowly, margin of 2", "slow", 2500, is_best=True, margin=0.02),
     Scenario("best: others just beyond a margin of 5", "top", 135, is_best=True, margin=0.05),
@@ -137,10 +145,12 @@ def truths(scenario: Scenario, rng: np.random.Generator) -> tuple[Floats, Floats
 class Images:
     """The two halves of the validation images, and networks that look at them."""
 
-    def __init__(self, images_count: int, rng: np.random.Generator) -> None:
+    def __init__(self, images_count: int, rng: np.random.Generator, inherited: float = 0.0) -> None:
         self.rng = rng
         self.shape = (2, images_count)
-        self.difficulty = self._normal(self.shape, COMMON)
+        self.chance = CHANCE - inherited
+        self.common = self._normal(self.shape, COMMON)
+        self.difficulty = self.common + (self._normal(self.shape, inherited) if inherited else 0)
 
     def _normal(self, shape: tuple[int, ...], variance: float) -> NDArray[np.float32]:
         return self.rng.standard_normal(shape, dtype=np.float32) * np.float32(math.sqrt(variance))
@@ -154,7 +164,7 @@ class Images:
 
     def searched(self, thresholds: NDArray[np.float32]) -> NDArray[np.float32]:
         """What one training each makes of the selection images: > 0 is right."""
-        views = self._normal((len(thresholds), self.shape[1]), OWN + CHANCE)
+        views = self._normal((len(thresholds), self.shape[1]), OWN + self.chance)
         views += self.difficulty[0]
         views += thresholds[:, :1]
         return views
@@ -162,16 +172,24 @@ class Images:
     def own(self, searched: NDArray[np.float32], threshold: np.float32) -> NDArray[np.float32]:
         """A network's own view of the selection images, given what its training made of them."""
         both = searched - threshold - self.difficulty[0]
-        rest = self._normal(both.shape, OWN * CHANCE / (OWN + CHANCE))
-        return both * np.float32(OWN / (OWN + CHANCE)) + rest
+        rest = self._normal(both.shape, OWN * self.chance / (OWN + self.chance))
+        return both * np.float32(OWN / (OWN + self.chance)) + rest
 
     def trained(
-        self, thresholds: NDArray[np.float32], half: int, own: NDArray[np.float32] | None = None
+        self,
+        thresholds: NDArray[np.float32],
+        half: int,
+        own: NDArray[np.float32] | None = None,
+        *,
+        inherits: bool = True,
     ) -> Correctness:
         """Bool array (seed, image) for further trainings of one network."""
         view = self._normal(self.shape[1:], OWN) if own is None else own
-        chance = self._normal((len(thresholds), self.shape[1]), CHANCE)
-        return chance + (self.difficulty[half] + view) + thresholds[:, None] > 0
+        variance, images = self.chance, self.difficulty
+        if not inherits:
+            variance, images = CHANCE, self.common
+        chance = self._normal((len(thresholds), self.shape[1]), variance)
+        return chance + (images[half] + view) + thresholds[:, None] > 0
 
 
 class World:
@@ -188,13 +206,13 @@ class World:
     def __init__(self, scenario: Scenario, rng: np.random.Generator) -> None:
         self.scenario = scenario
         self.sizes, self.accuracies = truths(scenario, rng)
-        self.images = Images(scenario.images_count, rng)
+        self.images = Images(scenario.images_count, rng, scenario.inherited)
         self.thresholds = self.images.thresholds(self.accuracies, scenario.seed_sd, SEEDS + 1)
         self.searched = self.images.searched(self.thresholds)
         self.selection: Floats = (self.searched > 0).mean(axis=1)
         level = scenario.reference_accuracy
         of_reference = self.images.thresholds(np.array([level]), 0.005, SEEDS)[0]
-        halves = [self.images.trained(of_reference, half) for half in (0, 1)]
+        halves = [self.images.trained(of_reference, half, inherits=False) for half in (0, 1)]
         self.references: list[Correctness | float] = (
             [level, level] if scenario.is_number else [*halves]
         )

@@ -41,13 +41,20 @@ def pruning_recipe(recipe: Recipe, epochs: int) -> Recipe:
     return replace(recipe, learning_rate=0.2 * recipe.learning_rate, epochs=epochs)
 
 
-def sharing_recipe(recipe: Recipe, epochs: int) -> Recipe:
+def sharing_recipe(recipe: Recipe, epochs: int, *, relative: bool = False) -> Recipe:
     """How shared values are trained.
 
     The gradient of a value is a sum over its weights, hundreds in one cluster and two in
     another, so each gets steps of its own size: AdamW.
+
+    Args:
+        recipe: of the network.
+        epochs: of this training.
+        relative: steps are relative to magnitudes, as for weights that started from others: few
+            images change these for the worse in larger steps.
     """
-    return replace(recipe, optimizer="adamw", learning_rate=5e-4, weight_decay=0.0, epochs=epochs)
+    rate = 1.5e-4 if relative else 5e-4
+    return replace(recipe, optimizer="adamw", learning_rate=rate, weight_decay=0.0, epochs=epochs)
 
 
 def retrain(

@@ -24,7 +24,7 @@ from dse.errors import WeightsError
 from dse.stats.intervals import paired_lower_bound
 from dse.stats.pareto import front, most_wanted
 from dse.study.compression_front import FrontSetting, Stage
-from dse.weights.dsz import pack
+from dse.weights.dsz import pack, unpack
 from dse.weights.metadata import WeightsMetadata
 
 DENSITIES = (0.7, 0.5, 0.35, 0.25, 0.18, 0.12)
@@ -58,12 +58,14 @@ class CompressionFront:
             bytes. The chosen one is the smallest that loses no more than was allowed at 95%
             confidence.
         contents: their files.
+        merits: by which settings were told apart: accuracies, or estimates of them.
     """
 
     given: Stage
     densities: tuple[Stage, ...]
     settings: tuple[FrontSetting, ...]
     contents: tuple[bytes, ...]
+    merits: tuple[float, ...]
 
     @property
     def chosen(self) -> int | None:
@@ -91,6 +93,7 @@ def search_front(
     lambdas: Sequence[float] = LAMBDAS,
     within: int | None = None,
     share: Callable[[Arrays, float], Mixed] = share_by_lambda,
+    merit: Callable[[Arrays], float] | None = None,
     allows: Callable[[str], bool] = lambda what: True,
     on_stage: Callable[[Stage], None] = lambda stage: None,
 ) -> CompressionFront:
@@ -110,6 +113,8 @@ def search_front(
             the values of the best setting that is as small are trained first, however low it
             scores without.
         share: gives kernels values at a rate-distortion lambda.
+        merit: estimates an accuracy, by which settings are told apart; None is by that of the
+            validation images.
         allows: asked before each training, with `density` or `values`, whether there is time.
         on_stage: told of everything that was measured.
 
@@ -123,13 +128,14 @@ def search_front(
     given, correct = compressor.measured("given", content)
     if given.validation_accuracy is None or correct is None:
         raise WeightsError("a front of accuracy takes images to score")
-    floor = FLOOR * given.validation_accuracy
+    floor = FLOOR * (given.validation_accuracy if merit is None else merit(arrays))
     given = compressor.tested(given, content)
     on_stage(given)
     search = _FrontSearch(
         compressor=compressor,
         tuner=tuner,
         share=share,
+        merit=merit,
         allows=allows,
         on_stage=on_stage,
         correct=correct,
@@ -151,7 +157,8 @@ def search_front(
             settings[able[0]], chosen=True, test_accuracy=stage.test_accuracy
         )
     contents = tuple(one.content for one in tried)
-    return CompressionFront(given, tuple(stages), tuple(settings), contents)
+    merits = tuple(one.merit for one in tried)
+    return CompressionFront(given, tuple(stages), tuple(settings), contents, merits)
 
 
 @dataclass(frozen=True)
@@ -160,6 +167,7 @@ class _Tried:
     stage: Stage
     content: bytes
     arrays: Arrays  # before values were shared
+    merit: float
 
 
 @dataclass(kw_only=True)
@@ -169,6 +177,7 @@ class _FrontSearch:
     compressor: Compressor
     tuner: Tuner
     share: Callable[[Arrays, float], Mixed]
+    merit: Callable[[Arrays], float] | None
     allows: Callable[[str], bool]
     on_stage: Callable[[Stage], None]
     correct: np.ndarray  # bool (image,), of the network as it came
@@ -198,10 +207,10 @@ class _FrontSearch:
 
     def _share(self, arrays: Arrays, lambdas: Sequence[float]) -> None:
         for rate_lambda in lambdas:
-            if self._add_shared(arrays, rate_lambda).validation_accuracy < self.floor:
+            if self._add_shared(arrays, rate_lambda).merit < self.floor:
                 break  # a larger lambda would lose more
 
-    def _add_shared(self, arrays: Arrays, rate_lambda: float) -> FrontSetting:
+    def _add_shared(self, arrays: Arrays, rate_lambda: float) -> _Tried:
         mixed = self.share(arrays, rate_lambda / self.weights_count)
         content = pack(self.compressor.packed(mixed))
         return self._add(density_of(arrays), rate_lambda, arrays, content)
@@ -219,13 +228,13 @@ class _FrontSearch:
             if low >= high or any(NEARLY * within <= size <= within for size in sizes):
                 return
             middle = float(np.sqrt(low * high))
-            sizes = [self._add_shared(arrays, middle).file_bytes]
+            sizes = [self._add_shared(arrays, middle).setting.file_bytes]
             low, high = (middle, high) if sizes[0] > within else (low, middle)
 
     def train_best(self, trainings: int, within: int | None = None) -> None:
         """The upper rung: the values of as many settings as there is time for."""
         untrained = list(self.tried)
-        accuracies = np.array([one.setting.validation_accuracy for one in untrained])
+        accuracies = np.array([one.merit for one in untrained])
         sizes = np.array([[float(one.setting.file_bytes)] for one in untrained])
         is_taken = accuracies < self.floor
         fitting = np.flatnonzero(sizes[:, 0] <= (within or 0) * FITTING_SHARE)
@@ -251,7 +260,7 @@ class _FrontSearch:
         content: bytes,
         *,
         is_trained: bool = False,
-    ) -> FrontSetting:
+    ) -> _Tried:
         name = _name(density, rate_lambda) + (", values trained" if is_trained else "")
         stage, correct = self.compressor.measured(name, content)
         assert correct is not None
@@ -269,8 +278,11 @@ class _FrontSearch:
             on_front=False,
             chosen=False,
         )
-        self.tried.append(_Tried(setting, stage, content, arrays))
-        return setting
+        merit = setting.validation_accuracy
+        if self.merit is not None:
+            merit = self.merit(unpack(content)[1])
+        self.tried.append(_Tried(setting, stage, content, arrays, merit))
+        return self.tried[-1]
 
 
 def _name(density: float, rate_lambda: float) -> str:

@@ -34,7 +34,7 @@ IMAGES_COUNT = 64
 
 BATCH_COUNT = 8
 
-SMALLEST_SHARE = 0.5
+SMALLEST_SHARE = 0.35
 """Of the parameters that a step keeps at least."""
 
 

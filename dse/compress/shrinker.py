@@ -1,9 +1,9 @@
 """Making a trained network small: fewer filters step by step, fewer weights, shared values.
 
-The parent is narrowed in steps of a fifth of the parameters. In each the metaparameters compete:
+The parent is narrowed in steps of half of the parameters. In each the metaparameters compete:
 each alone is lowered that far, and the network whose scores stay nearest to those of the parent
-is trained further, with the parent's scores as soft targets. Some of the networks on the way are
-then pruned and their values shared, as `dse compress --front` does.
+is trained further, with the parent's scores as soft targets. The values of the parent, of the
+network with half of its parameters and of the smallest are shared, and those of some trained.
 """
 
 from __future__ import annotations
@@ -22,21 +22,20 @@ from dse.architecture import Architecture, Candidate, build, cost
 from dse.compress.compensate import share_with_moments
 from dse.compress.finetune import retrain
 from dse.compress.front import FLOOR, CompressionFront, search_front
+from dse.compress.likely import likely_accuracy, sureness, views_of
 from dse.compress.narrow import (
     channel_importance,
     narrowed,
     second_moments,
     smaller_candidates,
 )
-from dse.compress.prune import Arrays, kernels_of, shared_out_densities
-from dse.compress.quantize import Mixed
+from dse.compress.prune import Arrays
 from dse.compress.stages import CompressionPlan
 from dse.compress.tuner import ImageTuner
 from dse.data import Dataset, Split
 from dse.data.batches import Batches
 from dse.errors import WeightsError
 from dse.networks import build_network
-from dse.stats.intervals import wilson_interval
 from dse.training.parametrization import AllParameters, Relative
 from dse.training.predict import Predictor, split_batches
 from dse.training.recipe import Recipe
@@ -45,23 +44,20 @@ from dse.training.trainer import Seed, Trainer
 from dse.weights.metadata import WeightsMetadata
 from dse.weights.safetensors import flat, load_weights, nested, save_weights
 
-STEP_SHARE = 0.8
-"""Of the parameters that a step of narrowing keeps."""
+STEP_SHARE = 0.5
+"""Of the parameters that a step of narrowing keeps at most."""
 
-STEPS_COUNT = 8
-"""Of narrowing at most, which leave a sixth of the parameters."""
+STEPS_COUNT = 3
+"""Of narrowing at most, which leave an eighth of the parameters."""
 
-NARROWING_SHARE = 0.5
-"""Of the time, for narrowing."""
+STEP_TIMES = 2
+"""Epochs of a step, and its learning rate, in those of the other stages."""
 
-DENSITIES = (0.6, 0.4, 0.28, 0.2, 0.14, 0.1)
-"""Shares of all weights that a network is pruned to in turn."""
+NARROWING_SHARE = 0.6
+"""Of the time that the parent's files leave, for narrowing."""
 
-DENSITIES_SHARE = 0.6
-"""Of a network's time in which it is pruned; in the rest its shared values are trained."""
-
-SENSITIVITY_STEPS = (0.8, 0.6, 0.4, 0.3, 0.2, 0.1, 0.05)
-"""Shares of a kernel's present weights whose error is computed."""
+LAMBDAS = (0.04, 0.16, 0.32, 0.45, 0.64, 0.9, 1.28, 1.8, 2.56)
+"""Rate-distortion lambdas, in the variance of what a layer gives over the number of all weights."""
 
 PROBE_COUNT = 32
 """Training images on which smaller networks are compared."""
@@ -110,6 +106,7 @@ class Stage:
         metadata: of its weights file.
         arrays: of it.
         correct: on which validation images it is, bool.
+        merit: estimate of its accuracy with less noise, see `dse.compress.likely`.
     """
 
     name: str
@@ -117,6 +114,7 @@ class Stage:
     metadata: WeightsMetadata
     arrays: Arrays
     correct: np.ndarray
+    merit: float
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -146,40 +144,7 @@ class _Choice:
 
 
 class FrontTuner(ImageTuner):
-    """Prunes and shares by the error of what layers give; leaves test images alone."""
-
-    _measured: tuple[Arrays, dict[str, np.ndarray]] | None = None
-
-    def moments(self, arrays: Arrays) -> dict[str, np.ndarray]:
-        """Second moments of what the layers read; those of the same arrays are taken once."""
-        if self._measured is None or self._measured[0] is not arrays:
-            images, scaling = self._dataset.train.images, InputScaling.of_dataset(self._dataset)
-            found = second_moments(self._architecture, arrays, images, scaling)
-            self._measured = arrays, found
-        return self._measured[1]
-
-    def compensated(self, arrays: Arrays, rate_lambda: float) -> Mixed:
-        """Kernels that share values, later weights making up for earlier ones."""
-        return share_with_moments(arrays, self.moments(arrays), rate_lambda)
-
-    def densities(self, arrays: Arrays, density: float) -> dict[str, float]:
-        """By the share of a layer's output that goes with its smallest weights."""
-        kernels = kernels_of(arrays)
-        losses = {}
-        for path, kernel in kernels.items():
-            moments = self.moments(arrays).get(path.removesuffix("/kernel"))
-            flattened = kernel.reshape(-1, kernel.shape[-1]).astype(np.float64) ** 2
-            energy = flattened if moments is None else flattened * np.diag(moments)[:-1, None]
-            # The smallest magnitudes go first, as in `magnitude_mask`.
-            order = np.argsort(-np.abs(kernel).reshape(-1), kind="stable")
-            kept = np.cumsum(energy.reshape(-1)[order]) / max(energy.sum(), 1e-30)
-            present = np.count_nonzero(kernel) / kernel.size
-            losses[path] = [(present, 0.0)] + [
-                (step * present, float(1 - kept[max(int(step * present * kernel.size), 1) - 1]))
-                for step in SENSITIVITY_STEPS
-            ]
-        sizes = {path: kernel.size for path, kernel in kernels.items()}
-        return shared_out_densities(sizes, losses, density)
+    """Leaves test images alone."""
 
     def correct(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
         """Of which validation images the class is correct; None for test images."""
@@ -218,7 +183,19 @@ class Shrinker:
         self.clock, self.within, self.seed, self.say = clock, within, seed, say
         self._scaling = InputScaling.of_dataset(dataset)
         self._images_count = recipe.epochs * len(dataset.train)
+        self._step_recipe = replace(
+            recipe,
+            epochs=STEP_TIMES * recipe.epochs,
+            learning_rate=STEP_TIMES * recipe.learning_rate,
+        )
+        architecture = build(metadata.candidate, metadata.input_shape, len(metadata.classes))
+        self._views = views_of(dataset.validation, recipe.crop_px, flips=recipe.flip)
+        scores = self._scores(architecture, arrays, self._views)
+        self._sure = sureness(scores)
+        self._offset = -likely_accuracy(scores, self._views.labels, self._sure)
         self.parent = self._stage("parent", "", metadata, arrays)
+        self._offset += self.parent.accuracy
+        self.parent = replace(self.parent, merit=self.parent.accuracy)
         self.teacher = self._scores(self.parent.architecture, arrays, dataset.train)
         self.stopped_by = ""
 
@@ -229,10 +206,12 @@ class Shrinker:
         for step in range(1, STEPS_COUNT + 1):
             before = stages[-1]
             path = self.directory / f"narrow-{step}.safetensors"
-            facts = {"start": _digest(before.arrays), "recipe": self.recipe.key}
+            facts = {"start": _digest(before.arrays), "recipe": self._step_recipe.key}
             stage = self._kept(path, facts)
             if stage is None:
-                needed_s = 2 * self.clock.stage_s(before.macs, self._images_count)
+                count = STEP_TIMES * self._images_count
+                # Choosing what to lower takes about as long as compiling does four times.
+                needed_s = 4 * COMPILE_S + self.clock.stage_s(STEP_SHARE * before.macs, count)
                 if self.clock.left_s - needed_s < until_s:
                     self.stopped_by = "time"
                     break
@@ -245,14 +224,14 @@ class Shrinker:
                 f"{stage.accuracy:.2%}"
             )
             stages.append(stage)
-            found = wilson_interval(int(stage.correct.sum()), len(stage.correct))
-            if found.high < FLOOR * self.parent.accuracy:
+            if stage.merit < FLOOR**2 * self.parent.accuracy:
                 break
         return stages
 
     def front(self, stage: Stage, share_s: float) -> CompressionFront:
-        """Files of a network at several densities and numbers of values, within so many seconds."""
+        """Files of a network at several numbers of values, within so many seconds."""
         started = time.monotonic()
+        moments = second_moments(*self._of(stage))
         tuner = FrontTuner(
             stage.architecture,
             self.dataset,
@@ -268,9 +247,8 @@ class Shrinker:
         )
 
         def allows(what: str) -> bool:
-            share = DENSITIES_SHARE if what == "density" else 1.0
             needed_s = self.clock.stage_s(stage.macs, self._images_count)
-            return time.monotonic() - started + needed_s <= share * share_s
+            return time.monotonic() - started + needed_s <= share_s
 
         return search_front(
             stage.arrays,
@@ -278,9 +256,11 @@ class Shrinker:
             CompressionPlan(),
             tuner,
             max_loss=1.0,
-            densities=DENSITIES,
+            densities=(),
+            lambdas=LAMBDAS,
             within=self.within,
-            share=tuner.compensated,
+            share=lambda arrays, rate_lambda: share_with_moments(arrays, moments, rate_lambda),
+            merit=lambda arrays: self._merit(stage.architecture, arrays),
             allows=allows,
             on_stage=lambda found: self.say(
                 f"{stage.name}, {found.name}: {found.file_bytes:,} bytes, validation accuracy "
@@ -299,7 +279,7 @@ class Shrinker:
         trainer = Trainer(
             architecture,
             self.dataset,
-            self.recipe,
+            self._step_recipe,
             Relative(AllParameters()),
             teacher=self.teacher,
         )
@@ -309,11 +289,12 @@ class Shrinker:
             seed=Seed(self.seed),
             checkpoint=self._training(path.stem) / "trained.safetensors",
             on_epoch=lambda done, loss: self.say(
-                f"{path.stem}, {changed}: epoch {done} of {self.recipe.epochs}, loss {loss:.4f}"
+                f"{path.stem}, {changed}: epoch {done} of {self._step_recipe.epochs}, "
+                f"loss {loss:.4f}"
             ),
         )
         macs = cost(architecture).macs
-        self.clock.took(time.monotonic() - started, macs, self._images_count)
+        self.clock.took(time.monotonic() - started, macs, STEP_TIMES * self._images_count)
         params, statistics = trainer.params_of(run), trainer.statistics_of(run)
         metadata = replace(
             self.parent.metadata,
@@ -390,7 +371,12 @@ class Shrinker:
         correct = Predictor(build_network(architecture), self._scaling).correct(
             *nested(arrays), self.dataset.validation
         )
-        return Stage(name, changed, metadata, arrays, correct)
+        return Stage(name, changed, metadata, arrays, correct, self._merit(architecture, arrays))
+
+    def _merit(self, architecture: Architecture, arrays: Arrays) -> float:
+        """Estimated accuracy; that of the parent is its validation accuracy."""
+        scores = self._scores(architecture, arrays, self._views)
+        return self._offset + likely_accuracy(scores, self._views.labels, self._sure)
 
     def _scores(self, architecture: Architecture, arrays: Arrays, split: Split) -> np.ndarray:
         """Scores float32 (image, class) of a network."""
@@ -413,16 +399,10 @@ def stage_recipe(recipe: Recipe, epochs: int) -> Recipe:
 
 
 def picked_stages(stages: Sequence[Stage]) -> list[Stage]:
-    """Those that are compressed, the most promising first: half of the parameters, least, all."""
-    from sklearn.isotonic import isotonic_regression
-
-    floor = FLOOR * stages[0].accuracy
-    falling = isotonic_regression([stage.accuracy for stage in stages], increasing=False)
-    able = [stage for stage, value in zip(stages, falling, strict=True) if value >= floor]
-    able = able or [stages[0]]
-    sizes = [cost(stage.architecture).params_count for stage in able]
-    middle = min(range(len(able)), key=lambda at: abs(sizes[at] - sizes[0] / 2))
-    return [able[at] for at in dict.fromkeys((middle, len(able) - 1, 0))]
+    """Narrowed ones that are compressed: half of the parameters, and the least that holds."""
+    floor = FLOOR * stages[0].merit
+    able = [stage for stage in stages[1:] if stage.merit >= floor]
+    return able[:1] + able[1:][-1:]
 
 
 def _digest(arrays: Arrays) -> str:

@@ -162,7 +162,7 @@ class ImageTuner:
         *_, trained = retrain_shared(
             self._architecture,
             self._dataset,
-            sharing_recipe(self._recipe, self._epochs),
+            sharing_recipe(self._recipe, self._epochs, relative=self._is_relative),
             nested({**arrays, **others}),
             kernels,
             relative=self._is_relative,

@@ -62,7 +62,10 @@ MARGIN = 0.03
 END_S = 20.0
 """The test images, and what is written."""
 
-STAGES_COUNT = 14.0
+PARENT_SHARE = 0.4
+"""Of the time that is left once the parent is trained, for its files."""
+
+STAGES_COUNT = 10.0
 """Trainings as long as one of the parent's that a budget is shared out over."""
 
 EPOCHS_MOST = 10
@@ -313,8 +316,10 @@ def _measure(
         say=say,
     )
     say(f"{counted(epochs, 'epoch')} in each stage; about {duration(max(clock.left_s, 1))} left")
+    parent = shrinker.parent
+    found = shrinker.front(parent, PARENT_SHARE * clock.left_s)
+    points = _kept_points(parent, found, directory)
     stages = shrinker.narrow()
-    points: list[ShrinkPoint] = []
     picked = picked_stages(stages)
     for at, stage in enumerate(picked):
         found = shrinker.front(stage, clock.left_s / (len(picked) - at))
@@ -343,12 +348,10 @@ def _shrunk(stage: Stage) -> ShrunkNetwork:
 
 
 def _kept_points(stage: Stage, found: CompressionFront, directory: Path) -> list[ShrinkPoint]:
-    """The files of a network that are trained or on its front, written down."""
+    """The files of a network, written down."""
     costs, count = cost(stage.architecture), len(stage.correct)
     points = []
-    for setting, content in zip(found.settings, found.contents, strict=True):
-        if not (setting.values_trained or setting.on_front):
-            continue
+    for setting, content, merit in zip(found.settings, found.contents, found.merits, strict=True):
         name = f"{stage.name}-{len(content)}.dsz"
         write_file(directory / name, content)
         interval = wilson_interval(round(setting.validation_accuracy * count), count)
@@ -365,7 +368,7 @@ def _kept_points(stage: Stage, found: CompressionFront, directory: Path) -> list
                 validation_accuracy=setting.validation_accuracy,
                 low=interval.low,
                 high=interval.high,
-                smoothed_accuracy=setting.validation_accuracy,
+                smoothed_accuracy=float(np.clip(merit, 0, 1)),
                 on_front=False,
             )
         )
@@ -375,20 +378,19 @@ def _kept_points(stage: Stage, found: CompressionFront, directory: Path) -> list
 def smoothed(points: Sequence[ShrinkPoint]) -> tuple[ShrinkPoint, ...]:
     """The points by rising bytes, with smoothed accuracies and the front marked.
 
-    Trained and untrained values apart: what is trained is better at the same size.
+    Each network, and trained and untrained values, apart: at the same size one is better.
     """
     from sklearn.isotonic import isotonic_regression
 
     points = sorted(points, key=lambda point: point.file_bytes)
-    for trained in (False, True):
-        rows = [row for row, point in enumerate(points) if point.values_trained is trained]
-        if not rows:
-            continue
-        fitted = isotonic_regression([points[row].validation_accuracy for row in rows])
+    kinds = [(point.network, point.values_trained) for point in points]
+    for kind in sorted(set(kinds)):
+        rows = [row for row, one in enumerate(kinds) if one == kind]
+        fitted = isotonic_regression([points[row].smoothed_accuracy for row in rows])
         for row, value in zip(rows, fitted, strict=True):
             points[row] = replace(points[row], smoothed_accuracy=float(np.clip(value, 0, 1)))
     if points:
-        pairs = np.array([(p.file_bytes, -p.validation_accuracy) for p in points], float)
+        pairs = np.array([(p.file_bytes, -p.smoothed_accuracy) for p in points], float)
         for row in map(int, front(pairs)):
             points[row] = replace(points[row], on_front=True)
     return tuple(points)

@@ -29,8 +29,7 @@ def _quickly_compiled():
     jax.config.update("jax_disable_most_optimizations", True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "STEPS_COUNT", 2)
-        patch.setattr(module, "DENSITIES", (0.5,))
-        patch.setattr("dse.compress.front.LAMBDAS", (0.02, 0.32))
+        patch.setattr(module, "LAMBDAS", (0.02, 0.32))
         yield
     jax.config.update("jax_disable_most_optimizations", False)
 
@@ -73,12 +72,11 @@ def test_stages_fall_in_size_and_resume_where_they_stopped(parent, images, tmp_p
     stages = made.narrow()
     sizes = [cost(stage.architecture).params_count for stage in stages]
     assert [stage.name for stage in stages] == ["parent", "narrow-1", "narrow-2"]
-    assert all(0.5 <= after / before <= 0.8 for before, after in itertools.pairwise(sizes))
+    assert all(0.35 <= after / before <= 0.5 for before, after in itertools.pairwise(sizes))
     found = made.front(stages[1], 1e6)
     # Decoded, each file has the accuracy that is said of it.
     tuned = [row for row, setting in enumerate(found.settings) if setting.values_trained]
-    assert {round(found.settings[row].density, 1) for row in tuned} <= {0.5, 1.0}
-    assert min(round(found.settings[row].density, 1) for row in tuned) == 0.5
+    assert tuned
     again = made._stage("again", "", *unpack(found.contents[tuned[0]]))
     assert again.accuracy == found.settings[tuned[0]].validation_accuracy
     assert found.given.test_accuracy is None  # test images are for the very end
@@ -110,13 +108,13 @@ def test_nothing_is_begun_that_would_not_end_in_time(parent, images, tmp_path) -
     assert not any(setting.values_trained for setting in found.settings)
 
 
-def test_half_least_and_all_are_compressed(parent) -> None:
+def test_half_and_least_are_compressed(parent) -> None:
     metadata, arrays = parent
 
     def stage(name: str, base_e: int, correct_count: int) -> Stage:
         values = dict(metadata.metaparameters) | {"base_e": base_e}
         smaller = replace(metadata, metaparameters=values)
-        return Stage(name, "", smaller, arrays, np.arange(30) < correct_count)
+        return Stage(name, "", smaller, arrays, np.arange(30) < correct_count, correct_count / 30)
 
     # 390, 207, 151 and 120 parameters; the last is below 0.9 of 30, smoothed or not.
     whole, luck, least, bad = (
@@ -126,5 +124,5 @@ def test_half_least_and_all_are_compressed(parent) -> None:
         stage("narrow-3", 6, 20),
     )
     found = picked_stages([whole, luck, least, bad])
-    assert [one.name for one in found] == ["narrow-1", "narrow-2", "parent"]
-    assert picked_stages([whole, bad]) == [whole]
+    assert [one.name for one in found] == ["narrow-1", "narrow-2"]
+    assert picked_stages([whole, bad]) == []

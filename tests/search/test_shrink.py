@@ -97,7 +97,7 @@ def test_what_was_not_reached_is_told() -> None:
 
 
 def test_a_budget_is_shared_out_over_the_stages() -> None:
-    assert planned_epochs(14 * 3 * 10.0, 10.0) == 3
+    assert planned_epochs(10 * 3 * 10.0, 10.0) == 3
     assert planned_epochs(5.0, 10.0) == 1
     assert planned_epochs(1e6, 1.0) == 10
 
