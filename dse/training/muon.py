@@ -32,7 +32,11 @@ MOST_FILLING = 2.0
 
 
 class RotationState(NamedTuple):
-    """Momentum and initial norms of each stack, (matrix, rows, columns) and (matrix, 1, 1)."""
+    """Momentum and initial norms of each stack, (matrix, rows, columns) and (matrix, 1, 1).
+
+    Norms are 0 until the first step takes them: an optimizer's state then begins with zeros
+    alone, whose program compiles at once.
+    """
 
     momentum: tuple[jax.Array, ...]
     norms: tuple[jax.Array, ...]
@@ -63,6 +67,12 @@ class Stacks:
                     continue
             self._members.append([i])
             self._sizes.append((rows, columns))
+
+    @property
+    def shapes(self) -> list[tuple[int, int, int]]:
+        """(matrices, rows, columns) of each stack."""
+        members = zip(self._members, self._sizes, strict=True)
+        return [(len(found), *size) for found, size in members]
 
     def stack(self, kernels: list[jax.Array]) -> tuple[jax.Array, ...]:
         """Arrays (matrix, rows, columns)."""
@@ -101,9 +111,9 @@ def rotations(momentum: float, learning_rate: optax.Schedule) -> optax.GradientT
     """
 
     def init(params: Tree) -> tuple[jax.Array, RotationState]:
-        stacks = _stacks(params).stack(jax.tree.leaves(params))
-        state = RotationState(tuple(map(jnp.zeros_like, stacks)), tuple(map(_norms, stacks)))
-        return jnp.int32(0), state
+        shapes = _stacks(params).shapes
+        norms = tuple(jnp.zeros((count, 1, 1)) for count, _, _ in shapes)
+        return jnp.int32(0), RotationState(tuple(map(jnp.zeros, shapes)), norms)
 
     def update(
         gradients: Tree, numbered: tuple[jax.Array, RotationState], params: Tree
@@ -112,18 +122,20 @@ def rotations(momentum: float, learning_rate: optax.Schedule) -> optax.GradientT
         rate = learning_rate(step)
         leaves, structure = jax.tree.flatten(params)
         stacks = _stacks(params)
-        moved, moments = [], []
+        moved, moments, kept = [], [], []
         for kernels, gradient, mean, norms in zip(
             stacks.stack(leaves), stacks.stack(jax.tree.leaves(gradients)), *state, strict=True
         ):
+            norms = jnp.where(norms == 0, _norms(kernels), norms)
             mean = momentum * mean + (1 - momentum) * gradient
             ahead = orthogonal(momentum * mean + (1 - momentum) * gradient)
             ahead = jnp.where(mean == 0, 0, ahead)  # what a mask keeps from gradients stays
             turned = kernels - rate * norms / (_norms(ahead) + 1e-12) * ahead
             moved.append(turned * (norms / (_norms(turned) + 1e-12)) - kernels)
             moments.append(mean)
+            kept.append(norms)
         updates = jax.tree.unflatten(structure, stacks.unstack(tuple(moved)))
-        return updates, (step + 1, RotationState(tuple(moments), state.norms))
+        return updates, (step + 1, RotationState(tuple(moments), tuple(kept)))
 
     return optax.GradientTransformation(init, update)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -78,6 +79,14 @@ def test_a_step_turns_each_kernel_by_the_rate_and_keeps_its_norm():
         np.testing.assert_allclose(params[i], kernel, rtol=2e-4, atol=2e-5)
         start = kernels()[i]
         assert np.linalg.norm(params[i]) == pytest.approx(np.linalg.norm(start), rel=1e-5)
+
+
+def test_a_state_begins_with_zeros_and_keeps_the_norms_of_the_first_step():
+    rng = np.random.default_rng(3)
+    params = {"a": jnp.asarray(rng.normal(size=(3, 3, 2, 5)), jnp.float32)}
+    transform = rotations(0.9, lambda step: 0.1)
+    state = transform.init(params)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(state))
 
 
 def test_a_kernel_of_zeros_stays_and_nothing_becomes_nan():
