@@ -31,7 +31,7 @@ from dse.data import (
     weights_classes,
 )
 from dse.data.given import as_fed, as_trained, images_for
-from dse.data.spec import cache_root
+from dse.data.spec import ImageSize, cache_root
 from dse.errors import ConfigError, DataError, UsageError, WeightsError
 from dse.report.tables.studies import open_study
 from dse.report.tables.summary import StudyTable, front_table
@@ -219,7 +219,7 @@ def sweep(
     seeds: int = 1,
     epochs: int | None = None,
     recipe: Mapping[str, object] | None = None,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     train_images: int | None = None,
     duplicates: str = "warn",
     study: str | None = None,
@@ -239,7 +239,7 @@ def sweep(
         seeds: trainings of each candidate.
         epochs: passes over the training images; None is the recipe's.
         recipe: changes of the recipe, by name (`learning_rate`, `batch_size`, …).
-        image_size: side in pixels that a folder's images get.
+        image_size: side in pixels, or (height, width), that a folder's images get.
         train_images: size of a fixed, stratified subset to train on.
         duplicates: of a folder's images that are in two splits or in two classes: `warn`, `drop`
             (copies are left out, the training one first) or `error`.
@@ -295,7 +295,7 @@ def train(
     seeds: int = 1,
     epochs: int | None = None,
     recipe: Mapping[str, object] | None = None,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     train_images: int | None = None,
     duplicates: str = "warn",
     study: str | None = None,
@@ -315,7 +315,7 @@ def train(
         seeds: trainings.
         epochs: passes over the training images; None is the recipe's.
         recipe: changes of the recipe, by name (`learning_rate`, `batch_size`, …).
-        image_size: side in pixels that a folder's images get; None is that of `init`.
+        image_size: side in pixels of a folder's images, or (height, width); None is that of `init`.
         train_images: size of a fixed, stratified subset to train on.
         duplicates: of a folder's images: `warn`, `drop` or `error`, as for `sweep`.
         study: name of the study; None makes one from network and data.
@@ -377,7 +377,7 @@ def search(
     reference_recipe: Mapping[str, object] | None = None,
     reference_seeds: int = 3,
     reuse: Sequence[str | Path] = (),
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     train_images: int | None = None,
     duplicates: str = "warn",
     study: str | None = None,
@@ -415,7 +415,7 @@ def search(
         reference_recipe: changes of the reference's.
         reference_seeds: trainings of the reference.
         reuse: folders of studies whose finished trials are imported.
-        image_size: side in pixels that a folder's images get.
+        image_size: side in pixels, or (height, width), that a folder's images get.
         train_images: size of a fixed, stratified subset to train on.
         duplicates: of a folder's images that are in two splits or in two classes: `warn`, `drop`
             (copies are left out, the training one first) or `error`.
@@ -505,7 +505,7 @@ def shrink(
     out: str | Path | None = None,
     epochs: int | None = None,
     recipe: Mapping[str, object] | None = None,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     duplicates: str = "warn",
     study: str | None = None,
     study_seed: int = 0,
@@ -528,7 +528,7 @@ def shrink(
         out: the `.dsz` file; None is `PHOTOS.dsz`.
         epochs: of the training before it is made small; None is the recipe's.
         recipe: changes of the recipe, by name.
-        image_size: side in pixels; None is that of the weights.
+        image_size: side in pixels, or (height, width); None is that of the weights.
         duplicates: of a folder's images: `warn`, `drop` or `error`, as for `sweep`.
         study: name of the study; None is `PHOTOS-shrink`.
         study_seed: source of all random draws.
@@ -712,7 +712,7 @@ def compress(
     max_loss: float | None = None,
     data: str | None = None,
     epochs: int = 10,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     train_images: int | None = None,
     duplicates: str = "warn",
     seed: int = 0,

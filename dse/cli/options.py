@@ -86,9 +86,11 @@ DataText = Annotated[
 ]
 
 ImageSize = Annotated[
-    int | None,
+    str | None,
     typer.Option(
-        "--image-size", metavar="PIXELS", min=1, help="Size that images of a folder or pack get."
+        "--image-size",
+        metavar="PIXELS",
+        help="Size that images of a folder or pack get: a side, or HEIGHTxWIDTH.",
     ),
 ]
 

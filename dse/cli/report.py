@@ -149,10 +149,10 @@ def _spec(command: str, data: str | None) -> DataSpec:
                 return word.partition("=")[2]
         return None
 
-    size, limit = option("--image-size"), option("--train-images")
+    limit = option("--train-images")
     return parse_data(
         data or option("--data") or "digits",
-        image_size=int(size) if size and size.isdecimal() else None,
+        image_size=option("--image-size"),
         train_limit=int(limit) if limit and limit.isdecimal() else None,
         duplicates=option("--duplicates") or "warn",
     )

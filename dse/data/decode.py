@@ -25,7 +25,7 @@ class Rule:
 
     Attributes:
         shape: height, width, channels of the result.
-        resized: the shorter side is resized to the (square) shape and the middle is cut out;
+        resized: the image is resized to just cover the shape and the middle is cut out;
             otherwise images must have the shape as they are.
     """
 

@@ -214,7 +214,7 @@ def locate_folder(spec: DataSpec, cache: Path) -> SourceHandle:
         # All images have a say, also those that a training limit leaves out.
         everything = [path for paths, _ in listed.values() for path in paths]
         given = spec.preprocessing
-        size = given.crop_px[0] if given else spec.image_size
+        size = given.crop_px if given else spec.image_size
         rule, rule_warnings = choose_rule(everything, size, progress)
         if given and given.channels_count < rule.shape[2]:
             raise DataError(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dse.data.prepare import LOCATE
-from dse.data.spec import OWN, DataSpec, cache_root, parse_data
+from dse.data.spec import OWN, DataSpec, ImageSize, cache_root, parse_data
 from dse.errors import DataError
 from dse.text import shape_text
 from dse.weights.given import GivenWeights, read_given
@@ -17,7 +17,7 @@ from dse.weights.preprocessing import Preprocessing
 def images_for(
     data: str,
     init: str | Path | None,
-    image_size: int | None,
+    image_size: ImageSize | None,
     train_images: int | None,
     duplicates: str,
 ) -> tuple[DataSpec, GivenWeights | None]:

@@ -16,7 +16,7 @@ LARGEST_KEPT = 256  # pixels; larger images are resized even when all have one s
 
 
 def choose_rule(
-    paths: Sequence[str], image_size: int | None, progress: Progress
+    paths: Sequence[str], image_size: int | tuple[int, int] | None, progress: Progress
 ) -> tuple[Rule, tuple[str, ...]]:
     """Look at headers until size and channels are certain.
 
@@ -54,11 +54,12 @@ def choose_rule(
 
 
 def rule_of_sizes(
-    sizes: Sequence[tuple[int, int]], channels: int, image_size: int | None
+    sizes: Sequence[tuple[int, int]], channels: int, image_size: int | tuple[int, int] | None
 ) -> tuple[Rule, tuple[str, ...]]:
     """The rule of images of these (width, height), of which two are enough, and warnings."""
     if image_size is not None:
-        return Rule((image_size, image_size, channels), resized=True), ()
+        side = (image_size, image_size) if isinstance(image_size, int) else image_size
+        return Rule((*side, channels), resized=True), ()
     (width, height), *others = sizes
     if not others and max(width, height) <= LARGEST_KEPT:
         return Rule((height, width, channels), resized=False), ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,9 @@ TEST_SHARES: Mapping[SourceName, float] = {
     "cifar10": 0.0,
 }
 
+ImageSize = int | str | tuple[int, int]
+"""As it is asked for: a side in pixels, (height, width), or one of them as text: 64 or 48x64."""
+
 CACHE_VARIABLE = "DSE_CACHE"
 
 
@@ -58,8 +62,9 @@ class DataSpec:
     Attributes:
         source: digits, folder, pack or cifar10.
         path: folder, pack or archive; None for digits and for a CIFAR-10 that is downloaded.
-        image_size: pixels of the shorter side after resizing (folders and packs); None keeps
-            images that all have one size, and takes 64 otherwise.
+        image_size: side in pixels, or (height, width), that images are resized to cover and cut
+            to (folders and packs); None keeps images that all have one size, and takes 64
+            otherwise.
         train_limit: how many training images are kept, stratified; None keeps all.
         validation_share: share of each class (of its training part where a test part is given).
         test_share: share of each class; not used where a test part is given.
@@ -72,7 +77,7 @@ class DataSpec:
 
     source: SourceName
     path: Path | None = None
-    image_size: int | None = None
+    image_size: int | tuple[int, int] | None = None
     train_limit: int | None = None
     validation_share: float
     test_share: float
@@ -88,7 +93,7 @@ class DataSpec:
 def parse_data(
     text: str,
     *,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     train_limit: int | None = None,
     split_seed: int = 0,
     duplicates: str = "warn",
@@ -121,11 +126,6 @@ def parse_data(
         raise DataError(
             f"{source} has one size; an image size ({image_size}) is for folder:PATH and pack:FILE"
         )
-    if image_size is not None and not 1 <= image_size <= SIDE_MOST_PX:
-        raise DataError(
-            f"the image size is {image_size}, but must be at least 1 pixel and at most "
-            f"{SIDE_MOST_PX:,}"
-        )
     if train_limit is not None and train_limit < 1:
         raise DataError(f"the training limit is {train_limit}, but must be at least 1 image")
     wanted = next((known for known in DUPLICATES if known == duplicates), None)
@@ -134,13 +134,36 @@ def parse_data(
     return DataSpec(
         source=source,
         path=Path(os.path.abspath(os.path.expanduser(rest))) if rest else None,
-        image_size=image_size,
+        image_size=None if image_size is None else _read_size(image_size),
         train_limit=train_limit,
         validation_share=VALIDATION_SHARES[source],
         test_share=TEST_SHARES[source],
         split_seed=split_seed,
         duplicates=wanted,
     )
+
+
+def _read_size(size: ImageSize) -> int | tuple[int, int]:
+    """A side in pixels, or (height, width) of what is no square.
+
+    Raises:
+        DataError: it is something else, or out of bounds.
+    """
+    if isinstance(size, str):
+        found = re.fullmatch(r"([0-9]{1,9})(?:[x×]([0-9]{1,9}))?", size.strip().lower())
+        sides = tuple(int(side) for side in found.groups() if side) if found else ()
+    else:
+        sides = (size,) if isinstance(size, int) else tuple(size)
+    if not 1 <= len(sides) <= 2 or not all(type(side) is int for side in sides):
+        raise DataError(
+            f"the image size is {size!r}, but must be a side in pixels (64) or HEIGHTxWIDTH (48x64)"
+        )
+    if not 1 <= min(sides) <= max(sides) <= SIDE_MOST_PX:
+        raise DataError(
+            f"the image size is {size}, but must be at least 1 pixel and at most {SIDE_MOST_PX:,}"
+        )
+    height, width = sides[0], sides[-1]
+    return height if height == width else (height, width)
 
 
 def cache_root(directory: Path | None = None) -> Path:

@@ -38,23 +38,23 @@ class GivenWeights:
     architecture: Architecture
     arrays: dict[str, np.ndarray]
 
-    def preprocessing(self, image_size: int | None = None) -> Preprocessing:
+    def preprocessing(self, image_size: int | tuple[int, int] | None = None) -> Preprocessing:
         """How images are fed to networks that start from them.
 
         As the weights say, but turned as the EXIF data says; at another size resize and crop
         keep their ratio.
 
         Args:
-            image_size: side in pixels; None is that of the weights.
+            image_size: side in pixels, or (height, width); None is that of the weights.
         """
         rule = replace(self.metadata.preprocessing, upright=True, draft=True)
         if image_size is None:
             return rule
+        crop_px = (image_size, image_size) if isinstance(image_size, int) else image_size
         resized = [
-            max(image_size, round(image_size * side / crop))
-            for side, crop in zip(rule.resize_px, rule.crop_px, strict=True)
+            max(wanted, round(wanted * side / crop))
+            for wanted, side, crop in zip(crop_px, rule.resize_px, rule.crop_px, strict=True)
         ]
-        crop_px = (image_size, image_size)
         return replace(rule, resize_px=(resized[0], resized[1]), crop_px=crop_px)
 
     @property

@@ -109,3 +109,21 @@ def test_neither_jax_nor_scikit_learn_is_imported() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("asked", "size"),
+    [("48", 48), ("48x64", (48, 64)), (" 64X48 ", (64, 48)), ("32x32", 32), ((8, 12), (8, 12))],
+)
+def test_a_size_is_a_side_or_height_and_width(asked, size):
+    assert parse_data("folder:x", image_size=asked).image_size == size
+
+
+@pytest.mark.parametrize(
+    "asked", ["", "x", "48x", "4x6x3", "-4", "4.5", "４８", (4,) * 3, (4.0, 5)]
+)
+def test_what_is_no_size_is_told(asked):
+    with pytest.raises(DataError, match=r"image size is .*a side in pixels \(64\) or HEIGHTxWIDTH"):
+        parse_data("folder:x", image_size=asked)
+    with pytest.raises(DataError, match="image size is 0x9, but must be at least 1 pixel"):
+        parse_data("folder:x", image_size="0x9")
