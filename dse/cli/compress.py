@@ -18,8 +18,10 @@ from dse.errors import UsageError, WeightsError
 from dse.text import percent
 
 if TYPE_CHECKING:
+    from dse.architecture import Architecture
     from dse.compress.front import CompressionFront
     from dse.compress.tuner import Tuner
+    from dse.data import Dataset
     from dse.study.compression_front import Stage
     from dse.weights.metadata import WeightsMetadata
 
@@ -196,6 +198,8 @@ def command(
             recipe = recipe_of_weights(data, spec.source, dataset, metadata, arrays)
             effort = {"epochs": epochs or EPOCHS, "seed": seed or 0}
             facts |= {"data": dataset.name, **effort}
+            if front:
+                facts |= _in_int8(weights, architecture, dataset)
             tuner = stack.enter_context(
                 image_tuner(
                     architecture,
@@ -220,7 +224,8 @@ def command(
                 trainings=TRAININGS if trainings is None else trainings,
                 on_stage=_say,
             )
-            _finish_front(found, facts | {"max_loss": max_loss_share}, out, plots, as_json)
+            facts |= {"max_loss": max_loss_share}
+            _finish_front(found, facts, out, plots, as_json)
             return
         with DataProgress() as progress:
             compressed = compress_network(
@@ -237,6 +242,22 @@ def command(
         print_json(document)
     else:
         show_compressed(document, compressed.stages)
+
+
+def _in_int8(weights: Path, architecture: Architecture, dataset: Dataset) -> dict[str, Any]:
+    """Flash and accuracy of the network as it came, in integer arithmetic."""
+    from dse.deployment.chip import chip_memory
+    from dse.inference.accuracy import int8_accuracy
+
+    memory, images = chip_memory(architecture), dataset.validation
+    found = int8_accuracy(weights, dataset.train.images, images.images, images.labels)
+    if memory is None or found is None:
+        return {}
+    return {
+        "int8_flash_bytes": memory.flash_bytes,
+        "int8_accuracy": found.int8,
+        "int8_difference": found.int8 - found.float32,
+    }
 
 
 def _finish_front(

@@ -87,6 +87,12 @@ def show_front(table: CompressionTable, table_path: Path, figures: Sequence[Path
         "before": f"{_accuracies(given.validation_accuracy, given.test_accuracy)}, "
         f"{table.float32_bytes:,} bytes of float32",
     }
+    if table.int8_flash_bytes is not None and table.int8_difference is not None:
+        facts["as int8"] = (
+            f"{table.int8_flash_bytes:,} bytes of flash as the C program of dse export, validation "
+            f"accuracy {percent(table.int8_accuracy)}, {points(table.int8_difference)} points "
+            "against float32 on the same images"
+        )
     if chosen is not None:
         size = chosen.file_bytes
         lost = (given.test_accuracy or 0.0) - (chosen.test_accuracy or 0.0)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from dse.deployment.devices import Device
     from dse.deployment.footprint import Deployment
     from dse.deployment.link import Link
+    from dse.deployment.timing import Latency
     from dse.export.measure import MeasuredSheet
-    from dse.training.latency import Latency
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from dse.architecture.primitives import Add, GlobalAveragePool, Join, MaxPool
 from dse.deployment.arena import Place, plan_arena
 from dse.deployment.chip import LARGE_BYTES, constant_bytes
 from dse.errors import ExportError
-from dse.export.int8 import Int8Graph, add_multipliers, mean_multiplier, scores
+from dse.inference.int8 import Int8Graph, add_multipliers, mean_multiplier, scores
 
 KERNELS_PATH = Path(__file__).with_name("kernels.c")
 METADATA_MARK = "dse-metadata: "

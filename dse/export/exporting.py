@@ -11,15 +11,16 @@ import numpy as np
 
 from dse.errors import ExportError, UsageError, WeightsError
 from dse.export.c import c_files
-from dse.export.calibrate import METHOD, Method, calibrate
-from dse.export.graph import read_graph
-from dse.export.images import IMAGES_COUNT, calibration_images
-from dse.export.int8 import quantize
+from dse.export.images import calibration_images
 from dse.export.litert import litert_model
 from dse.export.onnx import onnx_model
 from dse.export.packages import need
 from dse.export.pytorch import pytorch_files
 from dse.files import replacing
+from dse.inference.accuracy import CALIBRATION_COUNT
+from dse.inference.calibrate import METHOD, Method, calibrate
+from dse.inference.graph import read_graph
+from dse.inference.int8 import quantize
 from dse.study.paths import WEIGHTS_FOLDER
 from dse.weights.dsz import SUFFIX as DSZ_SUFFIX
 from dse.weights.safetensors import SUFFIX
@@ -66,7 +67,7 @@ def export_weights(
     format: Format | None = None,
     int8: bool = False,
     calibrate_on: str | None = None,
-    calibration_count: int = IMAGES_COUNT,
+    calibration_count: int = CALIBRATION_COUNT,
     method: Method = METHOD,
     with_preprocessing: bool = False,
     force: bool = False,

@@ -12,14 +12,13 @@ from dse.data.layout import find_splits
 from dse.data.stream import stream_batches
 from dse.data.tree import walk_tree
 from dse.errors import DataError
+from dse.inference.accuracy import CALIBRATION_COUNT, spread
 from dse.text import shape_text
 from dse.weights.preprocessing import Preprocessing
 
-IMAGES_COUNT = 128
-
 
 def calibration_images(
-    data: str, rule: Preprocessing, images_count: int = IMAGES_COUNT
+    data: str, rule: Preprocessing, images_count: int = CALIBRATION_COUNT
 ) -> np.ndarray:
     """Some of the training images of a source, evenly spaced, as a network takes them.
 
@@ -43,16 +42,12 @@ def calibration_images(
                 f"{data} has images of {shape_text(split.images.shape[1:])}, but the network "
                 f"takes {shape_text(rule.input_shape)}"
             )
-        return np.asarray(split.images[_spread(len(split), images_count)])
+        return np.asarray(split.images[spread(len(split), images_count)])
     tree = walk_tree(spec.path)
     files = tree.images(find_splits(tree).get("train", [""])[0])
-    paths = [os.path.join(tree.root, files[i].path) for i in _spread(len(files), images_count)]
+    paths = [os.path.join(tree.root, files[i].path) for i in spread(len(files), images_count)]
     blocks = stream_batches(((path, 0) for path in paths), rule, batch_count=max(1, len(paths)))
     found = [block.images for block in blocks]
     if not sum(map(len, found)):
         raise DataError(f"{data} holds no images to calibrate on")
     return np.concatenate(found)
-
-
-def _spread(have: int, wanted: int) -> np.ndarray:
-    return np.unique(np.linspace(0, have - 1, min(have, wanted)).round().astype(int))

@@ -27,9 +27,9 @@ from dse.architecture.primitives import (
     MaxPool,
 )
 from dse.errors import ExportError
-from dse.export.graph import Graph, Operator
-from dse.export.int8 import Int8Graph, Scale
 from dse.export.packages import need
+from dse.inference.graph import Graph, Operator
+from dse.inference.int8 import Int8Graph, Scale
 
 SCHEMA_VERSION = 3
 _ALIGNMENT = 16  # of the arrays in the file, in bytes

@@ -18,16 +18,16 @@ import numpy as np
 
 from dse.architecture import Architecture
 from dse.deployment.chip import ChipMemory, chip_memory
+from dse.deployment.timing import Latency, time_runs
 from dse.errors import ExportError
 from dse.export.c import c_files
-from dse.export.calibrate import calibrate
-from dse.export.graph import make_graph
-from dse.export.int8 import Int8Graph, quantize
 from dse.export.litert import litert_model
 from dse.export.onnx import onnx_model
 from dse.export.packages import need
 from dse.export.runtimes import Runtime, open_c, open_litert, open_onnx
-from dse.training.latency import Latency, time_runs
+from dse.inference.calibrate import calibrate
+from dse.inference.graph import make_graph
+from dse.inference.int8 import Int8Graph, quantize
 from dse.weights.metadata import WeightsMetadata
 from dse.weights.preprocessing import trained_preprocessing
 

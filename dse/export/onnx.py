@@ -25,9 +25,9 @@ from dse.architecture.primitives import (
     MaxPool,
 )
 from dse.errors import ExportError
-from dse.export.graph import Graph, Operator
-from dse.export.int8 import Int8Graph
 from dse.export.packages import need
+from dse.inference.graph import Graph, Operator
+from dse.inference.int8 import Int8Graph
 
 OPSET, IR_VERSION = 21, 10
 

@@ -23,7 +23,7 @@ from dse.architecture.primitives import (
     MaxPool,
 )
 from dse.errors import ExportError
-from dse.export.graph import PREPROCESSING, Graph, Operator
+from dse.inference.graph import PREPROCESSING, Graph, Operator
 
 
 def pytorch_files(graph: Graph, out: Path) -> dict[Path, bytes]:

@@ -15,9 +15,9 @@ import numpy as np
 
 from dse.errors import ExportError
 from dse.export.c import METADATA_MARK
-from dse.export.graph import scaled
 from dse.export.packages import need
 from dse.files import read_bounded
+from dse.inference.graph import scaled
 from dse.weights.metadata import (
     FILE_MOST_BYTES,
     WeightsMetadata,

@@ -20,7 +20,7 @@ from dse.architecture.primitives import (
     MaxPool,
 )
 from dse.errors import ExportError
-from dse.export.graph import Graph, Operator
+from dse.inference.graph import Graph, Operator
 from dse.networks.ops import xla
 
 

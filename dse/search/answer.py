@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dse.architecture import Candidate
 from dse.compress.quantize import compressed_bytes
+from dse.errors import WeightsError
 from dse.execution.job import Job
+from dse.inference.accuracy import int8_accuracy
 from dse.search.analyses import analyses_count
 from dse.search.finals import Decision
 from dse.search.state import LEFT_OUT, SearchState
@@ -106,6 +109,11 @@ def _found(state: SearchState, trial: Trial, comparison: Comparison | None) -> F
     ends = _ends("validation_", np.stack(scored)) if scored else _NO_ENDS
     accuracy = float(np.mean(scored)) if scored else state.full_accuracy(trial)
     params_count = trial.costs["params_count"]
+    files = [
+        state.record.directory / "weights" / Job(t.candidate, t.replicate).weights_name
+        for t in fresh or [trial]
+    ]
+    test = _test(state, trial)
     return Found(
         candidate=trial.candidate.key,
         metaparameters=_metaparameters(trial.candidate),
@@ -115,12 +123,10 @@ def _found(state: SearchState, trial: Trial, comparison: Comparison | None) -> F
         p_value=comparison.p_value if comparison else None,
         validation_accuracy=accuracy,
         **ends,
-        **_test(state, trial),
+        **test,
         seeds_count=len(fresh),
-        compressed_bytes=compressed_bytes(
-            state.record.directory / "weights" / Job(t.candidate, t.replicate).weights_name
-            for t in fresh or [trial]
-        ),
+        compressed_bytes=compressed_bytes(files),
+        **_int8(state, files[0], is_tested=test["test_accuracy"] is not None),
         seeds=tuple(
             FoundSeed(
                 replicate=t.replicate,
@@ -130,6 +136,22 @@ def _found(state: SearchState, trial: Trial, comparison: Comparison | None) -> F
             for t in fresh
         ),
     )
+
+
+def _int8(state: SearchState, weights: Path, *, is_tested: bool) -> dict[str, Any]:
+    """What the network is worth in int8; nothing where its weights are not here."""
+    split = state.dataset.test if is_tested else state.dataset.validation
+    try:
+        found = int8_accuracy(weights, state.dataset.train.images, split.images, split.labels)
+    except WeightsError:
+        found = None
+    if found is None:
+        return {}
+    return {
+        "int8_accuracy": found.int8,
+        "int8_difference": found.int8 - found.float32,
+        "int8_images_count": found.images_count,
+    }
 
 
 def _weights(state: SearchState, trial: Trial) -> str | None:

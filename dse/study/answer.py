@@ -105,6 +105,10 @@ class Found:
         test_difference: its test accuracy less the reference's, with lower bound and p-value;
             None where either was not measured.
         compressed_bytes: of a `.dsz` file with 64 values per layer; None where no weights are.
+        int8_accuracy: of its first seed in int8 integer arithmetic, on test images where they
+            were used and else on validation images; None where it was not computed.
+        int8_difference: that less the accuracy of the same seed in float32 on the same images.
+        int8_images_count: how many they are.
         seeds: its fresh trainings.
     """
 
@@ -130,6 +134,9 @@ class Found:
     test_p_value: Share | None = None
     seeds_count: Count
     compressed_bytes: Count | None = None
+    int8_accuracy: Share | None = None
+    int8_difference: Bound | None = None
+    int8_images_count: Count | None = None
     seeds: tuple[FoundSeed, ...] = ()
 
     def __post_init__(self) -> None:

@@ -105,6 +105,10 @@ class CompressionTable:
         given: the network as it came.
         densities: the network at each density, before values are shared.
         settings: all of them, by rising bytes.
+        int8_flash_bytes: what the given network takes as the C program of `dse export`; with
+            the other two None where it has no int8 form, or scoring takes too long.
+        int8_accuracy: on evenly spaced validation images, a fraction.
+        int8_difference: that less its accuracy in float32 on the same images.
     """
 
     weights: str
@@ -122,6 +126,9 @@ class CompressionTable:
     given: Stage
     densities: tuple[Stage, ...]
     settings: tuple[FrontSetting, ...]
+    int8_flash_bytes: FileBytes | None = None
+    int8_accuracy: Share | None = None
+    int8_difference: Bound | None = None
 
     def __post_init__(self) -> None:
         """Refuse a table without settings or without accuracy.

@@ -10,38 +10,17 @@ imports no JAX.
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from dse.architecture import Candidate, build, make_candidate
+from dse.deployment.timing import Latency, time_runs
 from dse.errors import TrainingError
 from dse.training.xla import one_thread
-
-WARM_UP_RUNS = 3
-"""Runs that do not count: the first compiles, the next fill caches."""
-
-LEAST_RUNS, MOST_RUNS, ENOUGH_S = 20, 200, 3.0
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Seconds for one image through one network, float32, one CPU thread.
-
-    Attributes:
-        median_s: half of the warm runs were faster.
-        p95_s: 95% of them took at most this (nearest rank).
-        runs_count: warm runs that were timed.
-    """
-
-    median_s: float
-    p95_s: float
-    runs_count: int
 
 
 def measure_latency(candidate: Candidate, input_shape: Sequence[int], classes: int) -> Latency:
@@ -73,32 +52,6 @@ def measure_latency(candidate: Candidate, input_shape: Sequence[int], classes: i
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise TrainingError(f"the latency of {candidate.key} cannot be measured: {last}")
     return Latency(**json.loads(done.stdout.splitlines()[-1]))
-
-
-def time_runs(
-    run: Callable[[], object], *, clock: Callable[[], float] = time.perf_counter
-) -> Latency:
-    """Time a call until `ENOUGH_S` seconds and `LEAST_RUNS` runs, at most `MOST_RUNS`.
-
-    The first `WARM_UP_RUNS` runs do not count, in time or number.
-    """
-    for _ in range(WARM_UP_RUNS):
-        run()
-    times: list[float] = []
-    while len(times) < LEAST_RUNS or (len(times) < MOST_RUNS and sum(times) < ENOUGH_S):
-        start = clock()
-        run()
-        times.append(clock() - start)
-    return Latency(quantile(times, 0.5), quantile(times, 0.95), len(times))
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of the values does not exceed (nearest rank).
-
-    >>> quantile([4, 1, 3, 2], 0.5), quantile([4, 1, 3, 2], 0.95)
-    (2, 4)
-    """
-    return sorted(values)[max(math.ceil(share * len(values)), 1) - 1]
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dse.architecture import PRESETS, Candidate, Shape, build, make_candidate
-from dse.export.graph import Graph, make_graph
+from dse.inference.graph import Graph, make_graph
 from dse.weights.metadata import WeightsMetadata
 from dse.weights.preprocessing import PREPROCESSINGS, trained_preprocessing
 from dse.weights.safetensors import nested, save_weights

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from dse.architecture import PRESETS, Candidate, Shape, build, cost, make_candidate
 from dse.deployment.arena import plan_arena
 from dse.deployment.chip import chip_memory
-from dse.export import int8
 from dse.export.c import c_files
-from dse.export.calibrate import calibrate
-from dse.export.graph import Graph
-from dse.export.int8 import Int8Graph
 from dse.export.runtimes import CHECKED, open_c
+from dse.inference import int8
+from dse.inference.calibrate import calibrate
+from dse.inference.graph import Graph
+from dse.inference.int8 import Int8Graph
 from tests.export.networks import BYPASS, random_graph, random_images
 from tests.strategies import squeezenet_candidates
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 from dse.architecture import FAMILIES, PRESETS, Candidate, Shape, make_candidate
 from dse.errors import ArchitectureError
-from dse.export.graph import Graph
+from dse.inference.graph import Graph
 from tests.export import test_c, test_litert, test_onnx, test_pytorch
 from tests.export.networks import preset_graph, random_graph
 from tests.strategies import squeezenet_candidates

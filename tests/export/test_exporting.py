@@ -16,7 +16,7 @@ from dse.cli.main import app
 from dse.errors import DataError, ExportError, UsageError, WeightsError
 from dse.export.exporting import find_weights
 from dse.export.images import calibration_images
-from dse.export.int8 import quantize
+from dse.inference.int8 import quantize
 from tests.export.networks import BYPASS, random_graph, random_metadata, write_weights
 
 pytest.importorskip("onnx", reason="the package onnx is not installed")

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dse.architecture import Candidate, Shape, make_candidate
-from dse.export import forward, int8
-from dse.export.calibrate import calibrate
-from dse.export.graph import Graph
 from dse.export.litert import litert_model
 from dse.export.runtimes import open_litert
+from dse.inference import forward, int8
+from dse.inference.calibrate import calibrate
+from dse.inference.graph import Graph
 from tests.export.networks import BYPASS, preset_graph, random_graph, random_images
 from tests.strategies import squeezenet_candidates_with_input
 

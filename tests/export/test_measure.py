@@ -10,10 +10,10 @@ import pytest
 from dse.architecture import Node, build, cost, make_candidate
 from dse.deployment.arena import _placed
 from dse.deployment.chip import chip_memory, inference_nodes
-from dse.export.calibrate import calibrate
-from dse.export.int8 import quantize
 from dse.export.litert import litert_model
 from dse.export.measure import measure_sheet, micro_arena
+from dse.inference.calibrate import calibrate
+from dse.inference.int8 import quantize
 from tests.export.networks import BYPASS, random_graph, random_images
 
 pytest.importorskip("tflite", reason="the package tflite is not installed")

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dse.architecture import Candidate, Shape
-from dse.export import forward, int8
-from dse.export.calibrate import calibrate
-from dse.export.graph import Graph
 from dse.export.onnx import onnx_model
 from dse.export.runtimes import open_onnx
+from dse.inference import forward, int8
+from dse.inference.calibrate import calibrate
+from dse.inference.graph import Graph
 from tests.export.networks import BYPASS, preset_graph, random_graph, random_images
 from tests.strategies import squeezenet_candidates_with_input
 

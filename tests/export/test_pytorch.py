@@ -11,9 +11,9 @@ import pytest
 from safetensors.numpy import load
 
 from dse.architecture import PRESETS, Candidate, Shape
-from dse.export import forward
-from dse.export.graph import Graph
 from dse.export.pytorch import pytorch_files
+from dse.inference import forward
+from dse.inference.graph import Graph
 from tests.export.networks import BYPASS, preset_graph, random_graph, random_images
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from dse.architecture import PRESETS
-from dse.export import forward
-from dse.export.graph import scaled
 from dse.export.stablehlo import stablehlo_module
+from dse.inference import forward
+from dse.inference.graph import scaled
 from tests.export.networks import BYPASS, preset_graph, random_graph, random_images
 
 

@@ -121,7 +121,10 @@ def test_a_search_resumes_with_nothing_to_train(results, trains_nothing):
     study = search(results)
     before = rows_of(FIXTURES / "search" / SEARCH)
     assert wordless(rows_of(results / SEARCH)) == wordless(before)
-    assert study.answer.answer == old.answer
+    found = study.answer.answer
+    unsaid = dict.fromkeys(("int8_accuracy", "int8_difference", "int8_images_count"))
+    assert replace(found, **unsaid) == old.answer
+    assert abs(found.int8_difference) < 0.05
     reference = study.answer.reference  # says more than it did then
     untold = dict.fromkeys(("candidate", "metaparameters", "recipe"))
     assert replace(reference, **untold) == old.reference

@@ -151,6 +151,12 @@ def deployment_section(study: Contents) -> Html | None:
         if found and found.compressed_bytes
         else ""
     )
+    if found and found.int8_accuracy is not None and found.int8_difference is not None:
+        packed += (
+            f" In int8, as dse export writes it: {percent(found.int8_accuracy)} on "
+            f"{found.int8_images_count:,} images, {100 * found.int8_difference:+.2f} points "
+            "against float32."
+        )
     exchange = sheet.exchange
     return join(
         [

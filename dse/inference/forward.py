@@ -17,7 +17,7 @@ from dse.architecture.primitives import (
     MaxPool,
 )
 from dse.errors import ExportError
-from dse.export.graph import Graph, Operator, scaled
+from dse.inference.graph import Graph, Operator, scaled
 
 
 def scores(graph: Graph, images: np.ndarray) -> np.ndarray:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dse.export import forward, int8
-from dse.export.calibrate import calibrate, shared_scales
-from dse.export.int8 import Scale, multiplier, rescaled
+from dse.inference import forward, int8
+from dse.inference.calibrate import calibrate, shared_scales
+from dse.inference.int8 import Scale, multiplier, rescaled
 from tests.export.networks import BYPASS, random_graph, random_images
 
 

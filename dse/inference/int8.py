@@ -18,9 +18,9 @@ import numpy as np
 
 from dse.architecture.primitives import Add, GlobalAveragePool, Join, MaxPool
 from dse.errors import ExportError
-from dse.export.calibrate import Range
-from dse.export.forward import convolve, max_pool
-from dse.export.graph import Graph, Operator, scaled
+from dse.inference.calibrate import Range
+from dse.inference.forward import convolve, max_pool
+from dse.inference.graph import Graph, Operator, scaled
 
 LOW, HIGH = -128, 127
 ADD_SHIFT = 20

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dse.architecture import PRESETS, Candidate, Shape, build, make_candidate
-from dse.export import forward
-from dse.export.graph import PREPROCESSING, make_graph
+from dse.inference import forward
+from dse.inference.graph import PREPROCESSING, make_graph
 from dse.networks import build_network
 from dse.training.scaling import InputScaling
 from dse.weights.preprocessing import PREPROCESSINGS

@@ -16,8 +16,8 @@ import numpy as np
 
 from dse.architecture.primitives import Join, MaxPool
 from dse.errors import ExportError
-from dse.export.forward import maps
-from dse.export.graph import Graph
+from dse.inference.forward import maps
+from dse.inference.graph import Graph
 
 Method = Literal["minmax", "percentile", "mse"]
 Range = tuple[float, float]
