@@ -6,9 +6,10 @@ import pytest
 
 import dse
 from dse.architecture import make_candidate
+from dse.deployment.timing import Latency, quantile, time_runs
 from dse.errors import TrainingError
 from dse.training import latency
-from dse.training.latency import Latency, measure_latency, quantile, time_runs
+from dse.training.latency import measure_latency
 
 
 def test_quantiles_are_the_nearest_rank() -> None:
