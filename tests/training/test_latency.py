@@ -6,9 +6,9 @@ import pytest
 
 import dse
 from dse.architecture import make_candidate
+from dse.deployment import timing
 from dse.deployment.timing import Latency, quantile, time_runs
 from dse.errors import TrainingError
-from dse.training import latency
 from dse.training.latency import measure_latency
 
 
@@ -36,13 +36,13 @@ class Clock:
 
 def test_the_first_runs_do_not_count_and_slow_networks_get_the_fewest() -> None:
     clock = Clock([1000, 100, 100, *[1.0] * 10, *[2.0] * 9, 50.0])
-    assert time_runs(clock.run, clock=clock) == Latency(1.0, 2.0, latency.LEAST_RUNS)
-    assert clock.runs_count == latency.WARM_UP_RUNS + latency.LEAST_RUNS
+    assert time_runs(clock.run, clock=clock) == Latency(1.0, 2.0, timing.LEAST_RUNS)
+    assert clock.runs_count == timing.WARM_UP_RUNS + timing.LEAST_RUNS
 
 
 def test_fast_networks_get_the_most_runs_and_others_what_the_time_allows() -> None:
     fast = Clock([0.001])
-    assert time_runs(fast.run, clock=fast).runs_count == latency.MOST_RUNS
+    assert time_runs(fast.run, clock=fast).runs_count == timing.MOST_RUNS
     middle = Clock([0.0625])  # exact in binary: 48 runs are 3 seconds
     assert time_runs(middle.run, clock=middle) == Latency(0.0625, 0.0625, 48)
 
@@ -58,7 +58,7 @@ def test_a_real_network_in_a_process_of_one_thread() -> None:
     candidate = make_candidate("squeezenet", {"base_e": 8, "incr_e": 8})
     found = measure_latency(candidate, (8, 8, 1), 10)
     assert 0 < found.median_s <= found.p95_s < 1
-    assert latency.LEAST_RUNS <= found.runs_count <= latency.MOST_RUNS
+    assert timing.LEAST_RUNS <= found.runs_count <= timing.MOST_RUNS
 
 
 @pytest.mark.usefixtures("_this_package")
