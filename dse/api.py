@@ -291,6 +291,7 @@ def train(
     data: str = "digits",
     *,
     init: str | Path | None = None,
+    teacher: str | Path | None = None,
     settings: Mapping[str, object] | None = None,
     seeds: int = 1,
     epochs: int | None = None,
@@ -311,6 +312,8 @@ def train(
             for the network of `init`.
         data: `digits`, `folder:PATH`, `pack:FILE`, `cifar10` or `cifar10:PATH`.
         init: weights file that it starts from; None for initial weights.
+        teacher: weights file of a network of the same classes and size of images, whose scores
+            are learnt from too; None for labels alone.
         settings: metaparameters to change, by name.
         seeds: trainings.
         epochs: passes over the training images; None is the recipe's.
@@ -333,6 +336,7 @@ def train(
     from dse.report.networks import network_space
     from dse.search import plan_sweep, run
     from dse.search.single import as_training, trained_report
+    from dse.weights.given import read_given
 
     spec, given = images_for(data, init, image_size, train_images, duplicates)
     results = Path(results)
@@ -347,6 +351,7 @@ def train(
         epochs=epochs,
         study_seed=study_seed,
         given=given,
+        teacher=None if teacher is None else read_given(Path(teacher), "--teacher"),
     )
     plan = as_training(plan, dataset, study)
     result = run(

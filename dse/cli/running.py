@@ -44,7 +44,7 @@ def note_seen(given: GivenWeights | None, dataset: Dataset) -> None:
     """Say what is to be known of accuracies of networks that started from given weights."""
     if given is None:
         return
-    from dse.search.single import TEST_SEEN
+    from dse.study.description import TEST_SEEN
 
     note(f"note: {TEST_SEEN}")
     if given.knows(dataset.classes):

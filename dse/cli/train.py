@@ -64,6 +64,15 @@ def command(
     ] = "",
     data: DataText = "digits",
     init: InitWeights = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            "--teacher",
+            metavar="WEIGHTS",
+            help="Learn from the scores of this network too: trained on the same classes, for "
+            "images of the same size.",
+        ),
+    ] = None,
     seeds: Annotated[
         int, typer.Option("--seeds", metavar="N", min=1, max=1000, help="Train it N times.")
     ] = 1,
@@ -108,12 +117,14 @@ def command(
     from dse.search import run
     from dse.search.plan import plan_sweep
     from dse.search.single import as_training
+    from dse.weights.given import read_given
 
     if out is not None:
         if out.suffix.lower() != ".safetensors":
             raise UsageError(f"--out is {out}, but the name of a weights file ends in .safetensors")
         check_output(out)
     spec, given = images_for(data, init, image_size, train_images, duplicates)
+    teaching = None if teacher is None else read_given(teacher, "--teacher")
     space = network_space(network, given, settings or (), results)
     description = described(spec)
 
@@ -127,6 +138,7 @@ def command(
             epochs=epochs,
             study_seed=study_seed,
             given=given,
+            teacher=teaching,
         )
         return as_training(plan, data, study)
 

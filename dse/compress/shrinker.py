@@ -37,8 +37,8 @@ from dse.data.batches import Batches
 from dse.errors import WeightsError
 from dse.networks import build_network
 from dse.training.parametrization import AllParameters, Relative
-from dse.training.predict import Predictor, split_batches
-from dse.training.recipe import Recipe
+from dse.training.predict import Predictor, scores_of
+from dse.training.recipe import DISTILL_SHARE, Recipe
 from dse.training.scaling import InputScaling
 from dse.training.trainer import Seed, Trainer
 from dse.weights.metadata import WeightsMetadata
@@ -56,7 +56,7 @@ STEP_TIMES = 2
 NARROWING_SHARE = 0.6
 """Of the time that the parent's files leave, for narrowing."""
 
-LAMBDAS = (0.04, 0.16, 0.32, 0.45, 0.64, 0.9, 1.28, 1.8, 2.56)
+LAMBDAS = (0.16, 0.32, 0.45, 0.64, 0.9, 1.28, 1.8)
 """Rate-distortion lambdas, in the variance of what a layer gives over the number of all weights."""
 
 PROBE_COUNT = 32
@@ -64,9 +64,6 @@ PROBE_COUNT = 32
 
 COMPILE_S = 20.0
 """Of a stage, beside its epochs: compilation, scoring, looking for values."""
-
-DISTILL_SHARE = 0.7
-"""Of a stage's loss, what the parent's scores are the targets of."""
 
 OnStage = Callable[[str], None]
 
@@ -382,14 +379,7 @@ class Shrinker:
         """Scores float32 (image, class) of a network."""
         count = architecture.classes_count
         predictor = Predictor(build_network(architecture), self._scaling, best_count=count)
-        found = np.zeros((len(split), count), np.float32)
-        start = 0
-        for batch in split_batches(split, predictor.batch_count):
-            best = predictor.best(*nested(arrays), batch.images)
-            part = found[start : start + len(batch.images)]
-            np.put_along_axis(part, best.classes.astype(np.int64), best.scores, 1)
-            start += len(part)
-        return found
+        return scores_of(predictor, *nested(arrays), split, count)
 
 
 def stage_recipe(recipe: Recipe, epochs: int) -> Recipe:

@@ -30,6 +30,7 @@ class Setup:
         scores_test: score the test images as soon as a candidate is trained; a search leaves
             them alone until its answer stands.
         init: digest of the weights that every candidate starts from; empty for none.
+        teacher: digest of the weights whose scores are learnt from; empty for none.
     """
 
     data_fingerprint: str
@@ -39,12 +40,14 @@ class Setup:
     keep_checkpoints: bool = True
     scores_test: bool = True
     init: str = ""
+    teacher: str = ""
 
     @property
     def key(self) -> str:
         """Twelve hexadecimal digits for all that training follows from beside the candidate."""
         facts: list[Any] = [self.data_fingerprint, self.recipe.to_dict(), self.study_seed]
         facts += [self.init] if self.init else []
+        facts += [self.teacher_key] if self.teacher else []
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -56,6 +59,11 @@ class Setup:
     def init_key(self) -> str:
         """Artifact key of the weights that candidates start from."""
         return f"init/{self.init}"
+
+    @property
+    def teacher_key(self) -> str:
+        """Artifact key of the weights whose scores are learnt from."""
+        return f"teacher/{self.teacher}"
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON."""

@@ -66,7 +66,13 @@ class Evaluator:
         self.dataset = open_dataset(images)
         self._trainers: dict[str, Any] = {}
         self._on_progress = on_progress
-        self._given = _given(store, setup) if setup.init else None
+        self._given = _weights(store, setup.init_key, setup.init) if setup.init else None
+        self._teacher: np.ndarray | None = None
+        if setup.teacher:
+            from dse.training.teacher import teacher_scores
+
+            teacher = _weights(store, setup.teacher_key, setup.teacher)
+            self._teacher = teacher_scores(teacher, self.dataset)
 
     def evaluate(self, job: Job, on_epoch: Callable[[int, float], None]) -> Measurement:
         """Train the job's candidate as far as it says and tell what was measured.
@@ -113,6 +119,7 @@ class Evaluator:
             self.dataset,
             self.setup.recipe,
             given=self._given,
+            teacher=self._teacher,
             on_progress=self._on_progress,
             devices_count=self._devices_count,
         )
@@ -219,6 +226,7 @@ class Evaluator:
             "recipe": json.dumps(self.setup.recipe.to_dict()),
             "seed": f"{self.setup.study_seed},{job.replicate}",
             **({"init": self.setup.init} if self.setup.init else {}),
+            **({"teacher": self.setup.teacher} if self.setup.teacher else {}),
         }
 
     def _keep_weights(self, job: Job, trainer: Any, run: Any) -> None:
@@ -239,13 +247,13 @@ class Evaluator:
             save_weights(path, trainer.params_of(run), trainer.statistics_of(run), metadata)
 
 
-def _given(store: ArtifactStore, setup: Setup) -> GivenWeights:
-    path = store.fetch(setup.init_key)
+def _weights(store: ArtifactStore, key: str, digest: str) -> GivenWeights:
+    path = store.fetch(key)
     if path is None:
-        raise WeightsError(f"the weights to start from ({setup.init[:12]}) are gone")
+        raise WeightsError(f"the weights that the study was given ({digest[:12]}) are gone")
     given = read_given(path)
-    if given.digest != setup.init:
-        raise WeightsError(f"{path}: not the weights that the study started from")
+    if given.digest != digest:
+        raise WeightsError(f"{path}: not the weights that the study was given")
     return given
 
 

@@ -243,13 +243,16 @@ def run(
             plan.study_seed,
             scores_test=isinstance(plan, Sweep),
             init=plan.given.digest if plan.given else "",
+            teacher=plan.teacher.digest if isinstance(plan, Sweep) and plan.teacher else "",
         )
         varying = plan.space.varying if isinstance(plan, Sweep) else plan.pool.varying
         log = held.enter_context(logged(record, varying, plan.recipe.epochs))
         clock = Clock(record.spent_s, started)
         study = _Study(record, dataset, setup, executor, clock, on_event, log)
         if plan.given:
-            study.init = _keep_init(record.directory, plan.given.path)
+            study.given[setup.init_key] = _keep(record.directory, "init", plan.given.path)
+        if isinstance(plan, Sweep) and plan.teacher:
+            study.given[setup.teacher_key] = _keep(record.directory, "teacher", plan.teacher.path)
         if isinstance(plan, Sweep):
             return study.sweep(plan, retry_failed=retry_failed, command=command)
         if reference is None:
@@ -269,7 +272,7 @@ class _Study:
     on_event: OnEvent
     log: RunLog
     status: SweepStatus | SearchStatus | None = None
-    init: Path | None = None
+    given: dict[str, Path] = field(default_factory=dict)  # artifact keys of weights, and where
     trained_count: int = 0
     given_up: list[GivenUp] = field(default_factory=list)
 
@@ -374,9 +377,8 @@ class _Study:
             setup.data_key: self.dataset.directory,
             f"weights/{setup.key}": folder / "weights",
             f"checkpoints/{setup.key}": folder / "checkpoints",
+            **self.given,
         }
-        if self.init:
-            artifacts[setup.init_key] = self.init
         with storage_errors(folder):
             for name in ("weights", "checkpoints"):
                 (folder / name).mkdir(exist_ok=True)
@@ -445,9 +447,9 @@ class _Study:
         )
 
 
-def _keep_init(folder: Path, given: Path) -> Path:
-    """A copy of the weights that a study starts from: it resumes wherever they go."""
-    path = folder / f"init{given.suffix.lower()}"
+def _keep(folder: Path, name: str, given: Path) -> Path:
+    """A copy of weights that a study was given: it resumes wherever they go."""
+    path = folder / f"{name}{given.suffix.lower()}"
     return path if path.exists() else write_file(path, given.read_bytes())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -44,6 +44,7 @@ from dse.study.description import read_description
 from dse.study.paths import DESCRIPTION_NAME, REFERENCES_FOLDER
 from dse.text import nearest, percent
 from dse.training import Recipe, default_recipe, finetuning_recipe, recipe_from_texts
+from dse.training.recipe import DISTILL_SHARE
 from dse.weights.given import GivenWeights
 
 ENOUGH_SELECTION = 500
@@ -66,6 +67,7 @@ class Sweep:
         study_seed: with the replicate, the source of all noise.
         skipped: replicates below `seeds` that are known from elsewhere.
         given: weights that every candidate starts from; None for initial weights.
+        teacher: weights whose scores are learnt from; None for labels alone.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Sweep:
     study_seed: int = 0
     skipped: frozenset[int] = frozenset()
     given: GivenWeights | None = None
+    teacher: GivenWeights | None = None
 
     @cached_property
     def jobs(self) -> tuple[Job, ...]:
@@ -101,6 +104,7 @@ class Sweep:
             data_facts(data),
             self.study_seed,
             init=init_facts(self.given),
+            teacher=init_facts(self.teacher),
         )
 
 
@@ -253,6 +257,7 @@ def plan_sweep(
     study: str | None = None,
     study_seed: int = 0,
     given: GivenWeights | None = None,
+    teacher: GivenWeights | None = None,
 ) -> Sweep:
     """Plan the training of every candidate of a finite space.
 
@@ -266,22 +271,33 @@ def plan_sweep(
         study: name of the study; None makes one from space and data.
         study_seed: source of all random draws.
         given: weights that every candidate starts from; None for initial weights.
+        teacher: weights whose scores are learnt from; None for labels alone.
 
     Raises:
-        WeightsError: the weights are of another family.
+        WeightsError: the weights are of another family, or a teacher of other images or classes.
         SpaceError: the space is infinite, or no candidate is feasible.
-        UsageError: a name that is none for a folder.
+        UsageError: a name that is none for a folder, or a recipe that distils without a teacher.
         ConfigError: a change that no recipe has.
     """
     _check_given(given, space)
+    found = _recipe(spec, data, recipe, epochs, given)
+    if teacher is not None:
+        teacher.check_teaches(data.input_shape, data.classes)
+        found = replace(found, distill_share=found.distill_share or DISTILL_SHARE)
+    elif found.distill_share:
+        raise UsageError(
+            f"distill_share is {found.distill_share:g}, but there is no teacher to learn from: "
+            "give one with dse train --teacher, or set it to 0"
+        )
     return Sweep(
         name=check_study_name(f"{space.name}-{data.name}" if study is None else study),
         space=space,
         survey=survey(space, data.input_shape, len(data.classes)),
-        recipe=_recipe(spec, data, recipe, epochs, given),
+        recipe=found,
         seeds=seeds,
         study_seed=study_seed,
         given=given,
+        teacher=teacher,
     )
 
 
@@ -497,7 +513,7 @@ def _check_given(given: GivenWeights | None, space: SearchSpace) -> None:
 
 
 def init_facts(given: GivenWeights | None) -> dict[str, str] | None:
-    """What a definition says of the weights that candidates start from."""
+    """What a definition says of weights that a study was given."""
     return None if given is None else {"file": given.path.name, "digest": given.digest}
 
 

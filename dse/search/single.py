@@ -14,13 +14,9 @@ from dse.search.engine import RunResult
 from dse.search.plan import Sweep
 from dse.stats.comparison import accuracy_ends
 from dse.stats.intervals import Interval, wilson_interval
+from dse.study.description import TEST_SEEN
 from dse.study.measurement import unpack_bits
 from dse.study.paths import WEIGHTS_FOLDER
-
-TEST_SEEN = (
-    "whoever trained the weights that this started from may have seen some of the test images, "
-    "which would make the test accuracy too high"
-)
 
 
 @dataclass(frozen=True)

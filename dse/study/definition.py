@@ -26,6 +26,7 @@ class Definition:
         search: how a search goes about it (rungs, sampler, objectives); None for a sweep.
         objectives: the costs that are to be small, beside an accuracy that is to be large.
         init: the weights that every candidate starts from (file, digest); None for none.
+        teacher: the weights whose scores are learnt from (file, digest); None for none.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Definition:
     search: Mapping[str, Any] | None = None
     objectives: tuple[str, ...] = ("params_count",)
     init: Mapping[str, Any] | None = None
+    teacher: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for YAML and JSON."""
@@ -44,6 +46,8 @@ class Definition:
             kind = {"kind": "search", "search": dict(self.search)}
         if self.init is not None:
             kind["init"] = dict(self.init)
+        if self.teacher is not None:
+            kind["teacher"] = dict(self.teacher)
         return {
             "study": self.name,
             "study_seed": self.study_seed,
@@ -74,6 +78,7 @@ class _Held:
     kind: str = "sweep"
     search: Mapping[str, Any] = field(default_factory=dict)
     init: Mapping[str, Any] = field(default_factory=dict)
+    teacher: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (family := self.space.get("family")) not in FAMILIES:
@@ -163,7 +168,7 @@ def check_trained_alike(
     Raises:
         StudyMismatchError: with a line for each difference.
     """
-    names = ("recipe", "data", "study_seed", "init")
+    names = ("recipe", "data", "study_seed", "init", "teacher")
     sides = ({name: _comparable(side).get(name) for name in names} for side in (wanted, held))
     if lines := list(differences("", *sides)):
         raise StudyMismatchError(
@@ -184,8 +189,10 @@ def _comparable(definition: Mapping[str, Any]) -> dict[str, Any]:
     data = {"images" if k == "pictures" else k: v for k, v in definition["data"].items()}
     data.pop("name", None)
     given = {"kind": "sweep", "search": {}, **definition}
-    init = {"digest": (definition.get("init") or {}).get("digest")}
-    return given | {"space": space, "data": data, "study": None, "init": init}
+    weights = {
+        name: {"digest": (definition.get(name) or {}).get("digest")} for name in ("init", "teacher")
+    }
+    return given | {"space": space, "data": data, "study": None, **weights}
 
 
 def differences(path: str, wanted: Any, held: Any) -> Iterator[str]:

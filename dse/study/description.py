@@ -17,6 +17,11 @@ from dse.study.fields import Count, Rule, Seed, Side, formerly, from_dict
 from dse.study.paths import DESCRIPTION_NAME, write_file
 from dse.text import inert
 
+TEST_SEEN = (
+    "whoever trained the weights that this started from may have seen some of the test images, "
+    "which would make the test accuracy too high"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DescribedData:
@@ -58,7 +63,8 @@ class Description:
         data: the images.
         kind: sweep or search.
         search: how a search goes about it.
-        init: the weights that candidates start from, as file and digest.
+        init, teacher: the weights that candidates start from, and those whose scores they learn
+            from, as file and digest.
         seeds, trials_count: of a sweep: replicates of each candidate, and all trials of it.
         reference, budget: of a search, as the user gave them.
         space_size: candidates of its space before limits; None where they cannot be counted.
@@ -77,6 +83,7 @@ class Description:
     kind: str = "sweep"
     search: Mapping[str, Any] = field(default_factory=dict)
     init: Mapping[str, Any] = field(default_factory=dict)
+    teacher: Mapping[str, Any] = field(default_factory=dict)
     seeds: Count | None = None
     trials_count: Count | None = None
     reference: str | None = None

@@ -147,6 +147,20 @@ def program_key(architecture: Architecture, scaling: InputScaling) -> str:
     return repr((network, scaling))
 
 
+def scores_of(
+    predictor: Predictor, params: Tree, statistics: Tree, split: Split, classes_count: int
+) -> np.ndarray:
+    """Scores float32 (image, class); the predictor finds as many best classes as there are."""
+    found = np.zeros((len(split), classes_count), np.float32)
+    start = 0
+    for batch in split_batches(split, predictor.batch_count):
+        best = predictor.best(params, statistics, batch.images)
+        part = found[start : start + len(batch.images)]
+        np.put_along_axis(part, best.classes.astype(np.int64), best.scores, 1)
+        start += len(part)
+    return found
+
+
 def split_batches(split: Split, batch_count: int) -> Iterator[Block]:
     """The images of a prepared split in their order; every batch but the last is full."""
     for start in range(0, len(split), batch_count):

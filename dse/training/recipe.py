@@ -61,6 +61,9 @@ _READERS: dict[type, tuple[Callable[[str], Any], str]] = {
     str: (str, "a word"),
 }
 
+DISTILL_SHARE = 0.7
+"""Of the loss, what a teacher's scores are the targets of where there is one."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -102,8 +105,8 @@ class Recipe:
             components of the training images' patches and their negatives.
         passes_through: 3x3 kernels before a batch norm start as identities on their first
             channels (Dirac initialization; arXiv 2404.00498, section 3.3).
-        distill_share: share of the loss that a teacher's scores are the targets of, where there
-            is one; 0 for labels alone.
+        distill_share: share of the loss that a teacher's scores are the targets of; 0 for labels
+            alone.
         distill_temperature: that scores are divided by there: the higher, the more the classes
             that the teacher finds less likely count.
         crop_area: train on random resized crops of the whole images, of at least this share of

@@ -159,8 +159,8 @@ class Trainer:
         self._given, self._teacher, self._on_progress = given, teacher, on_progress
         if recipe.distill_share and teacher is None:
             raise TrainingError(
-                f"distill_share is {recipe.distill_share:g}, but there is no teacher here; it is "
-                "for dse shrink, where the fine-tuned network is the teacher"
+                f"distill_share is {recipe.distill_share:g}, but there is no teacher here: "
+                "give one with dse train --teacher, or set it to 0"
             )
         self._mesh = mesh_of(devices_count, recipe.batch_size)
         self._network = build_network(architecture)

@@ -12,6 +12,7 @@ import numpy as np
 
 from dse.architecture import FAMILIES, Architecture, Candidate, make_candidate
 from dse.errors import WeightsError
+from dse.text import shape_text, some_of
 from dse.weights.metadata import WeightsMetadata, described_architecture
 from dse.weights.preprocessing import Preprocessing
 from dse.weights.safetensors import flat, load_weights, read_metadata
@@ -75,6 +76,25 @@ class GivenWeights:
                 "without --init"
             )
 
+    def check_teaches(self, input_shape: Sequence[int], classes: Sequence[str]) -> None:
+        """Refuse a teacher that cannot score the images as they are prepared.
+
+        Raises:
+            WeightsError: naming what differs.
+        """
+        if tuple(input_shape) != tuple(self.metadata.input_shape):
+            raise WeightsError(
+                f"--teacher {self.path} takes {shape_text(self.metadata.input_shape)}, but the "
+                f"images are {shape_text(tuple(input_shape))}: give the --init or --image-size "
+                "that the teacher was trained with"
+            )
+        if tuple(classes) != tuple(self.metadata.classes):
+            raise WeightsError(
+                f"--teacher {self.path} tells {len(self.metadata.classes):,} classes apart "
+                f"({some_of(self.metadata.classes)}), but the images have {len(classes):,} "
+                f"({some_of(classes)}): train one on them first, with dse train --init"
+            )
+
     def knows(self, classes: Sequence[str]) -> bool:
         """Whether all of these are classes that the weights tell apart themselves."""
         known = {name.casefold() for name in (*self.metadata.classes, *self.metadata.class_ids)}
@@ -88,8 +108,12 @@ def with_new_head(candidate: Candidate) -> Candidate:
     return make_candidate(candidate.family, candidate.metaparameters | defaults)
 
 
-def read_given(path: Path) -> GivenWeights:
-    """Read a weights file to start from.
+def read_given(path: Path, option: str = "--init") -> GivenWeights:
+    """Read a weights file to start, or to learn, from.
+
+    Args:
+        path: of the file.
+        option: that named it, for messages.
 
     Raises:
         WeightsError: no such file, damaged, no network is like that, values that are not
@@ -101,19 +125,19 @@ def read_given(path: Path) -> GivenWeights:
     needed = TIMES_IN_MEMORY * 4 * sum(parameter.size for parameter in architecture.parameters)
     if needed > available:
         raise WeightsError(
-            f"--init {path}: starting from these weights takes about {needed / 1e6:,.0f} MB of "
+            f"{option} {path}: starting from these weights takes about {needed / 1e6:,.0f} MB of "
             f"memory, but {available / 1e6:,.0f} MB are free; take a smaller network"
         )
     params, statistics, _ = load_weights(path, architecture)
     arrays = flat(params, statistics)
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise WeightsError(f"--init {path}: {name} has values that are not finite")
+            raise WeightsError(f"{option} {path}: {name} has values that are not finite")
     norms = {name: array for name, array in arrays.items() if name.endswith(("/mean", "/variance"))}
     if norms and all((a == (0 if n.endswith("mean") else 1)).all() for n, a in norms.items()):
         raise WeightsError(
-            f"--init {path}: the norms of these weights were folded when they were compressed, so "
-            "they cannot be trained; give the weights file that the .dsz was made of"
+            f"{option} {path}: the norms of these weights were folded when they were compressed, "
+            "so they cannot be trained; give the weights file that the .dsz was made of"
         )
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -24,9 +25,12 @@ def _cache(tmp_path, monkeypatch):
 
 
 def write_weights(
-    path: Path, candidate: Candidate, shape: tuple[int, int, int] = GRAY, value: float = 1.0
+    path: Path,
+    candidate: Candidate,
+    shape: tuple[int, int, int] = GRAY,
+    value: float = 1.0,
+    classes: tuple[str, ...] = ("left", "right"),
 ) -> Path:
-    classes = ("left", "right")
     parameters = build(candidate, shape, len(classes)).parameters
     arrays = {p.path: np.full(p.shape, value, np.float32) for p in parameters}
     metadata = WeightsMetadata(
@@ -97,6 +101,38 @@ def test_other_weights_are_another_study(run, fake_worker):
     assert result.exit_code == 1
     assert "results/a-digits-train holds another study; nothing was changed" in result.stderr
     assert "init.digest" in result.stderr
+
+
+def test_a_teacher_is_kept_and_its_scores_are_learnt_from(run, fake_worker):
+    candidate = make_candidate("squeezenet", TINY)
+    write_weights(Path("a.safetensors"), candidate, classes=tuple("0123456789"))
+    command = ("train", "squeezenet", "--set", "base_e=8", "--teacher", "a.safetensors")
+    result = run(*command, "--workers", 1)
+    assert result.exit_code == 0, result.output
+    folder = Path("results/squeezenet-digits-train")
+    kept = (folder / "teacher.safetensors").read_bytes()
+    assert kept == Path("a.safetensors").read_bytes()
+    text = (folder / "study.yaml").read_text()
+    assert "distill_share: 0.7" in text
+    assert hashlib.sha256(kept).hexdigest() in text
+    result = run(*command[:4], "--workers", 1)
+    assert result.exit_code == 1  # without it, it is another study
+    assert "teacher.digest" in result.stderr
+
+
+def test_a_teacher_of_other_images_is_refused(run):
+    candidate = make_candidate("squeezenet", TINY)
+    write_weights(Path("two.safetensors"), candidate)
+    write_weights(Path("colour.safetensors"), candidate, COLOUR, classes=tuple("0123456789"))
+    for arguments, message in (
+        (("--teacher", "two.safetensors"), "tells 2 classes apart (left, right), but the images"),
+        (("--teacher", "colour.safetensors"), "takes 8x8x3, but the images are 8x8x1"),
+        (("--teacher", "gone.dsz"), "gone.dsz: no such"),
+        (("--recipe", "distill_share=0.5"), "there is no teacher to learn from"),
+    ):
+        result = run("train", "squeezenet", *arguments)
+        assert result.exit_code in (1, 2)
+        assert message in result.stderr
 
 
 @pytest.mark.parametrize(

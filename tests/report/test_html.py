@@ -104,6 +104,14 @@ def test_a_search_says_its_answer_claim_and_provenance():
         assert words in text
 
 
+def test_a_study_of_given_weights_says_that_test_images_may_have_been_seen(tmp_path):
+    rows = [row("a", 0, 0.5), row("b", 0, 0.7)]
+    write_study(tmp_path, "s", HEADER, rows, init={"file": "a.safetensors", "digest": "0f"})
+    text = Tags(page_of(tmp_path, "s")).text
+    assert "starts froma.safetensors" in text
+    assert "may have seen some of the test images" in text
+
+
 def test_every_point_leads_to_the_layers_of_its_candidate():
     found = Tags(page_of(RESULTS, "squeeze_ratio-cifar10-jpeg"))
     sheets = {attributes["id"] for attributes in found.having("article")}
@@ -144,6 +152,7 @@ def test_names_of_others_are_text(tmp_path):
     page = page_of(tmp_path, "s")
     assert page.count("<script") == 1
     assert "alert(1)" in page
+    assert "may have seen" not in page
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", page)
 
 

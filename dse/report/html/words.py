@@ -8,6 +8,7 @@ from dse.report.html.contents import Contents, Point
 from dse.report.html.markup import Html, Part, facts, join, table, tag
 from dse.report.html.plot import Scale, interval_row
 from dse.study.answer import Answer, Found
+from dse.study.description import TEST_SEEN
 from dse.text import (
     cell,
     counted,
@@ -319,9 +320,15 @@ def provenance_section(study: Contents) -> Html:
         "classes": ", ".join(data.classes) or None,
         "search space": told.space.get("name"),
         "recipe": recipe or None,
+        "starts from": told.init.get("file"),
+        "teacher": told.teacher.get("file"),
         "study seed, replicates": f"{told.study_seed}; {', '.join(map(str, seeds)) or 'none'}",
         "versions": ", ".join(f"{name} {text}" for name, text in told.versions.items()) or None,
         "earlier versions": told.mixed_versions or None,
         "machine": told.machine or None,
     }
-    return join([facts(values), tag("p", "Made by:"), *(tag("pre", line) for line in commands)])
+    given = told.init or told.teacher
+    seen = [tag("p", f"Note: {TEST_SEEN}.", class_="small")] if given else []
+    return join(
+        [facts(values), *seen, tag("p", "Made by:"), *(tag("pre", line) for line in commands)]
+    )
