@@ -141,6 +141,7 @@ class _Writer:
                     op.name,
                     inputs,
                     kernel_shape=[window, window],
+                    dilations=[1, 1],
                     strides=[stride, stride],
                     pads=[0, 0, *over],
                 )
@@ -177,6 +178,7 @@ class _Writer:
             result,
             [given, kernel, bias],
             kernel_shape=list(op.kernel.shape[:2]),
+            dilations=[1, 1],  # the default, which hls4ml's reader wants to see
             strides=[op.stride, op.stride],
             pads=[op.padding] * 4,
             group=op.groups,
