@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dse.cli.options import JsonFlag, ResultsDirectory
+from dse.cli.options import ClassesFile, JsonFlag, ResultsDirectory
 from dse.cli.tables import print_facts, print_json
 from dse.text import size_text
 
@@ -69,6 +69,15 @@ def command(
             help="Let the file take uint8 pixels, RGB or gray, and scale them itself.",
         ),
     ] = False,
+    classes_file: ClassesFile = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="Refuse, by how much, if the C program does not fit this chip of `dse describe`.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the file of --out if there is one.")
     ] = False,
@@ -91,6 +100,8 @@ def command(
         calibration_count=calibration_count,
         method=method,
         with_preprocessing=with_preprocessing,
+        classes_file=classes_file,
+        device=device,
         force=force,
     )
     if as_json:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from dse.architecture import build
+from dse.data.classes import weights_classes
+from dse.deployment.chip import chip_memory
+from dse.deployment.devices import Device, find_devices
 from dse.errors import ExportError, UsageError, WeightsError
 from dse.export.c import c_files
 from dse.export.images import calibration_images
@@ -19,7 +23,7 @@ from dse.export.pytorch import pytorch_files
 from dse.files import replacing
 from dse.inference.accuracy import CALIBRATION_COUNT
 from dse.inference.calibrate import METHOD, Method, calibrate
-from dse.inference.graph import read_graph
+from dse.inference.graph import Graph, read_graph
 from dse.inference.int8 import quantize
 from dse.study.paths import WEIGHTS_FOLDER
 from dse.weights.dsz import SUFFIX as DSZ_SUFFIX
@@ -70,6 +74,8 @@ def export_weights(
     calibration_count: int = CALIBRATION_COUNT,
     method: Method = METHOD,
     with_preprocessing: bool = False,
+    classes_file: Path | None = None,
+    device: str | None = None,
     force: bool = False,
 ) -> Exported:
     """Write a network in the format of another runtime.
@@ -83,11 +89,14 @@ def export_weights(
         calibration_count: how many of its training images.
         method: how the ranges follow from them; see `calibrate`.
         with_preprocessing: the file takes uint8 pixels and scales them itself; C always does.
+        classes_file: a CSV file with the columns index, wnid and name: the class names that the
+            file carries; None takes those of the weights.
+        device: name of a chip whose flash and RAM the C program has to fit.
         force: replace files that are there.
 
     Raises:
-        ExportError: no such format, an operator that it cannot hold, a package that is missing,
-            or `out` exists or cannot be written.
+        ExportError: no such format, a chip that is too small, an operator that the format
+            cannot hold, a package that is missing, or `out` exists or cannot be written.
         WeightsError: the weights cannot be read.
         DataError: the calibration images cannot be read.
     """
@@ -105,7 +114,15 @@ def export_weights(
         raise UsageError("--calibrate is of --int8, which was not given")
     if out.exists() and not force:
         raise ExportError(f"{out} exists; --force replaces it, or choose another --out")
+    if device is not None and format != "c":
+        raise UsageError(f"--device is of C, whose flash and RAM are known, not of {format}")
     graph = read_graph(weights, with_preprocessing=with_preprocessing)
+    if device is not None:
+        _check_device(graph, find_devices([device])[0])
+    if classes_file is not None:
+        named = weights_classes(weights, graph.metadata, classes_file)
+        metadata = replace(graph.metadata, classes=named.names, class_ids=named.ids)
+        graph = replace(graph, metadata=metadata)
     network, images = None, np.empty((0, *graph.metadata.input_shape), np.uint8)
     if calibrate_on is not None:
         images = calibration_images(calibrate_on, graph.metadata.preprocessing, calibration_count)
@@ -164,6 +181,24 @@ def find_weights(name: str, results: Path) -> Path:
             f"that begin with {key}"
         )
     return files[min(files)]
+
+
+def _check_device(graph: Graph, device: Device) -> None:
+    """Refuse a chip whose flash or RAM is too small, by how much."""
+    metadata = graph.metadata
+    memory = chip_memory(build(metadata.candidate, metadata.input_shape, len(metadata.classes)))
+    if memory is None:
+        return  # quantization names the operator
+    pairs = [("RAM", memory.ram_bytes, device.ram_bytes)]
+    if device.flash_bytes is not None:
+        pairs.insert(0, ("flash", memory.flash_bytes, device.flash_bytes))
+    over = [
+        f"{name} {has:,} bytes, {takes - has:,} less than the {takes:,} that the network takes"
+        for name, takes, has in pairs
+        if takes > has
+    ]
+    if over:
+        raise ExportError(f"{device.name} is too small: {'; '.join(over)}")
 
 
 def _write(files: Files, *, force: bool) -> None:

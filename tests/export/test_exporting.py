@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import dse
-from dse.architecture import make_candidate
+from dse.architecture import build, make_candidate
 from dse.cli.main import app
+from dse.deployment.chip import chip_memory
+from dse.deployment.devices import find_devices
 from dse.errors import DataError, ExportError, UsageError, WeightsError
+from dse.export import exporting
 from dse.export.exporting import find_weights
 from dse.export.images import calibration_images
 from dse.inference.int8 import quantize
@@ -89,6 +94,37 @@ def test_int8_is_calibrated_on_training_images(tmp_path: Path) -> None:
         weights, tmp_path / "a.tflite", int8=True, calibrate=f"folder:{tmp_path}/photos"
     )
     assert (found.precision, found.calibration_count) == ("int8", 2)
+
+
+def test_class_names_from_a_file(tmp_path: Path) -> None:
+    import onnx
+
+    weights, classes = write_weights(tmp_path / "a.safetensors"), tmp_path / "classes.csv"
+    rows = [f"{i},n{i},animal {i}" for i in range(10)]
+    classes.write_text("\n".join(["index,wnid,name", *rows]))
+    out = dse.export(weights, tmp_path / "a.onnx", classes_file=classes).paths[0]
+    props = {prop.key: prop.value for prop in onnx.load(out).metadata_props}
+    assert json.loads(props["classes"]) == [f"animal {i}" for i in range(10)]
+    classes.write_text("\n".join(["index,wnid,name", *rows[:9]]))
+    with pytest.raises(DataError, match=r"9 .*10|10 .*9"):
+        dse.export(weights, tmp_path / "b.onnx", classes_file=classes)
+    assert not (tmp_path / "b.onnx").exists()
+
+
+def test_a_chip_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = write_weights(tmp_path / "a.safetensors")
+    small = replace(find_devices(["STM32F746"])[0], flash_bytes=1000, ram_bytes=2000)
+    monkeypatch.setattr(exporting, "find_devices", lambda names: (small,))
+    memory = chip_memory(build(BYPASS, (16, 16, 3), 10))
+    assert memory is not None
+    with pytest.raises(
+        ExportError,
+        match=rf"flash 1,000 bytes, {memory.flash_bytes - 1000:,} less than the "
+        rf"{memory.flash_bytes:,} .*RAM 2,000 bytes, {memory.ram_bytes - 2000:,} less",
+    ):
+        dse.export(weights, tmp_path / "a.c", calibrate="digits", device="STM32F746")
+    with pytest.raises(UsageError, match="--device is of C"):
+        dse.export(weights, tmp_path / "a.onnx", device="STM32F746")
 
 
 def test_local_response_norm_has_no_int8_form() -> None:
