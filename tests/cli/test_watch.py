@@ -136,41 +136,101 @@ def test_port_in_use(run, study):
     assert "choose another: --port" in result.stderr
 
 
+class Watched:
+    """`dse watch` as a process of its own."""
+
+    def __init__(self, name: str) -> None:
+        with closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.process = start("watch", name, "--port", self.port)
+        assert self.process.stdout is not None
+        self.token = self.process.stdout.readline().split()[0].partition("?token=")[2]
+        self.cookie = ""
+
+    def ask(self, path: str, **headers: str) -> tuple[int, str, str | None]:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+            connection.request("GET", path, headers=headers)
+            found = connection.getresponse()
+            return found.status, found.read().decode(), found.headers["Set-Cookie"]
+
+    def enter(self) -> None:
+        status, _, cookie = self.ask(f"/?token={self.token}")
+        assert status == 303
+        assert cookie is not None
+        self.cookie = cookie.partition(";")[0]
+
+    def wait_for(self, state: str) -> None:
+        for _ in range(600):
+            strip = json.loads(self.ask("/now", Cookie=self.cookie)[1])["strip"]
+            if f"|{state}|" in re.sub("<[^>]+>", "|", strip):
+                return
+            time.sleep(0.2)
+        raise AssertionError(f"never {state}: {strip}")
+
+    def assert_small(self) -> None:
+        memory = Path(f"/proc/{self.process.pid}/status")
+        if memory.exists():
+            found = re.search(r"VmHWM:\s+(\d+) kB", memory.read_text())
+            assert found is not None
+            assert 20_000 < int(found[1]) < 100_000
+
+
+def start(*words: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "dse.cli.main", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 @pytest.mark.long
 def test_a_process_of_its_own_refuses_strangers_stays_small_and_ends_with_the_study(study):
     write(study, begun())
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "dse.cli.main", "watch", "a", "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
-
-        def asked(path: str, **headers: str) -> tuple[int, str, str | None]:
-            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
-                connection.request("GET", path, headers=headers)
-                found = connection.getresponse()
-                return found.status, found.read().decode(), found.headers["Set-Cookie"]
-
+    watched = Watched("a")
+    with watched.process as it:
         try:
-            assert it.stdout is not None
-            token = it.stdout.readline().split()[0].partition("?token=")[2]
-            assert asked("/")[0] == asked("/now")[0] == asked("/?token=x")[0] == 403
-            status, _, cookie = asked(f"/?token={token}")
-            assert status == 303
-            assert cookie is not None
-            mine = cookie.partition(";")[0]
-            assert asked("/", Cookie=mine, Host="rebound.example")[0] == 403
-            assert asked("/secret", Cookie=mine)[0] == 404
-            status, whole, _ = asked("/", Cookie=mine)
+            for path in ("/", "/now", "/?token=x"):
+                assert watched.ask(path)[0] == 403
+            watched.enter()
+            mine = watched.cookie
+            assert watched.ask("/", Cookie=mine, Host="rebound.example")[0] == 403
+            assert watched.ask("/secret", Cookie=mine)[0] == 404
+            status, whole, _ = watched.ask("/", Cookie=mine)
             assert (status, "The smallest network" in whole) == (200, True)
-            memory = Path(f"/proc/{it.pid}/status")
-            if memory.exists():
-                found = re.search(r"VmHWM:\s+(\d+) kB", memory.read_text())
-                assert found is not None
-                assert 20_000 < int(found[1]) < 100_000
+            watched.assert_small()
             write(study, {"kind": "over", "text": "finished"})
-            assert json.loads(asked("/now", Cookie=mine)[1])["over"]
+            assert json.loads(watched.ask("/now", Cookie=mine)[1])["over"]
             assert it.wait(20) == 0
+            assert it.stderr is not None
+            assert it.stderr.read() == ("results/a has finished; dse report a writes its page\n")
+        finally:
+            it.kill()
+
+
+@pytest.mark.slow
+def test_a_search_is_killed_and_resumed_under_it():
+    shutil.copy(Path(__file__).parents[1] / "fixtures" / "spaces" / "tiny_search.yaml", ".")
+    effort = ("--reference", "0.5", "--margin", "20%", "--budget", "4trials", "--epochs", "2")
+    words = ("search", "tiny_search.yaml", *effort, "--workers", "1", "--study", "a")
+    log = Path("results/a/events.jsonl")
+    first = start(*words)
+    for _ in range(600):
+        if log.exists() and '"started"' in log.read_text():
+            break
+        time.sleep(0.2)
+    watched = Watched("a")
+    with watched.process as it:
+        try:
+            watched.enter()
+            watched.wait_for("running")
+            first.kill()
+            first.communicate()
+            watched.wait_for("stopped")
+            assert it.poll() is None
+            second = start(*words)
+            watched.wait_for("running")
+            watched.assert_small()
+            assert second.communicate(timeout=300)[0]
+            assert second.returncode == 0
+            assert it.wait(30) == 0
             assert it.stderr is not None
             assert it.stderr.read() == ("results/a has finished; dse report a writes its page\n")
         finally:
