@@ -153,3 +153,8 @@ def test_the_compression_front_is_what_was_measured() -> None:
     shown = [int(row.split(" | ")[4].replace(",", "")) for row in table]
     assert len(shown) == 15
     assert set(shown) <= sizes
+
+
+def test_the_package_does_not_unpickle():
+    files = (ROOT / "dse").rglob("*.py")
+    assert [path for path in files if "pickle" in path.read_text(encoding="utf-8")] == []

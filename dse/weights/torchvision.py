@@ -72,7 +72,7 @@ def read_torchvision(path: Path) -> StateDict:
         raise WeightsError(f"{path}: no such file")
     if path.suffix.lower() in (".pth", ".pt", ".bin"):
         raise WeightsError(
-            f"{path}: a pickled file may run any code when it is read, so none is; save it as "
+            f"{path}: reading a file of torch.save may run any code, so none is read; save it as "
             "safetensors where you trust it: safetensors.torch.save_file(model.state_dict(), "
             f"'{path.stem}.safetensors')"
         )
