@@ -69,7 +69,7 @@ def test_published_names_and_places() -> None:
 def test_bad_input(tmp_path: Path) -> None:
     pickled = tmp_path / "squeezenet1_0-b66bff10.pth"
     pickled.write_bytes(b"PK")
-    with pytest.raises(WeightsError, match="reading a file of torch.save may run any code"):
+    with pytest.raises(WeightsError, match=r"reading a file of torch.save may run any code"):
         read_torchvision(pickled)
     arrays = {p.path: np.zeros(p.shape, np.float32) for p in _small_parameters()}
     state = state_dict("squeezenet_v1.1", arrays)
