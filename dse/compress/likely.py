@@ -1,8 +1,8 @@
-"""An accuracy estimated from few validation images with less noise than by counting them.
+"""A loss of accuracy bounded by few validation images, with less noise than by counting them.
 
-What is averaged is the probability of the true class, over several views of each image, after the
-scores were scaled until a network is as sure of itself as the parent is: networks differ in that
-without being better or worse.
+What is compared, image by image, is the probability of the true class, averaged over several
+views, after the scores were scaled until a network is as sure of itself as the parent is: networks
+differ in that without being better or worse.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ VIEWS_MOST = 256
 
 STEPS_COUNT = 40
 """Of bisection."""
+
+SURE = 1.645
+"""Standard errors below a difference: 95% to one side."""
 
 
 def views_of(split: Split, shift_px: int, *, flips: bool) -> Split:
@@ -46,13 +49,16 @@ def sureness(scores: np.ndarray) -> float:
     return float(_softmax(scores).max(1).mean())
 
 
-def likely_accuracy(scores: np.ndarray, labels: np.ndarray, sure: float) -> float:
-    """Mean probability of the true class once scores are scaled to a mean highest one of `sure`.
+def likely_correct(scores: np.ndarray, labels: np.ndarray, sure: float) -> np.ndarray:
+    """Probability of each image's true class, scores scaled to a mean highest one of `sure`.
 
     Args:
-        scores: float (image, class).
+        scores: float (view · image, class), all images of one view behind those of another.
         labels: int (image,).
         sure: see `sureness`; of a network that serves as the measure.
+
+    Returns:
+        float64 (image,), means over the views.
 
     Source: the scaling is that of Guo et al. 2017 (arXiv 1706.04599), "On calibration of modern
     neural networks", to another end.
@@ -61,8 +67,23 @@ def likely_accuracy(scores: np.ndarray, labels: np.ndarray, sure: float) -> floa
     for _ in range(STEPS_COUNT):
         middle = (low + high) / 2
         low, high = (middle, high) if sureness(scores * np.exp(middle)) < sure else (low, middle)
-    found = _softmax(scores * np.exp(low))
-    return float(found[np.arange(len(labels)), labels].mean())
+    found = _softmax(scores * np.exp(low)).reshape(-1, len(labels), scores.shape[1])
+    true = np.take_along_axis(found, labels[None, :, None].astype(np.intp), 2)
+    return np.asarray(true[:, :, 0].mean(0))
+
+
+def least_difference(before: np.ndarray, after: np.ndarray) -> float:
+    """Lower bound, at 95%, of what one network gains over another; paired, normal.
+
+    Args:
+        before: float (image,), of the one; see `likely_correct`.
+        after: of the other.
+    """
+    differences = after - before
+    if len(differences) < 2:
+        return -1.0
+    error = float(differences.std(ddof=1)) / len(differences) ** 0.5
+    return float(differences.mean()) - SURE * error
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from dse.architecture import Architecture, Candidate, build, cost
 from dse.compress.compensate import share_with_moments
 from dse.compress.finetune import retrain
 from dse.compress.front import FLOOR, CompressionFront, search_front
-from dse.compress.likely import likely_accuracy, sureness, views_of
+from dse.compress.likely import least_difference, likely_correct, sureness, views_of
 from dse.compress.narrow import (
     channel_importance,
     narrowed,
@@ -103,7 +103,7 @@ class Stage:
         metadata: of its weights file.
         arrays: of it.
         correct: on which validation images it is, bool.
-        merit: estimate of its accuracy with less noise, see `dse.compress.likely`.
+        merit: accuracy that it holds at 95% confidence, see `dse.compress.likely`.
     """
 
     name: str
@@ -189,10 +189,11 @@ class Shrinker:
         self._views = views_of(dataset.validation, recipe.crop_px, flips=recipe.flip)
         scores = self._scores(architecture, arrays, self._views)
         self._sure = sureness(scores)
-        self._offset = -likely_accuracy(scores, self._views.labels, self._sure)
+        self._likely = likely_correct(scores, dataset.validation.labels, self._sure)
+        self._accuracy = 0.0
         self.parent = self._stage("parent", "", metadata, arrays)
-        self._offset += self.parent.accuracy
-        self.parent = replace(self.parent, merit=self.parent.accuracy)
+        self._accuracy = self.parent.accuracy
+        self.parent = replace(self.parent, merit=self._accuracy)
         self.teacher = self._scores(self.parent.architecture, arrays, dataset.train)
         self.stopped_by = ""
 
@@ -371,9 +372,10 @@ class Shrinker:
         return Stage(name, changed, metadata, arrays, correct, self._merit(architecture, arrays))
 
     def _merit(self, architecture: Architecture, arrays: Arrays) -> float:
-        """Estimated accuracy; that of the parent is its validation accuracy."""
+        """Accuracy that is held at 95% confidence if the parent's is its validation accuracy."""
         scores = self._scores(architecture, arrays, self._views)
-        return self._offset + likely_accuracy(scores, self._views.labels, self._sure)
+        likely = likely_correct(scores, self.dataset.validation.labels, self._sure)
+        return self._accuracy + least_difference(self._likely, likely)
 
     def _scores(self, architecture: Architecture, arrays: Arrays, split: Split) -> np.ndarray:
         """Scores float32 (image, class) of a network."""

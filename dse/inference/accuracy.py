@@ -30,7 +30,9 @@ class Int8Accuracy:
     int8: float
 
 
-def int8_accuracy(weights: Path, training: Any, images: Any, labels: Any) -> Int8Accuracy | None:
+def int8_accuracy(
+    weights: Path, training: Any, images: Any, labels: Any, *, most_macs: int = MOST_MACS
+) -> Int8Accuracy | None:
     """Accuracy of a network as `dse export --int8` has it, and in float32.
 
     Args:
@@ -39,6 +41,7 @@ def int8_accuracy(weights: Path, training: Any, images: Any, labels: Any) -> Int
             network takes them; may be decoded when it is indexed.
         images: to score, likewise.
         labels: int (image,).
+        most_macs: of all images together.
 
     Returns:
         None where the network has no int8 form, or scoring would take too long.
@@ -49,7 +52,7 @@ def int8_accuracy(weights: Path, training: Any, images: Any, labels: Any) -> Int
     graph = read_graph(weights, with_preprocessing=True)
     metadata = graph.metadata
     macs = cost(build(metadata.candidate, metadata.input_shape, len(metadata.classes))).macs
-    count = min(MOST_IMAGES, MOST_MACS // max(macs, 1), len(labels))
+    count = min(MOST_IMAGES, most_macs // max(macs, 1), len(labels))
     if count < min(FEWEST_IMAGES, len(labels)) or not count or not len(training):
         return None
     given = np.asarray(training[spread(len(training), CALIBRATION_COUNT)])

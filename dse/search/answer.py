@@ -34,6 +34,9 @@ from dse.study.trial import FINALS, REUSED, Trial
 
 _NO_ENDS: dict[str, float | None] = {"validation_low": None, "validation_high": None}
 
+INT8_MACS = 2 * 10**9
+"""For the accuracy in int8: about 5 s of the 10 that the end of a search is given."""
+
 
 def make_answer(
     state: SearchState, finalists: list[Trial], decision: Decision, *, workers_count: int = 1
@@ -142,7 +145,13 @@ def _int8(state: SearchState, weights: Path, *, is_tested: bool) -> dict[str, An
     """What the network is worth in int8; nothing where its weights are not here."""
     split = state.dataset.test if is_tested else state.dataset.validation
     try:
-        found = int8_accuracy(weights, state.dataset.train.images, split.images, split.labels)
+        found = int8_accuracy(
+            weights,
+            state.dataset.train.images,
+            split.images,
+            split.labels,
+            most_macs=INT8_MACS,
+        )
     except WeightsError:
         found = None
     if found is None:

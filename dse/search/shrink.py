@@ -399,6 +399,9 @@ def smoothed(points: Sequence[ShrinkPoint]) -> tuple[ShrinkPoint, ...]:
 def choose(record: ShrinkRecord, demand: Demand, directory: Path) -> ShrinkPoint:
     """The smallest file that holds the accuracy; where only a size is given, the best that fits.
 
+    Where the parent's accuracy is wanted and no file is shown to hold it, as few images show
+    little, the best is taken too.
+
     Raises:
         StudyError: there is none: says the best, or the smallest, that was reached.
     """
@@ -427,6 +430,8 @@ def choose(record: ShrinkRecord, demand: Demand, directory: Path) -> ShrinkPoint
     if wanted is None:
         return best
     able = [point for point in fitting if point.smoothed_accuracy >= wanted]
+    if not able and demand.accuracy is None:
+        return best
     if not able:
         raise StudyError(
             f"no file holds an accuracy of {percent(wanted)}: the best that was reached has "
@@ -477,7 +482,14 @@ def paragraph(report: ShrinkReport, demand: Demand) -> str:
         fits = f"fits a {demand.device.name}"
     ram_bytes = point.peak_activation_bytes // FLOAT32_BYTES
     times = times_text(report.parent_bytes / point.file_bytes)
+    asks = demand.is_near_parent or demand == Demand()
+    is_shown = point.smoothed_accuracy >= report.networks[0].validation_accuracy - MARGIN
+    doubt = (
+        f"No file was shown to lose at most {100 * MARGIN:g} points, for want of validation images "
+        "or of time, so this is the one that surely loses least. "
+    )
     return (
+        f"{doubt if asks and not is_shown else ''}"
         f"{report.out} takes {point.file_bytes:,} bytes, {times} smaller than the network "
         f"that was trained on your photos ({size_text(report.parent_bytes)}). Of "
         f"{found.images_count:,} test images, which had no part in any choice, it classifies "

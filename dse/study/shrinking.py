@@ -41,9 +41,10 @@ class ShrinkPoint:
         values_trained: whether the values that weights share were trained.
         validation_accuracy: a fraction, of what the file holds.
         low, high: its 95% interval over images.
-        smoothed_accuracy: estimated from probabilities, in a least-squares fit that rises with
-            the bytes (isotonic regression); files are chosen by it: the smallest of many is often
-            one that was lucky.
+        smoothed_accuracy: what is held at 95% confidence, by probabilities, if the parent's
+            validation accuracy is the true one, in a least-squares fit that rises with the bytes
+            (isotonic regression). Files are chosen by it: the smallest of many is often one that
+            was lucky.
         on_front: no other is both smaller and as accurate.
     """
 

@@ -69,6 +69,7 @@ def test_luck_is_smoothed_away() -> None:
     [
         (Demand(), 20),  # 0.95 less 3 points
         (Demand(is_near_parent=True, max_bytes=35), 20),
+        (Demand(is_near_parent=True, max_bytes=15), 10),  # not shown to be near: the best
         (Demand(accuracy=0.93), 40),
         (Demand(accuracy=0.8), 10),
         (Demand(max_bytes=39), 30),  # of equal ones the larger: less was risked
