@@ -256,7 +256,7 @@ def _in_int8(weights: Path, architecture: Architecture, dataset: Dataset) -> dic
     return {
         "int8_flash_bytes": memory.flash_bytes,
         "int8_accuracy": found.int8,
-        "int8_difference": found.int8 - found.float32,
+        "int8_difference": found.difference,
     }
 
 

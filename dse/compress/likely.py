@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from dse.data import Split
+from dse.training.predict import softmax
 
 VIEWS_MOST = 256
 """Images and their further views."""
@@ -46,7 +47,7 @@ def views_of(split: Split, shift_px: int, *, flips: bool) -> Split:
 
 def sureness(scores: np.ndarray) -> float:
     """Mean probability of the class with the highest score; scores (image, class)."""
-    return float(_softmax(scores).max(1).mean())
+    return float(softmax(scores).max(1).mean())
 
 
 def likely_correct(scores: np.ndarray, labels: np.ndarray, sure: float) -> np.ndarray:
@@ -67,7 +68,7 @@ def likely_correct(scores: np.ndarray, labels: np.ndarray, sure: float) -> np.nd
     for _ in range(STEPS_COUNT):
         middle = (low + high) / 2
         low, high = (middle, high) if sureness(scores * np.exp(middle)) < sure else (low, middle)
-    found = _softmax(scores * np.exp(low)).reshape(-1, len(labels), scores.shape[1])
+    found = softmax(scores * np.exp(low)).reshape(-1, len(labels), scores.shape[1])
     true = np.take_along_axis(found, labels[None, :, None].astype(np.intp), 2)
     return np.asarray(true[:, :, 0].mean(0))
 
@@ -84,8 +85,3 @@ def least_difference(before: np.ndarray, after: np.ndarray) -> float:
         return -1.0
     error = float(differences.std(ddof=1)) / len(differences) ** 0.5
     return float(differences.mean()) - SURE * error
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    shares = np.exp(scores.astype(np.float64) - scores.max(1, keepdims=True))
-    return np.asarray(shares / shares.sum(1, keepdims=True))

@@ -190,10 +190,8 @@ class Shrinker:
         scores = self._scores(architecture, arrays, self._views)
         self._sure = sureness(scores)
         self._likely = likely_correct(scores, dataset.validation.labels, self._sure)
-        self._accuracy = 0.0
-        self.parent = self._stage("parent", "", metadata, arrays)
-        self._accuracy = self.parent.accuracy
-        self.parent = replace(self.parent, merit=self._accuracy)
+        correct = self._correct(architecture, arrays)
+        self.parent = Stage("parent", "", metadata, arrays, correct, float(correct.mean()))
         self.teacher = self._scores(self.parent.architecture, arrays, dataset.train)
         self.stopped_by = ""
 
@@ -366,16 +364,18 @@ class Shrinker:
 
     def _stage(self, name: str, changed: str, metadata: WeightsMetadata, arrays: Arrays) -> Stage:
         architecture = build(metadata.candidate, metadata.input_shape, len(metadata.classes))
-        correct = Predictor(build_network(architecture), self._scaling).correct(
-            *nested(arrays), self.dataset.validation
-        )
-        return Stage(name, changed, metadata, arrays, correct, self._merit(architecture, arrays))
+        correct, merit = self._correct(architecture, arrays), self._merit(architecture, arrays)
+        return Stage(name, changed, metadata, arrays, correct, merit)
+
+    def _correct(self, architecture: Architecture, arrays: Arrays) -> np.ndarray:
+        predictor = Predictor(build_network(architecture), self._scaling)
+        return predictor.correct(*nested(arrays), self.dataset.validation)
 
     def _merit(self, architecture: Architecture, arrays: Arrays) -> float:
         """Accuracy that is held at 95% confidence if the parent's is its validation accuracy."""
         scores = self._scores(architecture, arrays, self._views)
         likely = likely_correct(scores, self.dataset.validation.labels, self._sure)
-        return self._accuracy + least_difference(self._likely, likely)
+        return self.parent.accuracy + least_difference(self._likely, likely)
 
     def _scores(self, architecture: Architecture, arrays: Arrays, split: Split) -> np.ndarray:
         """Scores float32 (image, class) of a network."""

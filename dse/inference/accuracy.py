@@ -29,6 +29,11 @@ class Int8Accuracy:
     float32: float
     int8: float
 
+    @property
+    def difference(self) -> float:
+        """What int8 gains."""
+        return self.int8 - self.float32
+
 
 def int8_accuracy(
     weights: Path, training: Any, images: Any, labels: Any, *, most_macs: int = MOST_MACS

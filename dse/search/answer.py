@@ -158,7 +158,7 @@ def _int8(state: SearchState, weights: Path, *, is_tested: bool) -> dict[str, An
         return {}
     return {
         "int8_accuracy": found.int8,
-        "int8_difference": found.int8 - found.float32,
+        "int8_difference": found.difference,
         "int8_images_count": found.images_count,
     }
 

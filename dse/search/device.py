@@ -37,7 +37,7 @@ def pool_for_device(pool: Pool, device: Device, precision: str) -> Pool:
     if device.flash_bytes is None:
         fits = weights + activations <= device.ram_bytes
     elif precision == "int8":
-        fits = _programs_fit(pool, device.flash_bytes, device.ram_bytes)
+        fits = _programs_fit(pool, device.flash_bytes, device)
     else:
         fits = (weights <= device.flash_bytes) & (activations <= device.ram_bytes)
     if fits.any():
@@ -59,9 +59,9 @@ def pool_for_device(pool: Pool, device: Device, precision: str) -> Pool:
     )
 
 
-def _programs_fit(pool: Pool, flash_bytes: int, ram_bytes: int) -> NDArray[np.bool_]:
+def _programs_fit(pool: Pool, flash_bytes: int, device: Device) -> NDArray[np.bool_]:
     """Bool array (candidate,): True where flash and RAM of the C program fit."""
-    params = pool.costs["params_count"]
+    params, ram_bytes = pool.costs["params_count"], device.ram_bytes
     activations = pool.costs["peak_activation_bytes"] // VALUE_BYTES
     fits = (_FLASH_PER_PARAM * params + _OTHER_FLASH_BYTES <= flash_bytes) & (
         activations + activations // 4 + 1024 <= ram_bytes
@@ -71,9 +71,6 @@ def _programs_fit(pool: Pool, flash_bytes: int, ram_bytes: int) -> NDArray[np.bo
         memory: ChipMemory | None = chip_memory(
             build(pool.candidate(row), pool.input_shape, pool.classes_count)
         )
-        fits[row] = (
-            memory is not None
-            and memory.flash_bytes <= flash_bytes
-            and memory.ram_bytes <= ram_bytes
-        )
+        if memory is not None:
+            fits[row] = device.holds_network(memory.flash_bytes, memory.ram_bytes)
     return fits

@@ -237,13 +237,14 @@ def run(
     with contextlib.ExitStack() as held:
         definition = plan.definition(dataset)
         record = held.enter_context(open_record(results, definition, plan.space, storage_url))
+        teacher = plan.teacher if isinstance(plan, Sweep) else None
         setup = Setup(
             dataset.fingerprint,
             plan.recipe,
             plan.study_seed,
             scores_test=isinstance(plan, Sweep),
             init=plan.given.digest if plan.given else "",
-            teacher=plan.teacher.digest if isinstance(plan, Sweep) and plan.teacher else "",
+            teacher=teacher.digest if teacher else "",
         )
         varying = plan.space.varying if isinstance(plan, Sweep) else plan.pool.varying
         log = held.enter_context(logged(record, varying, plan.recipe.epochs))
@@ -251,8 +252,8 @@ def run(
         study = _Study(record, dataset, setup, executor, clock, on_event, log)
         if plan.given:
             study.given[setup.init_key] = _keep(record.directory, "init", plan.given.path)
-        if isinstance(plan, Sweep) and plan.teacher:
-            study.given[setup.teacher_key] = _keep(record.directory, "teacher", plan.teacher.path)
+        if teacher:
+            study.given[setup.teacher_key] = _keep(record.directory, "teacher", teacher.path)
         if isinstance(plan, Sweep):
             return study.sweep(plan, retry_failed=retry_failed, command=command)
         if reference is None:

@@ -66,13 +66,18 @@ FindBest = Callable[[np.ndarray], Scored]
 """Finds the best classes of uint8 images (image, height, width, channel), RGB or gray."""
 
 
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Probabilities float64 (image, class) by scores of that shape."""
+    powers = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
 def best_scores(scores: np.ndarray, best_count: int) -> Scored:
     """The best classes by scores, float32 (image, class); of equal ones the lower index."""
     classes = np.argsort(-scores, axis=1, kind="stable")[:, :best_count].astype(np.int32)
     best = np.take_along_axis(scores, classes, 1)
     with np.errstate(invalid="ignore"):  # scores that are not finite are refused afterwards
-        powers = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
-        shares = np.take_along_axis(powers, classes, 1) / powers.sum(axis=1, keepdims=True)
+        shares = np.take_along_axis(softmax(scores), classes, 1)
     return Scored(best, classes, np.isfinite(scores).all(1), shares)
 
 
