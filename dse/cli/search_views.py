@@ -196,6 +196,13 @@ def _facts(answer: Answer, varying: Sequence[str]) -> dict[str, object]:
                 f"{found.compressed_bytes:,} bytes with 64 values per layer; dse compress "
                 "continues from there"
             )
+        if found.int8_accuracy is not None and found.int8_difference is not None:
+            kind = "validation" if found.test_accuracy is None else "test"
+            facts["int8"] = (
+                f"{percent(found.int8_accuracy)} on {found.int8_images_count:,} {kind} images "
+                f"as dse export --int8 writes it: {points(found.int8_difference)} points against "
+                "float32"
+            )
     if answer.passed_over:
         one = answer.passed_over[0]
         facts["no finalists"] = (
