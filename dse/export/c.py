@@ -67,6 +67,9 @@ def _header(int8: Int8Graph) -> str:
 #define DSE_SCORE_ZERO_POINT ({last.zero_point})
 #define DSE_ARENA_BYTES {plan_arena(int8.graph.operators).arena_bytes} /* of static memory */
 #define DSE_CONSTANT_BYTES {constants} /* of flash beside the code */
+#ifdef DSE_CMSIS_NN /* define it to call Arm's CMSIS-NN; the scores stay the same */
+#define DSE_CMSIS_NN_BYTES {_cmsis_nn_bytes(int8)} /* of static memory beside the arena */
+#endif
 
 /* Scores of one image, (height, width, channels) pixels; 0, or -1 where a pointer is null.
    Not for several threads at once: there is one arena. */
@@ -177,6 +180,23 @@ int dse_predict(const uint8_t *image, int8_t *scores) {{
 """
 
 
+def _cmsis_nn_bytes(int8: Int8Graph) -> int:
+    """Scratch memory of CMSIS-NN: two columns of int16 or four of int8, and a row of results.
+
+    The row is of maps whose channels stand apart; the sizes are those of its own functions
+    `arm_convolve_*_s8_get_buffer_size`, which the program asks again.
+    """
+    most = 4
+    places = plan_arena(int8.graph.operators).places
+    for at, own in int8.convolutions.items():
+        _, width, channels = int8.graph.shapes[at]
+        place = places[at]
+        row = width * channels if place and place.pitch != channels else 0
+        column = -(-own.kernel[..., 0].size // 16) * 16
+        most = max(most, 4 * column + -(-row // 4) * 4)
+    return most
+
+
 def _convolution(int8: Int8Graph, at: int, name: str) -> str:
     op, own = int8.graph.operators[at - 1], int8.convolutions[at]
     height, width = own.kernel.shape[:2]
@@ -187,7 +207,7 @@ def _convolution(int8: Int8Graph, at: int, name: str) -> str:
             _array("int8_t", f"kernel_{name}", kernel),
             _array("int32_t", f"bias_{name}", own.bias),
             _array("int32_t", f"multipliers_{name}", own.multipliers),
-            _array("int8_t", f"shifts_{name}", own.shifts),
+            _array("dse_shift", f"shifts_{name}", own.shifts),
             f"static const dse_convolution op_{name} = {{{height}, {width}, {op.stride}, "
             f"{op.padding}, {op.groups}, {low}, kernel_{name}, bias_{name}, multipliers_{name}, "
             f"shifts_{name}}};",

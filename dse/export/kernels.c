@@ -25,16 +25,78 @@ typedef struct {
 } dse_map;
 
 /* kernel: convolution */
+#ifdef DSE_CMSIS_NN
+#include "arm_nnfunctions.h"
+#ifdef CMSIS_NN_USE_SINGLE_ROUNDING
+#error "build CMSIS-NN without CMSIS_NN_USE_SINGLE_ROUNDING: this network rounds twice"
+#endif
+typedef int32_t dse_shift;
+static int32_t dse_scratch[DSE_CMSIS_NN_BYTES / 4];
+#else
+typedef int8_t dse_shift;
+#endif
+
 typedef struct {
   int height, width, stride, padding, groups;
   int32_t low;            /* of the result: its zero point where a ReLU follows */
   const int8_t *kernel;   /* (filter, height, width, channel of the group) */
   const int32_t *bias, *multipliers;
-  const int8_t *shifts;
+  const dse_shift *shifts;
 } dse_convolution;
+
+#ifdef DSE_CMSIS_NN
+/* The same by Arm's library; -1 where it cannot: groups, channels that stand apart in the input,
+   more scratch memory than expected, a shift to the left, which it does not saturate. Results that
+   stand apart are made row by row. */
+static int dse_cmsis_convolve(const dse_convolution *op, const dse_map *from, const int8_t *x,
+                              const dse_map *to, int8_t *y) {
+  const int apart = to->pitch != to->channels, rows = apart ? 1 : to->height;
+  const int row_bytes = apart ? (to->width * to->channels + 3) / 4 * 4 : 0;
+  const int dense = !op->padding && op->height == from->height && op->width == from->width;
+  const cmsis_nn_per_channel_quant_params scales = {(int32_t *)op->multipliers,
+                                                    (int32_t *)op->shifts};
+  const cmsis_nn_dims bias = {1, 1, 1, to->channels}, result = {1, rows, to->width, to->channels};
+  cmsis_nn_context context = {(int8_t *)dse_scratch + row_bytes, DSE_CMSIS_NN_BYTES - row_bytes};
+  if (op->groups != 1 || from->pitch != from->channels)
+    return -1;
+  for (int filter = 0; filter < to->channels; filter++)
+    if (op->shifts[filter] > 0)
+      return -1;
+  for (int row = 0; row < to->height; row += rows) {
+    const int top = row * op->stride - op->padding, first = top < 0 ? 0 : top;
+    const int end = top + (rows - 1) * op->stride + op->height;
+    const int last = end < from->height ? end : from->height;
+    const cmsis_nn_conv_params params = {
+        -from->zero_point, to->zero_point, {op->stride, op->stride},
+        {op->padding, first - top}, {1, 1}, {op->low, 127}};
+    cmsis_nn_dims input = {1, last > first ? last - first : 0, from->width, from->channels};
+    cmsis_nn_dims kernel = {to->channels, op->height, op->width, from->channels};
+    int8_t *into = apart ? (int8_t *)dse_scratch : y;
+    if (dense) {
+      const cmsis_nn_dims pixel = {1, 1, 1, from->height * from->width * from->channels};
+      input = kernel = pixel;
+      kernel.n = to->channels;
+    }
+    if (arm_convolve_wrapper_s8_get_buffer_size(&params, &input, &kernel, &result) > context.size ||
+        arm_convolve_wrapper_s8(&context, &params, &scales, &input,
+                                x + first * from->width * from->channels, &kernel, op->kernel,
+                                &bias, op->bias, &result, into) != ARM_CMSIS_NN_SUCCESS)
+      return -1;
+    if (apart)
+      for (int column = 0; column < to->width; column++)
+        for (int filter = 0; filter < to->channels; filter++)
+          y[(row * to->width + column) * to->pitch + filter] = into[column * to->channels + filter];
+  }
+  return 0;
+}
+#endif
 
 static void dse_convolve(const dse_convolution *op, const dse_map *from, const int8_t *x,
                          const dse_map *to, int8_t *y) {
+#ifdef DSE_CMSIS_NN
+  if (dse_cmsis_convolve(op, from, x, to, y) == 0)
+    return;
+#endif
   const int depth = from->channels / op->groups, filters = to->channels / op->groups;
   const int32_t zero = from->zero_point;
   for (int row = 0; row < to->height; row++) {
@@ -80,6 +142,17 @@ static void dse_scale_pixels(const dse_convolution *op, const uint8_t *image, co
 /* kernel: max_pool */
 static void dse_max_pool(int window, int stride, const dse_map *from, const int8_t *x,
                          const dse_map *to, int8_t *y) {
+#ifdef DSE_CMSIS_NN
+  if (from->pitch == from->channels && to->pitch == to->channels) {
+    const cmsis_nn_context context = {dse_scratch, DSE_CMSIS_NN_BYTES};
+    const cmsis_nn_pool_params params = {{stride, stride}, {0, 0}, {-128, 127}};
+    const cmsis_nn_dims input = {1, from->height, from->width, from->channels};
+    const cmsis_nn_dims kernel = {1, window, window, 1};
+    const cmsis_nn_dims result = {1, to->height, to->width, to->channels};
+    if (arm_max_pool_s8(&context, &params, &input, x, &kernel, &result, y) == ARM_CMSIS_NN_SUCCESS)
+      return;
+  }
+#endif
   for (int row = 0; row < to->height; row++) {
     const int top = row * stride;
     const int bottom = top + window > from->height ? from->height : top + window;

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dse.architecture import build, cost, make_candidate
+from dse.inference.accuracy import Int8Accuracy
 from dse.report.figures.search import SearchFigures
 from dse.study.answer import read_answer
 from dse.study.table import read_trials
@@ -68,7 +69,9 @@ def jobs(monkeypatch) -> Path:
     return path
 
 
-def test_it_ends_with_the_answer_and_its_uncertainty(search, images):
+def test_it_ends_with_the_answer_and_its_uncertainty(search, images, monkeypatch):
+    int8 = Int8Accuracy(359, float32=0.8525, int8=0.85)
+    monkeypatch.setattr("dse.search.answer.int8_accuracy", lambda *_, **__: int8)
     result = search()
     assert result.exit_code == 0, result.output
     document = json.loads((FOLDER / "answer.json").read_text())
@@ -83,6 +86,11 @@ def test_it_ends_with_the_answer_and_its_uncertainty(search, images):
     assert f"squeeze_ratio {ratio:g}" in said
     assert f"{100 * answer['validation_low']:.2f} to {100 * answer['validation_high']:.2f}" in said
     assert f"weights/{answer['candidate']}-seed1.safetensors" in said
+    assert answer["int8_images_count"] == 359
+    assert (
+        "int8 85.00% on 359 test images as dse export --int8 writes it: -0.25 points against "
+        "float32"
+    ) in said
     frame = read_trials(FOLDER / "trials.csv")
     cost_ = document["cost"]
     assert (

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from dse.architecture import PRESETS, Candidate, Shape, build, cost, make_candidate
 from dse.deployment.arena import plan_arena
 from dse.deployment.chip import chip_memory
+from dse.errors import ExportError
 from dse.export.c import c_files
 from dse.export.runtimes import CHECKED, open_c
 from dse.inference import int8
@@ -56,6 +57,36 @@ def test_equals_the_integer_reference(
     candidate: Candidate, shape: tuple[int, int, int], tmp_path: Path
 ) -> None:
     check(random_graph(candidate, shape, with_preprocessing=True), tmp_path)
+
+
+CMSIS_NN = Path(__file__).parent / "cmsis_nn"
+
+
+@pytest.mark.parametrize(
+    ("candidate", "shape"),
+    [
+        (BYPASS, (23, 16, 3)),  # parts of joins, windows over the edge, padding
+        pytest.param(  # dense layers
+            PRESETS["alexnet_tiny"].candidate, (8, 8, 1), marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_cmsis_nn_gives_the_same_scores(candidate: Candidate, shape: Shape, tmp_path: Path) -> None:
+    """Of a stand-in that computes what its interface says; one that errs is noticed."""
+    graph = random_graph(candidate, shape, with_preprocessing=True)
+    network, path, images = write(graph, tmp_path)
+    expected = int8.scores(network, images)
+    calls = (f"-I{CMSIS_NN}", str(CMSIS_NN / "stand_in.c"), "-DDSE_CMSIS_NN")
+
+    def found(*flags: str) -> np.ndarray:
+        program = open_c(path, path.read_bytes(), flags=(*calls, *flags))
+        return program.run(images)
+
+    assert np.array_equal(found("-O1", *CHECKED), expected)
+    assert not np.array_equal(found("-DCONVOLUTION_WRONG_BY=40"), expected)
+    assert not np.array_equal(found("-DPOOL_WRONG_BY=40"), expected)
+    with pytest.raises(ExportError, match="this network rounds twice"):
+        found("-DCMSIS_NN_USE_SINGLE_ROUNDING")
 
 
 @settings(max_examples=25)
