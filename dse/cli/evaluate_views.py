@@ -26,9 +26,18 @@ LOWEST_COUNT = 10
 def print_classes(outcomes: Outcomes) -> None:
     """Print recall and precision of each class, and the confusion matrix where it is small."""
     rows = [
-        (name, int(count), _share(recall), _ends(recall), _share(precision), _ends(precision))
-        for name, count, recall, precision in zip(
-            outcomes.classes, outcomes.images, outcomes.recall, outcomes.precision, strict=True
+        (
+            name,
+            f"{correct:,} of {count:,}",
+            *(_share(recall), _ends(recall), _share(precision), _ends(precision)),
+        )
+        for name, correct, count, recall, precision in zip(
+            outcomes.classes,
+            outcomes.correct,
+            outcomes.images,
+            outcomes.recall,
+            outcomes.precision,
+            strict=True,
         )
         if count
     ]
@@ -38,7 +47,7 @@ def print_classes(outcomes: Outcomes) -> None:
         note(f"the {LOWEST_COUNT} of {len(rows):,} classes with the lowest recall:")
         rows = [rows[at] for at in order[:LOWEST_COUNT]]
     typer.echo()
-    titles = ("class", "images", "recall", "95% interval", "precision", "95% interval ")
+    titles = ("class", "correct", "recall", "95% interval", "precision", "95% interval ")
     print_table(titles, rows, right=titles[1:])
     typer.echo()
     if len(outcomes.classes) <= SHOWN_COUNT:

@@ -135,7 +135,7 @@ def test_an_accuracy_that_hides_a_class(run, tmp_path):
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["healthy", "[0]", "19", "."] in lines
     assert ["=ill\\x1b[31m", "[1]", "1", "."] in lines
-    assert ["=ill\\x1b[31m", "1", "0.00%", "0.00", "to", "79.35", "–", "–"] in lines
+    assert ["=ill\\x1b[31m", "0", "of", "1", "0.00%", "0.00", "to", "79.35", "–", "–"] in lines
     assert (tmp_path / "e.csv").read_text() == (
         "image,class,predicted,predicted_probability,class_probability\n"
         f"{tmp_path}/p/ill/a\\x1b[31m.png,'=ill\\x1b[31m,healthy,0.750000,0.250000\n"

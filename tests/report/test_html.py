@@ -240,7 +240,7 @@ def test_what_a_network_gets_wrong_is_shown_as_text_and_thumbnails():
     pictures = np.zeros((4, 200, 300, 3), np.uint8)
     section = errors_section(outcomes, what="On four images:", pictures=pictures)
     found = Tags(section)
-    assert "75.00% of 4 images are correct" in found.text
+    assert "3 of 4 images are correct (75.00%)" in found.text
     assert "is 75.00%" in found.text  # mean of 1/2 and 1
     assert f"{EVIL}taken for cat, 80%" in found.text
     (image,) = found.having("img")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from base64 import b64encode
 from typing import Any, Protocol
 
@@ -20,6 +21,8 @@ MATRIX_COUNT = 20
 
 CLASSES_COUNT, PAIRS_COUNT, WORST_COUNT = 40, 12, 24
 _SIDE_PX, _SHADES_COUNT = 112, 9
+_NUMBERED_COUNT = 6
+"""Classes up to which a telephone has room for numbers in the cells."""
 
 
 class Pictures(Protocol):
@@ -43,17 +46,17 @@ def errors_section(outcomes: Outcomes, *, what: str, pictures: Pictures | None =
     parts: list[Part] = [
         tag(
             "p",
-            f"{what} {percent(float(outcomes.is_correct.mean()))} of "
-            f"{counted(len(outcomes.labels), 'image')} are correct; balanced accuracy, the mean "
-            f"recall of the classes, is {percent(outcomes.balanced_accuracy)}. The largest class, "
-            f"{name}, has {percent(share)} of the images. Probabilities are off by "
+            f"{what} {outcomes.is_correct.sum():,} of {counted(len(outcomes.labels), 'image')} "
+            f"are correct ({percent(float(outcomes.is_correct.mean()))}); balanced accuracy, the "
+            f"mean recall of the classes, is {percent(outcomes.balanced_accuracy)}. The largest "
+            f"class, {name}, has {percent(share)} of the images. Probabilities are off by "
             f"{100 * found.error:.1f} points on average (expected calibration error).",
         ),
         tag("h3", "Recall and precision"),
         _classes(outcomes),
     ]
     if len(outcomes.classes) <= MATRIX_COUNT:
-        parts += [tag("h3", "True class down, predicted class across"), _matrix(outcomes)]
+        parts += [tag("h3", "Confusion matrix"), _matrix(outcomes)]
     if pairs := outcomes.confused()[:PAIRS_COUNT]:
         names = outcomes.classes
         rows = [(names[true], names[said], count) for true, said, count in pairs]
@@ -68,9 +71,14 @@ def _classes(outcomes: Outcomes) -> Html:
     scale = Scale(-0.02, 1.02)
     rows: list[list[Part]] = []
     held = [
-        (name, int(count), recall, precision)
-        for name, count, recall, precision in zip(
-            outcomes.classes, outcomes.images, outcomes.recall, outcomes.precision, strict=True
+        (name, f"{correct:,} of {count:,}", recall, precision)
+        for name, correct, count, recall, precision in zip(
+            outcomes.classes,
+            outcomes.correct,
+            outcomes.images,
+            outcomes.recall,
+            outcomes.precision,
+            strict=True,
         )
         if recall
     ]
@@ -83,7 +91,7 @@ def _classes(outcomes: Outcomes) -> Html:
     return join(
         [
             table(
-                ["class", "images", "", "recall (95%)", "precision (95%)"], shown, class_="recall"
+                ["class", "correct", "", "recall (95%)", "precision (95%)"], shown, class_="recall"
             ),
             tag("p", f"{counted(left, 'class')} of higher recall are left out.", class_="small")
             if left
@@ -92,12 +100,13 @@ def _classes(outcomes: Outcomes) -> Html:
     )
 
 
-def _words(share: Interval) -> str:
-    return f"{percent(share.estimate)} ({100 * share.low:.1f} to {100 * share.high:.1f})"
+def _words(share: Interval) -> Html:
+    ends = tag("span", f"({100 * share.low:.1f} to {100 * share.high:.1f})")
+    return join([percent(share.estimate), " ", ends])
 
 
 def _matrix(outcomes: Outcomes) -> Html:
-    """Counts; the darker, the larger the share of the true class."""
+    """Counts; the darker, the larger the share of the true class; what is wrong is warm."""
     counts = outcomes.confusion
     names = outcomes.classes
     head = tag("tr", tag("td"), *(tag("th", tag("span", name)) for name in names))
@@ -109,7 +118,8 @@ def _matrix(outcomes: Outcomes) -> Html:
                 tag(
                     "td",
                     int(count) or "",
-                    class_=f"h{round(_SHADES_COUNT * count / max(row.sum(), 1))}",
+                    class_=f"h{math.ceil(_SHADES_COUNT * count / max(row.sum(), 1))}"
+                    + (" wrong" if said != true else ""),
                     title=f"{names[true]} taken for {names[said]}: {count}" if count else None,
                 )
                 for said, count in enumerate(row)
@@ -117,7 +127,14 @@ def _matrix(outcomes: Outcomes) -> Html:
         )
         for true, row in enumerate(counts)
     ]
-    return tag("div", tag("table", head, *rows, class_="matrix"), class_="scroll", tabindex=0)
+    look = "matrix many" if len(names) > _NUMBERED_COUNT else "matrix"
+    told = "Rows: the true class; columns: the predicted one; orange: not correct."
+    return join(
+        [
+            tag("div", tag("table", head, *rows, class_=look), class_="scroll", tabindex=0),
+            tag("p", told, class_="small"),
+        ]
+    )
 
 
 def _worst(outcomes: Outcomes, pictures: Pictures) -> Html:

@@ -12,11 +12,11 @@ _LADDER_RATIO = 4
 """From this factor between first and last rung on, epochs stand on a logarithmic axis."""
 
 
-def curves_section(study: Contents) -> Html:
-    """Validation accuracy after each rung, one line per candidate."""
+def curves_section(study: Contents) -> Html | None:
+    """Validation accuracy after each rung, one line per candidate; None for a single rung."""
     held = [point for point in study.points if len(point.curve) > 1]
     if not held:
-        return tag("p", _no_curves(study), class_="no")
+        return None
     rungs = sorted({epochs for point in held for epochs, _ in point.curve})
     is_log = rungs[-1] / rungs[0] >= _LADDER_RATIO
     margin = (rungs[-1] / rungs[0]) ** 0.04 if is_log else 0.04 * (rungs[-1] - rungs[0])
@@ -53,14 +53,6 @@ def curves_section(study: Contents) -> Html:
     keys: list[tuple[str, Part]] = [("line", "trained to the end"), ("line paused", "paused")]
     keys += [("line hot", _shown_words(study))] if found in held else []
     return tag("figure", figure, legend(keys), tag("figcaption", words))
-
-
-def _no_curves(study: Contents) -> str:
-    epochs = sorted({point.epochs for point in study.finished})
-    if not epochs:
-        return "No candidate has finished, so there are no learning curves."
-    count = counted(epochs[-1], "epoch")
-    return f"Every candidate was measured once, after {count}: there are no learning curves."
 
 
 def _shown_words(study: Contents) -> str:

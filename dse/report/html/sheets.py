@@ -128,7 +128,7 @@ def deployment_section(study: Contents) -> Html | None:
         return None
     sheet = point.network.sheet
     precisions = [f.precision for f in sheet.footprints]
-    update = f"least update over the air, {sheet.update_link.text}"
+    update = f"update over {sheet.update_link.text}, at least"
     rows: list[list[Part]] = [
         ["weights", *(size_text(f.weight_bytes) for f in sheet.footprints)],
         ["peak activations", *(size_text(f.peak_activation_bytes) for f in sheet.footprints)],
@@ -167,13 +167,13 @@ def deployment_section(study: Contents) -> Html | None:
                 f", {point.sizes['params_count']:,.0f} parameters.{packed}",
             ),
             table(["", *precisions], rows, numbers=1),
-            table(["chip", "kind", *precisions], fits, numbers=2),
+            table(["chip", "kind", *precisions], fits, numbers=2, class_="chips"),
             tag(
                 "p",
-                f"Trained on {exchange.workers_count} machines, each sends "
-                f"{size_text(exchange.sent_bytes)} "
-                f"a step, at least {seconds_text(exchange.least_s)} at {exchange.link.text}. "
-                f"Activations at {sheet.peak_layer}: {PEAK_ASSUMPTION}.",
+                f"In training on {exchange.workers_count} machines each would send "
+                f"{size_text(exchange.sent_bytes)} a step, which takes at least "
+                f"{seconds_text(exchange.least_s)} at {exchange.link.text}. Activations peak at "
+                f"{sheet.peak_layer}: {PEAK_ASSUMPTION}.",
                 class_="small",
             ),
         ]

@@ -322,7 +322,8 @@ def provenance_section(study: Contents) -> Html:
         "recipe": recipe or None,
         "starts from": told.init.get("file"),
         "teacher": told.teacher.get("file"),
-        "study seed, replicates": f"{told.study_seed}; {', '.join(map(str, seeds)) or 'none'}",
+        "seed of the study": told.study_seed,
+        "seeds of candidates": ", ".join(map(str, seeds)) or None,
         "versions": ", ".join(f"{name} {text}" for name, text in told.versions.items()) or None,
         "earlier versions": told.mixed_versions or None,
         "machine": told.machine or None,
@@ -330,5 +331,10 @@ def provenance_section(study: Contents) -> Html:
     given = told.init or told.teacher
     seen = [tag("p", f"Note: {TEST_SEEN}.", class_="small")] if given else []
     return join(
-        [facts(values), *seen, tag("p", "Made by:"), *(tag("pre", line) for line in commands)]
+        [
+            facts(values),
+            *seen,
+            tag("p", "Commands that make it again:"),
+            *(tag("pre", line) for line in commands),
+        ]
     )
