@@ -776,7 +776,7 @@ def compress(
             recipe = recipe_of_weights(data, spec.source, dataset, metadata, arrays)
             tuner = stack.enter_context(
                 image_tuner(
-                    architecture,
+                    metadata.candidate,
                     dataset,
                     recipe,
                     out,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,8 +12,24 @@ import typer
 
 from dse.cli.compress_options import check_layers, check_options, make_plan
 from dse.cli.compress_views import show_compressed, show_front
-from dse.cli.options import Duplicates, ImageSize, JsonFlag, PlotsDirectory, TrainImages
-from dse.cli.running import check_output, check_plots, command_text
+from dse.cli.options import (
+    Address,
+    Duplicates,
+    ExecutorName,
+    GpusPerWorker,
+    ImageSize,
+    JsonFlag,
+    PlotsDirectory,
+    TrainImages,
+    WorkersCount,
+)
+from dse.cli.running import (
+    check_output,
+    check_plots,
+    command_text,
+    keeping_programs,
+    make_executor,
+)
 from dse.cli.tables import note, print_json
 from dse.errors import UsageError, WeightsError
 from dse.text import percent
@@ -136,6 +153,10 @@ def command(
             "--seed", metavar="N", min=0, help="Source of training's random draws. Default: 0."
         ),
     ] = None,
+    workers: WorkersCount = None,
+    executor_name: ExecutorName = "local",
+    address: Address = "",
+    gpus_per_worker: GpusPerWorker = None,
     plots: PlotsDirectory = Path("plots"),
     as_json: JsonFlag = False,
 ) -> None:
@@ -153,6 +174,8 @@ def command(
     from dse.compress.tuner import NoImages, image_tuner, recipe_of_weights
     from dse.data import parse_data
     from dse.data.given import as_trained
+    from dse.execution import Setup
+    from dse.search.tuning import runner_on
     from dse.weights.dsz import SUFFIX, write_content
     from dse.weights.safetensors import flat, load_weights, read_network
 
@@ -166,14 +189,23 @@ def command(
         "--train-images": train_images,
         "--duplicates": None if duplicates == "warn" else duplicates,
     }
-    check_options(plan, data, training, front=front, trainings=trainings)
+    fronts = {
+        "--trainings": trainings,
+        "--workers": workers,
+        "--executor": None if executor_name == "local" else executor_name,
+        "--address": address or None,
+        "--gpus-per-worker": gpus_per_worker,
+    }
+    check_options(plan, data, training, fronts, front=front)
     if out.suffix.lower() != SUFFIX:
         raise UsageError(f"--out is {out}, but a compressed file's name ends in {SUFFIX}")
     if out.exists() and weights.exists() and out.samefile(weights):
         raise UsageError(f"--out is {out}, the file to be compressed; it would be overwritten")
     check_output(out)
+    runner_in = None
     if front:
         check_plots(plots, out.stem)
+        executor = make_executor(executor_name, address, workers, gpus_per_worker)
     metadata, architecture = read_network(weights)
     params, statistics, _ = load_weights(weights, architecture)
     arrays = flat(params, statistics)
@@ -199,15 +231,18 @@ def command(
             effort = {"epochs": epochs or EPOCHS, "seed": seed or 0}
             facts |= {"data": dataset.name, **effort}
             if front:
+                setup = Setup(dataset.fingerprint, recipe, effort["seed"], scores_test=False)
+                runner_in = partial(runner_on, keeping_programs(executor), setup, dataset)
                 facts |= _in_int8(weights, architecture, dataset)
             tuner = stack.enter_context(
                 image_tuner(
-                    architecture,
+                    metadata.candidate,
                     dataset,
                     recipe,
                     out,
                     **effort,
                     relative="init" in metadata.extra,
+                    runner_in=runner_in,
                     say=note,
                 )
             )

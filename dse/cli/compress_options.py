@@ -21,9 +21,9 @@ def check_options(
     plan: CompressionPlan,
     data: str | None,
     training: Mapping[str, object],
+    fronts: Mapping[str, object],
     *,
     front: bool,
-    trainings: int | None,
 ) -> None:
     """Refuse options that would do nothing, and a measure without images.
 
@@ -31,8 +31,8 @@ def check_options(
         plan: what the other options ask for.
         data: the images, if any.
         training: options of training by name; None where one was not given.
+        fronts: options of a front, likewise.
         front: whether a front is searched, which decides densities and values itself.
-        trainings: of the front.
 
     Raises:
         UsageError: naming them.
@@ -42,8 +42,8 @@ def check_options(
     idle = [name for name, value in training.items() if value is not None]
     if data is None and idle:
         raise UsageError(f"{listed(idle)}: of training, which takes images: give --data")
-    if trainings is not None and not front:
-        raise UsageError("--trainings is of --front, which was not given")
+    if not front and (idle := [name for name, value in fronts.items() if value is not None]):
+        raise UsageError(f"{listed(idle)}: of --front, which was not given")
     for name, is_given in (("--max-loss", plan.max_loss is not None), ("--front", front)):
         if data is None and is_given:
             raise UsageError(f"{name} has to measure accuracy, so it takes --data")

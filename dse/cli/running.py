@@ -175,7 +175,7 @@ def make_executor(
     address: str,
     workers_count: int | None,
     gpus_per_worker: float | None,
-    devices_per_worker: int,
+    devices_per_worker: int = 1,
 ) -> Executor:
     """Where the jobs of a command run.
 

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dse.cli.options import (
+    Address,
     Duplicates,
     EpochsCount,
+    ExecutorName,
+    GpusPerWorker,
     ImageSize,
     JsonFlag,
     RecipeTexts,
@@ -27,6 +30,8 @@ from dse.cli.running import (
     described,
     end_like_ctrl_c,
     following,
+    keeping_programs,
+    make_executor,
     note_seen,
     prepared,
 )
@@ -120,6 +125,9 @@ def command(
     ] = None,
     study_seed: StudySeed = 0,
     workers: WorkersCount = None,
+    executor_name: ExecutorName = "local",
+    address: Address = "",
+    gpus_per_worker: GpusPerWorker = None,
     results: ResultsDirectory = Path("results"),
     as_json: JsonFlag = False,
 ) -> None:
@@ -131,7 +139,6 @@ def command(
     """
     from dse.cli.progress import SweepProgress
     from dse.data.given import images_for
-    from dse.execution.local import LocalExecutor, default_workers
     from dse.report.networks import network_space
     from dse.search.budget import parse_budget
     from dse.search.plan import check_study_name, plan_sweep
@@ -177,6 +184,7 @@ def command(
     planned(description)
     dataset = prepared(spec, description)
     plan = planned(dataset)
+    executor = make_executor(executor_name, address, workers, gpus_per_worker)
     end_like_ctrl_c()
     cost = next(iter(plan.costs.values()))
     progress = SweepProgress(
@@ -194,7 +202,7 @@ def command(
         report = shrink(
             plan,
             dataset,
-            LocalExecutor(workers or default_workers(), compile_cache()),
+            keeping_programs(executor),
             demand,
             time_limit,
             out=out,

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dse.cli.options import (
+    Address,
     DataText,
     DevicesPerWorker,
     Duplicates,
     EpochsCount,
+    ExecutorName,
+    GpusPerWorker,
     ImageSize,
     InitWeights,
     JsonFlag,
@@ -27,10 +30,11 @@ from dse.cli.running import (
     check_output,
     classes_text,
     command_text,
-    compile_cache,
     described,
     end_like_ctrl_c,
     following,
+    keeping_programs,
+    make_executor,
     note_seen,
     prepared,
 )
@@ -98,6 +102,9 @@ def command(
     ] = None,
     study_seed: StudySeed = 0,
     workers: WorkersCount = None,
+    executor_name: ExecutorName = "local",
+    address: Address = "",
+    gpus_per_worker: GpusPerWorker = None,
     devices_per_worker: DevicesPerWorker = 1,
     tensorboard: TensorBoardDirectory = None,
     results: ResultsDirectory = Path("results"),
@@ -112,7 +119,6 @@ def command(
     from dse.cli.progress import SweepProgress
     from dse.data import DataDescription
     from dse.data.given import images_for
-    from dse.execution.local import LocalExecutor, default_workers
     from dse.report.networks import network_space
     from dse.search import run
     from dse.search.plan import plan_sweep
@@ -145,7 +151,7 @@ def command(
     planned(description)
     dataset = prepared(spec, description)
     plan = planned(dataset)  # broken images are left out by now
-    workers_count = workers or default_workers(devices_per_worker)
+    executor = make_executor(executor_name, address, workers, gpus_per_worker, devices_per_worker)
     end_like_ctrl_c()
     count = len(dataset.train)
     cost = next(iter(plan.costs.values()))
@@ -159,13 +165,13 @@ def command(
     note(
         f"study {plan.name}: {cost.params_count:,} parameters, {counted(seeds, 'seed')}, "
         f"{counted(plan.recipe.epochs, 'epoch')} of {count:,} images ({dataset.name}), "
-        f"{counted(min(workers_count, seeds), 'worker')}"
+        f"{counted(min(executor.workers_count, seeds), 'worker')}"
     )
     with following(progress, results / plan.name, tensorboard) as on_event:
         result = run(
             plan,
             dataset,
-            LocalExecutor(workers_count, compile_cache(), devices_per_worker),
+            keeping_programs(executor),
             results=results,
             command=command_text(),
             on_event=on_event,

@@ -11,8 +11,9 @@ front that adds most hypervolume to those trained before it (`dse.stats.pareto.m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 
@@ -233,9 +234,22 @@ class _FrontSearch:
 
     def train_best(self, trainings: int, within: int | None = None) -> None:
         """The upper rung: the values of as many settings as there is time for."""
-        untrained = list(self.tried)
-        accuracies = np.array([one.merit for one in untrained])
-        sizes = np.array([[float(one.setting.file_bytes)] for one in untrained])
+        rows = self._by_worth(trainings, within)
+        while batch := [row for row in islice(rows, self.tuner.at_once) if self.allows("values")]:
+            settings = [self.tried[row].setting for row in batch]
+            sharings = []
+            for row, setting in zip(batch, settings, strict=True):
+                arrays = self.tried[row].arrays
+                mixed = self.share(arrays, setting.rate_lambda / self.weights_count)
+                sharings.append((_name(setting.density, setting.rate_lambda), arrays, mixed))
+            found = self.compressor.tuned(sharings)
+            for setting, (_, arrays, _), content in zip(settings, sharings, found, strict=True):
+                self._add(setting.density, setting.rate_lambda, arrays, content, is_trained=True)
+
+    def _by_worth(self, trainings: int, within: int | None) -> Iterator[int]:
+        """Rows of the settings to train; which ones follows from all before any is trained."""
+        accuracies = np.array([one.merit for one in self.tried])
+        sizes = np.array([[float(one.setting.file_bytes)] for one in self.tried])
         is_taken = accuracies < self.floor
         fitting = np.flatnonzero(sizes[:, 0] <= (within or 0) * FITTING_SHARE)
         for training in range(trainings):
@@ -243,14 +257,10 @@ class _FrontSearch:
             row = most_wanted(sizes, accuracies - self.floor, is_taken)
             if training == 0 and len(fitting):
                 row = int(max(fitting, key=lambda at: (accuracies[at], sizes[at, 0])))
-            if row is None or not self.allows("values"):
+            if row is None:
                 return
             is_taken[row] = True
-            setting, arrays = untrained[row].setting, untrained[row].arrays
-            mixed = self.share(arrays, setting.rate_lambda / self.weights_count)
-            name = _name(setting.density, setting.rate_lambda)
-            content = self.compressor.tuned(name, arrays, mixed)
-            self._add(setting.density, setting.rate_lambda, arrays, content, is_trained=True)
+            yield row
 
     def _add(
         self,

@@ -20,7 +20,6 @@ import numpy as np
 
 from dse.architecture import Architecture, Candidate, build, cost
 from dse.compress.compensate import share_with_moments
-from dse.compress.finetune import retrain
 from dse.compress.front import FLOOR, CompressionFront, search_front
 from dse.compress.likely import least_difference, likely_correct, sureness, views_of
 from dse.compress.narrow import (
@@ -32,15 +31,14 @@ from dse.compress.narrow import (
 from dse.compress.prune import Arrays
 from dse.compress.stages import CompressionPlan
 from dse.compress.tuner import ImageTuner
+from dse.compress.tuning import InProcess, Runner, Tuning, TuningTrainer
 from dse.data import Dataset, Split
 from dse.data.batches import Batches
 from dse.errors import WeightsError
 from dse.networks import build_network
-from dse.training.parametrization import AllParameters, Relative
 from dse.training.predict import Predictor, scores_of
 from dse.training.recipe import DISTILL_SHARE, Recipe
 from dse.training.scaling import InputScaling
-from dse.training.trainer import Seed, Trainer
 from dse.weights.metadata import WeightsMetadata
 from dse.weights.safetensors import flat, load_weights, nested, save_weights
 
@@ -61,6 +59,9 @@ LAMBDAS = (0.16, 0.32, 0.45, 0.64, 0.9, 1.28, 1.8)
 
 PROBE_COUNT = 32
 """Training images on which smaller networks are compared."""
+
+TRAINING = "training"
+"""Folder of runs that are not complete."""
 
 COMPILE_S = 20.0
 """Of a stage, beside its epochs: compilation, scoring, looking for values."""
@@ -160,6 +161,7 @@ class Shrinker:
         clock: of the time.
         within: bytes of a file that is wanted.
         seed: of all random draws.
+        runner: where it is trained; None is in this process.
         say: told what is done, in words.
     """
 
@@ -174,10 +176,12 @@ class Shrinker:
         clock: Clock,
         within: int | None = None,
         seed: int = 0,
+        runner: Runner | None = None,
         say: OnStage = lambda text: None,
     ) -> None:
         self.dataset, self.recipe, self.directory = dataset, recipe, directory
         self.clock, self.within, self.seed, self.say = clock, within, seed, say
+        self._runner = runner or InProcess(directory / TRAINING)
         self._scaling = InputScaling.of_dataset(dataset)
         self._images_count = recipe.epochs * len(dataset.train)
         self._step_recipe = replace(
@@ -229,14 +233,14 @@ class Shrinker:
         started = time.monotonic()
         moments = second_moments(*self._of(stage))
         tuner = FrontTuner(
-            stage.architecture,
+            stage.metadata.candidate,
             self.dataset,
             self.recipe,
             epochs=self.recipe.epochs,
             seed=self.seed,
             relative=True,
             teacher=self.teacher,
-            directory=self._training(stage.name),
+            runner=self._runner,
             on_epoch=lambda what, done, total, loss: self.say(
                 f"{stage.name}, {what}: epoch {done} of {total}, loss {loss:.4f}"
             ),
@@ -272,26 +276,17 @@ class Shrinker:
         changed, candidate = chosen.changed, chosen.candidate
         started = time.monotonic()
         architecture = build(candidate, self.dataset.input_shape, len(self.dataset.classes))
-        trainer = Trainer(
-            architecture,
-            self.dataset,
-            self._step_recipe,
-            Relative(AllParameters()),
-            teacher=self.teacher,
-        )
-        run = retrain(
-            trainer,
-            nested(chosen.arrays),
-            seed=Seed(self.seed),
-            checkpoint=self._training(path.stem) / "trained.safetensors",
-            on_epoch=lambda done, loss: self.say(
-                f"{path.stem}, {changed}: epoch {done} of {self._step_recipe.epochs}, "
-                f"loss {loss:.4f}"
+        tuning = Tuning(path.stem, "all", self._step_recipe, {**chosen.arrays}, is_relative=True)
+        (trained,) = self._runner.train(
+            TuningTrainer(candidate, self.dataset, seed=self.seed, teacher=self.teacher),
+            [tuning],
+            lambda stage, done, total, loss: self.say(
+                f"{stage}, {changed}: epoch {done} of {total}, loss {loss:.4f}"
             ),
         )
         macs = cost(architecture).macs
         self.clock.took(time.monotonic() - started, macs, STEP_TIMES * self._images_count)
-        params, statistics = trainer.params_of(run), trainer.statistics_of(run)
+        found = {name: np.asarray(array) for name, array in trained.items()}
         metadata = replace(
             self.parent.metadata,
             family=candidate.family,
@@ -303,8 +298,7 @@ class Shrinker:
                 "errors": chosen.errors,
             },
         )
-        save_weights(path, params, statistics, metadata)
-        found = {p: np.asarray(a) for p, a in flat(params, statistics).items()}
+        save_weights(path, *nested(found), metadata)
         return self._stage(path.stem, changed, metadata, found)
 
     def _choose(self, before: Stage) -> _Choice | None:
@@ -343,12 +337,6 @@ class Shrinker:
 
     def _of(self, stage: Stage) -> tuple[Architecture, Arrays, Batches, InputScaling]:
         return stage.architecture, stage.arrays, self.dataset.train.images, self._scaling
-
-    def _training(self, name: str) -> Path:
-        """Where unfinished training of a stage is kept."""
-        directory = self.directory / "training" / name
-        directory.mkdir(parents=True, exist_ok=True)
-        return directory
 
     def _kept(self, path: Path, facts: Mapping[str, str]) -> Stage | None:
         """A stage that was trained before from the same weights; None where it has to be."""

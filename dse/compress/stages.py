@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -29,7 +29,7 @@ from dse.compress.quantize import (
     share_losslessly,
     share_to_fit,
 )
-from dse.compress.tuner import Tuner
+from dse.compress.tuner import Sharing, Tuner
 from dse.errors import WeightsError
 from dse.study.compression_front import Stage
 from dse.weights.dsz import Packed, SharedWeights, pack, unpack
@@ -109,9 +109,9 @@ class Compressor:
         bits = exact_bits(arrays)
         return pack(Packed(self._metadata, share_losslessly(arrays, bits), bits, self._coder))
 
-    def tuned(self, stage: str, arrays: Arrays, mixed: Mixed) -> bytes:
-        """The file of arrays whose kernels share values as in `mixed`, which are trained."""
-        return pack(self.packed(self._tuner.shared(stage, arrays, mixed)))
+    def tuned(self, sharings: Sequence[Sharing]) -> Iterator[bytes]:
+        """The files of arrays whose kernels share values, which are trained."""
+        return (pack(self.packed(mixed)) for mixed in self._tuner.shared(sharings))
 
     def unshared(self, arrays: Arrays) -> bytes:
         """The file of arrays as they are, but for the rounding of floats."""
@@ -215,7 +215,8 @@ class _Compression:
         if plan.target_bytes is not None:
             return self._to_fit(arrays, plan.target_bytes)
         assert plan.bits is not None
-        content = self.compressor.tuned("shared", arrays, share_by_bits(arrays, plan.bits))
+        sharing = ("shared", arrays, share_by_bits(arrays, plan.bits))
+        (content,) = self.compressor.tuned([sharing])
         self._keep(self.compressor.scored(f"{max(round(2**plan.bits), 1)} values", content))
         return content
 
@@ -226,7 +227,8 @@ class _Compression:
             packed, _ = share_to_fit(
                 arrays, aim, self.compressor.packed, on_step=partial(self.on_progress, name)
             )
-            content = self.compressor.tuned(f"target {attempt}", arrays, dict(packed.arrays))
+            sharing = (f"target {attempt}", arrays, dict(packed.arrays))
+            (content,) = self.compressor.tuned([sharing])
             if len(content) <= target_bytes:
                 self._keep(self.compressor.scored(name, content))
                 return content
@@ -256,7 +258,7 @@ class _Compression:
             nonlocal best
             name = f"lambda {rate_lambda:.3g}"
             mixed = share_by_lambda(sparse, rate_lambda / weights_count)
-            content = self.compressor.tuned(name, sparse, mixed)
+            (content,) = self.compressor.tuned([(name, sparse, mixed)])
             if not self._keep(self.compressor.scored(name, content), at_least=accuracy - max_loss):
                 return False
             best = content

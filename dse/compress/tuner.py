@@ -5,20 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from dse.architecture import Architecture
-from dse.compress.finetune import (
-    pruning_recipe,
-    retrain_shared,
-    retrain_sparse,
-    sharing_recipe,
-)
+from dse.architecture import Candidate, build
+from dse.compress.finetune import pruning_recipe, sharing_recipe
 from dse.compress.prune import (
     Arrays,
     kernels_of,
@@ -27,20 +21,18 @@ from dse.compress.prune import (
     shared_out_densities,
 )
 from dse.compress.quantize import Mixed, are_folded
+from dse.compress.tuning import InProcess, OnTuningEpoch, Runner, Tuning, TuningTrainer
 from dse.data import Dataset, Split
 from dse.data.spec import SourceName, cache_root
 from dse.errors import ConfigError, UsageError, WeightsError
 from dse.files import locked
 from dse.networks import build_network
-from dse.training.parametrization import MaskedKernels, Relative
 from dse.training.predict import Predictor
 from dse.training.recipe import Recipe, default_recipe, recipe_from_dict
 from dse.training.scaling import InputScaling
-from dse.training.trainer import Seed, Trainer
 from dse.training.xla import check_backend, use_compile_cache
-from dse.weights.dsz import SharedWeights
 from dse.weights.metadata import WeightsMetadata
-from dse.weights.safetensors import flat, nested
+from dse.weights.safetensors import nested
 
 SENSITIVITY_COUNT = 2048
 """Training images on which sensitivity is measured."""
@@ -48,8 +40,8 @@ SENSITIVITY_COUNT = 2048
 SENSITIVITY_STEPS = (0.8, 0.6, 0.4, 0.2)
 """Shares of a kernel's present weights that are tried."""
 
-OnEpoch = Callable[[str, int, int, float], None]
-"""Called with (stage, epochs completed, epochs in all, mean loss of the last one)."""
+Sharing = tuple[str, Arrays, Mixed]
+"""A stage's name, the arrays, and those that share values now."""
 
 
 class Tuner(Protocol):
@@ -63,8 +55,13 @@ class Tuner(Protocol):
         """Arrays whose kernels keep these shares of their weights."""
         ...
 
-    def shared(self, stage: str, arrays: Arrays, mixed: Mixed) -> Mixed:
-        """The arrays, with kernels that share values as in `mixed`."""
+    def shared(self, sharings: Sequence[Sharing]) -> Iterator[Mixed]:
+        """For each the arrays, with kernels that share values as they do there."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """Of these, how many are done side by side."""
         ...
 
     def correct(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
@@ -75,6 +72,8 @@ class Tuner(Protocol):
 class NoImages:
     """The weights alone: what goes is gone, and nothing is scored."""
 
+    at_once = 1
+
     def densities(self, arrays: Arrays, density: float) -> dict[str, float]:
         """By one threshold on magnitudes, in units of each layer's own."""
         return relative_densities(kernels_of(arrays), density)
@@ -83,9 +82,9 @@ class NoImages:
         """The smallest magnitudes at zero."""
         return prune(arrays, densities)
 
-    def shared(self, stage: str, arrays: Arrays, mixed: Mixed) -> Mixed:
-        """As it is."""
-        return mixed
+    def shared(self, sharings: Sequence[Sharing]) -> Iterator[Mixed]:
+        """As they are."""
+        return (mixed for _, _, mixed in sharings)
 
     def correct(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
         """None."""
@@ -96,20 +95,20 @@ class ImageTuner:
     """Trains between the stages; every run is kept, to be resumed.
 
     Args:
-        architecture: of the network.
+        candidate: whose network it is.
         dataset: prepared images.
         recipe: how the network was trained.
         epochs: of training in each stage.
         seed: of all random draws.
         relative: steps are relative to the magnitude of each array.
         teacher: scores (image, class) of the training images, where the recipe distils.
-        directory: where runs are kept; None keeps none.
+        runner: where it is trained.
         on_epoch: told of each completed epoch.
     """
 
     def __init__(
         self,
-        architecture: Architecture,
+        candidate: Candidate,
         dataset: Dataset,
         recipe: Recipe,
         *,
@@ -117,13 +116,14 @@ class ImageTuner:
         seed: int = 0,
         relative: bool = False,
         teacher: np.ndarray | None = None,
-        directory: Path | None = None,
-        on_epoch: OnEpoch = lambda stage, epochs, total, loss: None,
+        runner: Runner | None = None,
+        on_epoch: OnTuningEpoch = lambda stage, epochs, total, loss: None,
     ) -> None:
-        self._architecture, self._dataset, self._recipe = architecture, dataset, recipe
-        self._epochs, self._seed = epochs, Seed(seed)
-        self._is_relative, self._teacher = relative, teacher
-        self._directory, self._on_epoch = directory, on_epoch
+        self._dataset, self._recipe, self._epochs = dataset, recipe, epochs
+        self._is_relative, self._on_epoch = relative, on_epoch
+        self._runner = runner or InProcess()
+        self._network = TuningTrainer(candidate, dataset, seed=seed, teacher=teacher)
+        architecture = build(candidate, dataset.input_shape, len(dataset.classes))
         self._predictor = Predictor(build_network(architecture), InputScaling.of_dataset(dataset))
         picked = np.random.default_rng(seed).permutation(len(dataset.train))[:SENSITIVITY_COUNT]
         self._probe = Split(dataset.train.images[picked], dataset.train.labels[picked])
@@ -150,56 +150,38 @@ class ImageTuner:
 
     def sparse(self, stage: str, arrays: Arrays, densities: Mapping[str, float]) -> Arrays:
         """Pruned gradually, then trained further with the weights that are left."""
-        trainer = self._sparse_trainer
-        run = retrain_sparse(trainer, nested(arrays), densities, **self._options(stage))
-        found = flat(trainer.params_of(run), trainer.statistics_of(run))
+        recipe = pruning_recipe(self._recipe, self._epochs)
+        tuning = Tuning(stage, "sparse", recipe, {**arrays}, densities, self._is_relative)
+        (found,) = self._trained([tuning])
         return {path: np.asarray(array) for path, array in found.items()}
 
-    def shared(self, stage: str, arrays: Arrays, mixed: Mixed) -> Mixed:
-        """With its values, biases and norms trained; which weight has which value stays."""
-        kernels = {path: array for path, array in mixed.items() if isinstance(array, SharedWeights)}
-        others = {path: a for path, a in mixed.items() if not isinstance(a, SharedWeights)}
-        *_, trained = retrain_shared(
-            self._architecture,
-            self._dataset,
-            sharing_recipe(self._recipe, self._epochs, relative=self._is_relative),
-            nested({**arrays, **others}),
-            kernels,
-            relative=self._is_relative,
-            teacher=self._teacher,
-            **self._options(stage),
+    def shared(self, sharings: Sequence[Sharing]) -> Iterator[Mixed]:
+        """With their values, biases and norms trained; which weight has which value stays."""
+        recipe = sharing_recipe(self._recipe, self._epochs, relative=self._is_relative)
+        return self._trained(
+            [
+                Tuning(stage, "shared", recipe, {**arrays, **mixed}, {}, self._is_relative)
+                for stage, arrays, mixed in sharings
+            ]
         )
-        return trained
 
-    @cached_property
-    def _sparse_trainer(self) -> Trainer:
-        """One program for all densities: the masks are among what it is given."""
-        return Trainer(
-            self._architecture,
-            self._dataset,
-            pruning_recipe(self._recipe, self._epochs),
-            Relative(MaskedKernels()) if self._is_relative else MaskedKernels(),
-            teacher=self._teacher,
-        )
+    @property
+    def at_once(self) -> int:
+        """Trainings that run side by side."""
+        return self._runner.at_once
+
+    def _trained(self, tunings: Sequence[Tuning]) -> Iterator[Mixed]:
+        return self._runner.train(self._network, tunings, self._on_epoch)
 
     def correct(self, arrays: Arrays, *, test: bool = False) -> np.ndarray | None:
         """Of which images the class is correct."""
         split = self._dataset.test if test else self._dataset.validation
         return self._predictor.correct(*nested(arrays), split)
 
-    def _options(self, stage: str) -> dict[str, Any]:
-        """Where a stage's run is kept, and what all of them share."""
-        file = f"{stage.replace(',', '').replace(' ', '-')}.safetensors"
-        return {
-            "seed": self._seed,
-            "checkpoint": self._directory / file if self._directory else None,
-            "on_epoch": lambda epochs, loss: self._on_epoch(stage, epochs, self._epochs, loss),
-        }
-
 
 @contextlib.contextmanager
 def image_tuner(
-    architecture: Architecture,
+    candidate: Candidate,
     dataset: Dataset,
     recipe: Recipe,
     out: Path,
@@ -207,12 +189,13 @@ def image_tuner(
     epochs: int,
     seed: int = 0,
     relative: bool = False,
+    runner_in: Callable[[Path], contextlib.AbstractContextManager[Runner]] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Iterator[ImageTuner]:
     """A tuner whose runs are kept beside the file to be written until the block has ended well.
 
     Args:
-        architecture: of the network.
+        candidate: whose network it is.
         dataset: prepared images.
         recipe: how the network was trained.
         out: the file.
@@ -220,6 +203,7 @@ def image_tuner(
         seed: of all random draws.
         relative: steps are relative to the magnitude of each array, as for weights that started
             from others.
+        runner_in: makes what trains and keeps runs in a folder; None trains in this process.
         say: told what is trained and resumed, in words.
 
     Raises:
@@ -235,16 +219,18 @@ def image_tuner(
             stack.enter_context(locked(directory / ".lock", busy))
         except OSError as error:
             raise WeightsError(f"{directory}: cannot be used: {error.strerror or error}") from error
-        if any(directory.glob("*.safetensors")):
+        if any(directory.rglob("*.safetensors")):
             say(f"resuming from what is kept in {directory}")
         tuner = ImageTuner(
-            architecture,
+            candidate,
             dataset,
             recipe,
             epochs=epochs,
             seed=seed,
             relative=relative,
-            directory=directory,
+            runner=(
+                stack.enter_context(runner_in(directory)) if runner_in else InProcess(directory)
+            ),
             on_epoch=lambda stage, done, total, loss: say(
                 f"{stage}: epoch {done} of {total}, loss {loss:.4f}"
             ),
@@ -252,7 +238,7 @@ def image_tuner(
         try:
             yield tuner
         except KeyboardInterrupt:
-            if any(directory.glob("*.safetensors")):
+            if any(directory.rglob("*.safetensors")):
                 say(f"what was trained is kept in {directory}; the same command resumes from there")
             raise
         shutil.rmtree(directory, ignore_errors=True)

@@ -83,18 +83,21 @@ class Job:
         candidate: what to train.
         replicate: with the study's seed, the source of all noise.
         fidelity: where to stop and measure, a rung; None for the recipe's end.
-        task: `train`, or `test`: score the test images with the weights that are there.
+        task: `train`; `test`: score the test images with the weights that are there; `tune`: a
+            training that compression asks for.
         measure_latency: measure the latency of one image too.
         folds: so many of the folds of the training images are held out, one after the other,
             and scored in place of the validation images; 0 for none.
+        tuning: name of what `tune` starts from.
     """
 
     candidate: Candidate
     replicate: int
     fidelity: Fidelity | None = None
-    task: Literal["train", "test"] = "train"
+    task: Literal["train", "test", "tune"] = "train"
     measure_latency: bool = False
     folds: int = 0
+    tuning: str = ""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -104,11 +107,22 @@ class Job:
     @property
     def weights_name(self) -> str:
         """File name of its weights."""
-        return f"{self.candidate.key}-seed{self.replicate}.safetensors"
+        return f"{self.tuning or f'{self.candidate.key}-seed{self.replicate}'}.safetensors"
 
-    def artifact(self, kind: Literal["weights", "checkpoints"], setup: Setup) -> str:
-        """Key of its weights or its checkpoint: what they follow from, and nothing else."""
+    def artifact(self, kind: Literal["weights", "checkpoints", "tunings"], setup: Setup) -> str:
+        """Key of its weights, its checkpoint or its start: what they follow from, nothing else."""
         return f"{kind}/{setup.key}/{self.weights_name}"
+
+    def reads(self, setup: Setup) -> list[str]:
+        """Keys of the artifacts that it reads, where they are there."""
+        if self.task == "test":
+            return [self.artifact("weights", setup)]
+        start = [self.artifact("tunings", setup)] if self.task == "tune" else []
+        return [*start, self.artifact("checkpoints", setup)]
+
+    def writes(self, setup: Setup) -> list[str]:
+        """Keys of the artifacts that it may make."""
+        return [self.artifact("weights", setup), self.artifact("checkpoints", setup)]
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON."""
@@ -120,6 +134,7 @@ class Job:
             "task": self.task,
             "measure_latency": self.measure_latency,
             "folds": self.folds,
+            "tuning": self.tuning,
         }
 
 
@@ -132,6 +147,7 @@ def job_from_dict(values: dict[str, Any]) -> Job:
         values["task"],
         values["measure_latency"],
         values["folds"],
+        values["tuning"],
     )
 
 

@@ -57,7 +57,8 @@ class Home:
     def inputs(self) -> list[str]:
         """Keys of what every job reads and none writes."""
         setup = self.setup
-        return [setup.data_key, *([setup.init_key] if setup.init else [])]
+        init, teacher = [setup.init_key][: bool(setup.init)], [setup.teacher_key]
+        return [setup.data_key, *init, *teacher[: bool(setup.teacher)]]
 
 
 class NodeWorker:
@@ -146,8 +147,7 @@ class NodeWorker:
                 over.append(event)  # the driver has what the job made before it counts
             else:
                 yield event
-        for kind in ("weights", "checkpoints") if self._is_apart else ():
-            key = job.artifact(kind, self._home.setup)
+        for key in job.writes(self._home.setup) if self._is_apart else ():
             if (path := store.fetch(key)) is not None:
                 yield Artifact(key, path.read_bytes())
                 store.drop(key)

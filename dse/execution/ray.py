@@ -277,9 +277,8 @@ class RaySession:
 
     def _inputs_of(self, job: Job) -> dict[str, bytes]:
         """What the job continues from, or tests."""
-        key = job.artifact("weights" if job.task == "test" else "checkpoints", self.setup)
-        path = self.store.fetch(key)
-        return {} if path is None else {key: path.read_bytes()}
+        found = {key: self.store.fetch(key) for key in job.reads(self.setup)}
+        return {key: path.read_bytes() for key, path in found.items() if path is not None}
 
     def _packed_inputs(self) -> Any:
         import ray

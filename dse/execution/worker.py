@@ -26,6 +26,7 @@ from dse.architecture import build
 from dse.errors import DataError, DivergenceError, DseError, WeightsError
 from dse.execution.artifacts import ArtifactStore, FolderStore
 from dse.execution.job import Job, Setup, job_from_dict, setup_from_dict
+from dse.files import replacing
 from dse.study.measurement import Measurement, pack_bits
 from dse.training.latency import measure_latency
 from dse.weights.given import GivenWeights, read_given
@@ -65,6 +66,7 @@ class Evaluator:
             raise DataError(f"the prepared images {setup.data_fingerprint} are gone")
         self.dataset = open_dataset(images)
         self._trainers: dict[str, Any] = {}
+        self._network: Any = None  # of the last tuning
         self._on_progress = on_progress
         self._given = _weights(store, setup.init_key, setup.init) if setup.init else None
         self._teacher: np.ndarray | None = None
@@ -84,6 +86,8 @@ class Evaluator:
             DseError: images or weights are not what they should be, or a file cannot be written.
             OSError: likewise.
         """
+        if job.task == "tune":
+            return self._tune(job, on_epoch)
         if job.folds:
             return self._cross_validate(job, on_epoch)
         trainer, compile_s = self._trainer_of(job)
@@ -219,6 +223,35 @@ class Evaluator:
         return Measurement(
             status="finished", test_accuracy=float(correct.mean()), test_correct=pack_bits(correct)
         )
+
+    def _tune(self, job: Job, on_epoch: Callable[[int, float], None]) -> Measurement:
+        """A training that compression asks for; what it makes is among the weights."""
+        from dse.compress.tuning import TuningTrainer, packed, read_tuning
+
+        start = self.store.fetch(job.artifact("tunings", self.setup))
+        if start is None:
+            raise WeightsError(f"{job.weights_name}, from which to train, is gone")
+        if self._network is None or self._network.candidate != job.candidate:
+            self._network = TuningTrainer(
+                job.candidate,
+                self.dataset,
+                seed=self.setup.study_seed,
+                teacher=self._teacher,
+                on_progress=self._on_progress,
+            )
+        tuning, key = read_tuning(start), job.artifact("checkpoints", self.setup)
+        self.store.fetch(key)
+        try:
+            with self.store.writing(key) as checkpoint:
+                found = self._network.trained(tuning, checkpoint, on_epoch)
+        except DivergenceError as error:
+            return Measurement(
+                status="failed", reason=str(error), epochs=error.epochs, train_s=error.train_s
+            )
+        with self.store.writing(job.artifact("weights", self.setup)) as path, replacing(path) as to:
+            to.write(packed(found))
+        self.store.drop(key)
+        return Measurement(status="finished", epochs=tuning.recipe.epochs)
 
     def _training(self, job: Job) -> dict[str, str]:
         return {

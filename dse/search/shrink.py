@@ -19,23 +19,26 @@ import numpy as np
 from dse.architecture import build, cost
 from dse.compress.front import CompressionFront
 from dse.compress.shrinker import (
+    TRAINING,
     Clock,
     Shrinker,
     Stage,
     picked_stages,
     stage_recipe,
 )
+from dse.compress.tuning import Runner
 from dse.data import Dataset
 from dse.deployment.devices import Device, devices
 from dse.errors import StudyError, UsageError, WeightsError
 from dse.execution.executor import Executor
-from dse.execution.job import EpochDone
+from dse.execution.job import EpochDone, Setup
 from dse.networks import build_network
 from dse.search.budget import Budget
 from dse.search.engine import OnEvent, RunEvent, run
 from dse.search.estimate import COMPILE_S, START_S, train_s
 from dse.search.plan import Sweep
 from dse.search.single import TrainedReport, trained_report
+from dse.search.tuning import runner_on
 from dse.stats.intervals import paired_lower_bound, wilson_interval
 from dse.stats.pareto import front
 from dse.study.measurement import unpack_bits
@@ -171,7 +174,7 @@ def shrink(
     Args:
         plan: of the parent, one candidate and one seed.
         dataset: prepared images.
-        executor: where the parent is trained.
+        executor: where it is trained.
         demand: what the file is to be.
         budget: of time, all in all.
         out: the file to write.
@@ -203,11 +206,15 @@ def shrink(
     record = find_shrink(directory / NAME, digest, facts)
     if record is None:
         left_s = budget.amount - (time.monotonic() - started) - END_S
-        record = _measure(
-            plan, parent.weights, dataset, directory, say=say,
-            clock=Clock(left_s, epoch_s / len(dataset.train) / _macs(plan)),
-            epochs=planned_epochs(left_s, epoch_s), within=demand.max_bytes,
-        )  # fmt: skip
+        fingerprint, seed = dataset.fingerprint, plan.study_seed
+        setup = Setup(fingerprint, plan.recipe, seed, scores_test=False, teacher=digest)
+        parents = {setup.teacher_key: parent.weights}
+        with runner_on(executor, setup, dataset, directory / TRAINING, parents) as runner:
+            record = _measure(
+                plan, parent.weights, dataset, directory, runner, say=say,
+                clock=Clock(left_s, epoch_s / len(dataset.train) / _macs(plan)),
+                epochs=planned_epochs(left_s, epoch_s), within=demand.max_bytes,
+            )  # fmt: skip
         record = replace(record, parent=digest, plan=facts, spent_s=time.monotonic() - started)
         write_shrink(directory / NAME, record)
     chosen = choose(record, demand, directory)
@@ -296,6 +303,7 @@ def _measure(
     weights: Path,
     dataset: Dataset,
     directory: Path,
+    runner: Runner,
     *,
     clock: Clock,
     epochs: int,
@@ -313,6 +321,7 @@ def _measure(
         clock=clock,
         within=within,
         seed=plan.study_seed,
+        runner=runner,
         say=say,
     )
     say(f"{counted(epochs, 'epoch')} in each stage; about {duration(max(clock.left_s, 1))} left")

@@ -142,7 +142,7 @@ def test_a_compressed_file_serves_as_weights(run, weights) -> None:
         (["--out", "w.dsz", "--density", "0.5", "--density", "0.4"], "was given already"),
         (["--out", "w.dsz", "--front"], "--front has to measure accuracy, so it takes --data"),
         (["--out", "w.dsz", "--front", "--data", "digits", "--bits", "4"], "goes without --bits"),
-        (["--out", "w.dsz", "--trainings", "4"], "--trainings is of --front"),
+        (["--out", "w.dsz", "--trainings", "4"], "--trainings: of --front"),
     ],
 )
 def test_options_that_make_no_sense(run, weights, options, message) -> None:
@@ -269,7 +269,7 @@ def test_training_between_the_stages(run, digits_weights, monkeypatch) -> None:
     assert stages[2]["validation_accuracy"] > stages[0]["validation_accuracy"] - 0.1
     # What the file holds is what was scored.
     data = prepare_data(parse_data("digits"))
-    scorer = ImageTuner(build(CANDIDATE, SHAPE, 10), data, default_recipe("digits", SHAPE, 900),
+    scorer = ImageTuner(CANDIDATE, data, default_recipe("digits", SHAPE, 900),
                           epochs=1)  # fmt: skip
     params, statistics, _ = load_weights(Path("w.dsz"))
     found = scorer.correct(flat(params, statistics)).mean()

@@ -57,9 +57,9 @@ class Scripted:
     bias that is set to 7 (kept exactly by float16).
     """
 
-    def __init__(self, accuracy_of, gain: float = 0.0) -> None:
-        self.accuracy_of, self.gain = accuracy_of, gain
-        self.pruned, self.trained, self.tests_count = [], [], 0
+    def __init__(self, accuracy_of, gain: float = 0.0, at_once: int = 1) -> None:
+        self.accuracy_of, self.gain, self.at_once = accuracy_of, gain, at_once
+        self.pruned, self.trained, self.batches, self.tests_count = [], [], [], 0
 
     def densities(self, arrays, density: float):
         return NoImages().densities(arrays, density)
@@ -68,11 +68,13 @@ class Scripted:
         self.pruned.append((stage, density_of(arrays)))
         return prune(arrays, densities)
 
-    def shared(self, stage: str, arrays, mixed):
-        self.trained.append(stage)
-        marked = np.array(mixed["conv1/bias"])
-        marked[0] = 7.0
-        return {**mixed, "conv1/bias": marked}
+    def shared(self, sharings):
+        self.batches.append(len(sharings))
+        for stage, _, mixed in sharings:
+            self.trained.append(stage)
+            marked = np.array(mixed["conv1/bias"])
+            marked[0] = 7.0
+            yield {**mixed, "conv1/bias": marked}
 
     def correct(self, arrays, *, test: bool = False) -> np.ndarray:
         self.tests_count += test
@@ -172,8 +174,9 @@ def test_the_chosen_file_is_the_smallest_within_the_loss_and_alone_is_tested(arr
 
 
 def test_training_goes_to_the_front_and_no_setting_gets_it_twice(arrays) -> None:
-    tuner = Scripted(smooth, gain=0.005)
+    tuner = Scripted(smooth, gain=0.005, at_once=3)
     result = found(arrays, tuner, trainings=4)
+    assert tuner.batches == [3, 1]
     untrained = [s for s in result.settings if not s.values_trained]
     on_front = {(untrained[i].density, untrained[i].rate_lambda) for i in front_of(untrained)}
     trained = [s for s in result.settings if s.values_trained]

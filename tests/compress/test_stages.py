@@ -47,8 +47,14 @@ class Scripted:
         self.stages.append(stage)
         return prune(arrays, densities)
 
-    def shared(self, stage: str, arrays, mixed):
-        self.stages.append(stage)
+    at_once = 1
+
+    def shared(self, sharings):
+        for stage, _, mixed in sharings:
+            self.stages.append(stage)
+            yield self.trained(mixed)
+
+    def trained(self, mixed):
         return mixed
 
     def correct(self, arrays, *, test: bool = False) -> np.ndarray:
@@ -119,8 +125,7 @@ def test_a_plan_runs_its_stages_in_order(arrays) -> None:
 class Growing(Scripted):
     """Training that gives every weight a value of its own bit pattern: the file grows."""
 
-    def shared(self, stage: str, arrays, mixed):
-        self.stages.append(stage)
+    def trained(self, mixed):
         found = {}
         for path, array in mixed.items():
             if isinstance(array, SharedWeights):
@@ -145,9 +150,12 @@ def test_a_target_that_training_cannot_keep_is_an_error(arrays) -> None:
     flat = {p: a if p.endswith("/kernel") else np.zeros_like(a) for p, a in arrays.items()}
 
     class Fixed(Growing):
-        def shared(self, stage, arrays, mixed):
+        def trained(self, mixed):
             rng = np.random.default_rng(0)
-            return {p: rng.normal(size=a.shape).astype(np.float32) for p, a in arrays.items()}
+            return {
+                p: rng.normal(size=getattr(a, "codes", a).shape).astype(np.float32)
+                for p, a in mixed.items()
+            }
 
     with pytest.raises(WeightsError, match=r"missed 3 times|cannot be reached"):
         run(flat, Fixed(lambda density, values: 0.5), bits=None, target_bytes=6000)
