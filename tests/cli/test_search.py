@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from pathlib import Path
@@ -71,7 +72,8 @@ def jobs(monkeypatch) -> Path:
 
 def test_it_ends_with_the_answer_and_its_uncertainty(search, images, monkeypatch):
     int8 = Int8Accuracy(359, float32=0.8525, int8=0.85)
-    monkeypatch.setattr("dse.search.answer.int8_accuracy", lambda *_, **__: int8)
+    room = importlib.import_module("dse.search.answer")  # dse.search is a function
+    monkeypatch.setattr(room, "int8_accuracy", lambda *_, **__: int8)
     result = search()
     assert result.exit_code == 0, result.output
     document = json.loads((FOLDER / "answer.json").read_text())
