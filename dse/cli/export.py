@@ -69,6 +69,13 @@ def command(
             help="Let the file take uint8 pixels, RGB or gray, and scale them itself.",
         ),
     ] = False,
+    compress_weights: Annotated[
+        bool,
+        typer.Option(
+            "--compress-weights",
+            help="C: hold kernels in codes where that is smaller, decoded as the program runs.",
+        ),
+    ] = False,
     classes_file: ClassesFile = None,
     device: Annotated[
         str | None,
@@ -100,6 +107,7 @@ def command(
         calibration_count=calibration_count,
         method=method,
         with_preprocessing=with_preprocessing,
+        compress_weights=compress_weights,
         classes_file=classes_file,
         device=device,
         force=force,
@@ -113,6 +121,10 @@ def command(
     }
     if found.calibration_count:
         facts["calibrated"] = f"{method}, {found.calibration_count} images"
+    if found.memory:
+        constants, code = found.memory.constant_bytes, found.memory.code_bytes
+        facts["flash"] = f"{constants:,} bytes and about {code:,} of code on a Cortex-M4"
+        facts["RAM"] = f"{found.memory.ram_bytes:,} bytes, beside image and scores"
     sizes = [(path, path.stat().st_size) for path in found.paths]
     wrote = [f"{path}: {size:,} bytes ({size_text(size)})" for path, size in sizes]
     print_facts({**facts, "wrote": ", ".join(wrote)})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from dse.architecture.cost import Step, buffers_of
@@ -49,18 +49,21 @@ class Arena:
     Attributes:
         places: of every map; None of the input and of the scores, which the caller holds.
         arena_bytes: all of it.
+        scratch: offset of each step's scratch memory, by the number of its result.
     """
 
     places: tuple[Place | None, ...]
     arena_bytes: int
+    scratch: dict[int, int] = field(default_factory=dict)
 
 
-def plan_arena(steps: Sequence[PlacedStep]) -> Arena:
+def plan_arena(steps: Sequence[PlacedStep], scratch: Mapping[int, int] | None = None) -> Arena:
     """Lay maps over each other that are not held at the same time.
 
     Args:
         steps: in the order in which they run; the first one reads the input, which is not in the
             arena, and the last one gives the scores, which are not either.
+        scratch: bytes that steps need while they run, by the number of their result.
 
     Which maps share memory is the rule by which peak activations are counted
     (`dse.architecture.cost`). Buffers are placed from the largest down, each at the lowest place
@@ -75,7 +78,10 @@ def plan_arena(steps: Sequence[PlacedStep]) -> Arena:
             if buffers[touched] not in (0, last):
                 first = spans.get(buffers[touched], (at, at))[0]
                 spans[buffers[touched]] = (first, at)
-    sizes = {buffer: -(-math.prod(shapes[buffer]) // _ALIGNMENT) * _ALIGNMENT for buffer in spans}
+    needed = {buffer: math.prod(shapes[buffer]) for buffer in spans}
+    for at, scratch_bytes in (scratch or {}).items():  # their numbers follow those of maps
+        spans[last + at], needed[last + at] = (at, at), scratch_bytes
+    sizes = {buffer: -(-count // _ALIGNMENT) * _ALIGNMENT for buffer, count in needed.items()}
     held = [sum(sizes[b] for b, (a, z) in spans.items() if a <= at <= z) for at in range(last + 1)]
     order = sorted(spans, key=lambda buffer: (-sizes[buffer], spans[buffer]))
     plan = offsets, arena_bytes = _placed(order, spans, sizes)
@@ -106,7 +112,7 @@ def plan_arena(steps: Sequence[PlacedStep]) -> Arena:
             for given in op.inputs[:1]:
                 if buffers[given] == buffers[at]:
                     places[given] = within
-    return Arena(tuple(places), arena_bytes)
+    return Arena(tuple(places), arena_bytes, {at: offsets[last + at] for at in scratch or {}})
 
 
 def _placed(

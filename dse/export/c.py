@@ -3,22 +3,26 @@
 `int dse_predict(const uint8_t *image, int8_t *scores)` takes one image as pixels, RGB or gray,
 (height, width, channels), and gives one int8 a class: score = scale · (q - zero point). All
 maps lie in one static arena, whose layout is planned here. A third file, `NAME_test.c`, has a
-`main` that runs one image and compares its scores.
+`main` that runs one image and compares its scores. Kernels may be held in codes (`codes.py`),
+which the program decodes a few filters at a time, into the arena.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from dse.architecture.primitives import Add, GlobalAveragePool, Join, MaxPool
-from dse.deployment.arena import Place, plan_arena
-from dse.deployment.chip import LARGE_BYTES, constant_bytes
+from dse.deployment.arena import Arena, Place, plan_arena
+from dse.deployment.chip import LARGE_BYTES, ChipMemory, code_bytes, constant_bytes
 from dse.errors import ExportError
+from dse.export.codes import FILTERS_AT_ONCE, Codes, coded
 from dse.inference.int8 import Int8Graph, add_multipliers, mean_multiplier, scores
 
 KERNELS_PATH = Path(__file__).with_name("kernels.c")
@@ -26,11 +30,70 @@ METADATA_MARK = "dse-metadata: "
 _A_LINE = 24  # numbers
 
 
-def c_files(int8: Int8Graph, out: Path, image: np.ndarray) -> dict[Path, bytes]:
-    """The files of a network.
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A network as the C program has it; made by `plan_program`.
+
+    Attributes:
+        int8: the network; its graph takes pixels.
+        codes: kernels that are held in codes, by the number of the operator's result.
+    """
+
+    int8: Int8Graph
+    codes: Mapping[int, Codes] = field(default_factory=dict)
+
+    @cached_property
+    def plan(self) -> tuple[int, Arena]:
+        """Filters that are decoded before they are used, and where these and all maps lie."""
+        kernels = {at: self.int8.convolutions[at].kernel for at in self.codes}
+        operators = self.int8.graph.operators
+        plans = []
+        for count in (FILTERS_AT_ONCE, 1):
+            room = {at: kernel[..., :count].size for at, kernel in kernels.items()}
+            plans.append((count, plan_arena(operators, room)))
+        return min(plans, key=lambda plan: plan[1].arena_bytes)  # the first of equals
+
+    @property
+    def arena(self) -> Arena:
+        """Where everything lies."""
+        return self.plan[1]
+
+    @cached_property
+    def memory(self) -> ChipMemory:
+        """Flash and RAM, exact but for the code."""
+        operators, found = self.int8.graph.operators, self.int8.convolutions
+        kernels = [(own.kernel.nbytes, len(own.bias)) for own in found.values()]
+        constants = constant_bytes([op.primitive for op in operators], kernels)
+        for at, codes in self.codes.items():
+            large = sum(array.nbytes >= LARGE_BYTES for array in codes.arrays[:1])
+            plain = found[at].kernel.nbytes
+            constants += codes.flash_bytes + large - plain - (plain >= LARGE_BYTES)
+        code = code_bytes([op.primitive for op in operators], coded_count=len(self.codes))
+        return ChipMemory(constants, code, self.arena.arena_bytes)
+
+
+def plan_program(int8: Int8Graph, *, compress_weights: bool = False) -> Program:
+    """The C program of a network.
 
     Args:
         int8: the network; its graph takes pixels.
+        compress_weights: hold kernels in codes where that is smaller.
+    """
+    if not compress_weights:
+        return Program(int8)
+    operators = int8.graph.operators
+    found = {at: coded(operators[at - 1], own) for at, own in int8.convolutions.items()}
+    return Program(
+        int8,
+        {at: codes for at, codes in found.items() if codes and operators[at - 1].inputs != (0,)},
+    )
+
+
+def c_files(program: Program, out: Path, image: np.ndarray) -> dict[Path, bytes]:
+    """The files of a network.
+
+    Args:
+        program: the network.
         out: the `.c` file; the header and the test lie beside it.
         image: uint8 (height, width, channel), for the test.
 
@@ -40,18 +103,17 @@ def c_files(int8: Int8Graph, out: Path, image: np.ndarray) -> dict[Path, bytes]:
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", out.stem):
         raise ExportError(f"{out}: a C file wants a name of letters, digits, _, . and -")
     header = out.with_suffix(".h")
-    expected = scores(int8, image[None])[0]
+    expected = scores(program.int8, image[None])[0]
     return {
-        out: _source(int8, header.name).encode(),
-        header: _header(int8).encode(),
+        out: _source(program, header.name).encode(),
+        header: _header(program).encode(),
         out.with_name(f"{out.stem}_test.c"): _test(header.name, image, expected).encode(),
     }
 
 
-def _header(int8: Int8Graph) -> str:
+def _header(program: Program) -> str:
+    int8, memory = program.int8, program.memory
     metadata, last = int8.graph.metadata, int8.scales[-1]
-    kernels = [(own.kernel.nbytes, len(own.bias)) for own in int8.convolutions.values()]
-    constants = constant_bytes([op.primitive for op in int8.graph.operators], kernels)
     height, width, channels = metadata.input_shape
     names = ",\n".join(f'  "{_c_text(name)}"' for name in metadata.classes)
     return f"""/* {metadata.family} {metadata.candidate.key}, int8; written by dse export. */
@@ -65,10 +127,10 @@ def _header(int8: Int8Graph) -> str:
 #define DSE_CLASSES {len(metadata.classes)}
 #define DSE_SCORE_SCALE {np.float32(last.scale)!s}f /* score = scale * (q - zero point) */
 #define DSE_SCORE_ZERO_POINT ({last.zero_point})
-#define DSE_ARENA_BYTES {plan_arena(int8.graph.operators).arena_bytes} /* of static memory */
-#define DSE_CONSTANT_BYTES {constants} /* of flash beside the code */
+#define DSE_ARENA_BYTES {memory.ram_bytes} /* of static memory */
+#define DSE_CONSTANT_BYTES {memory.constant_bytes} /* of flash beside the code */
 #ifdef DSE_CMSIS_NN /* define it to call Arm's CMSIS-NN; the scores stay the same */
-#define DSE_CMSIS_NN_BYTES {_cmsis_nn_bytes(int8)} /* of static memory beside the arena */
+#define DSE_CMSIS_NN_BYTES {_cmsis_nn_bytes(program)} /* of static memory beside the arena */
 #endif
 
 /* Scores of one image, (height, width, channels) pixels; 0, or -1 where a pointer is null.
@@ -84,9 +146,9 @@ static const char *const dse_class_names[DSE_CLASSES] = {{
 """
 
 
-def _source(int8: Int8Graph, header: str) -> str:
+def _source(program: Program, header: str) -> str:
+    int8, arena = program.int8, program.arena
     graph = int8.graph
-    arena = plan_arena(graph.operators)
     used = {"rescale"}
     arrays, calls = [], []
 
@@ -114,13 +176,20 @@ def _source(int8: Int8Graph, header: str) -> str:
         )
         result = pair(at)
         if at in int8.convolutions:
-            arrays.append(_convolution(int8, at, named(at)))
+            arrays.append(_convolution(program, at, named(at)))
+            used.add("convolution")  # its struct serves the pixels too
             if op.inputs == (0,):
                 used.add("pixels")
                 calls.append(f"dse_scale_pixels(&op_{named(at)}, image, {result})")
+            elif at in program.codes:
+                used.add("codes")
+                calls.append(
+                    f"dse_convolve_coded(&op_{named(at)}, &codes_{named(at)}, "
+                    f"arena + {arena.scratch[at]}, {pair(op.inputs[0])}, {result})"
+                )
             else:
+                used.add("convolve")
                 calls.append(f"dse_convolve(&op_{named(at)}, {pair(op.inputs[0])}, {result})")
-            used.add("convolution")  # its struct serves the pixels too
             continue
         match op.primitive:
             case MaxPool(window=window, stride=stride):
@@ -180,39 +249,63 @@ int dse_predict(const uint8_t *image, int8_t *scores) {{
 """
 
 
-def _cmsis_nn_bytes(int8: Int8Graph) -> int:
+def _cmsis_nn_bytes(program: Program) -> int:
     """Scratch memory of CMSIS-NN: two columns of int16 or four of int8, and a row of results.
 
     The row is of maps whose channels stand apart; the sizes are those of its own functions
     `arm_convolve_*_s8_get_buffer_size`, which the program asks again.
     """
     most = 4
-    places = plan_arena(int8.graph.operators).places
-    for at, own in int8.convolutions.items():
-        _, width, channels = int8.graph.shapes[at]
-        place = places[at]
+    for at, own in program.int8.convolutions.items():
+        _, width, channels = program.int8.graph.shapes[at]
+        place = program.arena.places[at]
         row = width * channels if place and place.pitch != channels else 0
         column = -(-own.kernel[..., 0].size // 16) * 16
         most = max(most, 4 * column + -(-row // 4) * 4)
     return most
 
 
-def _convolution(int8: Int8Graph, at: int, name: str) -> str:
+def _convolution(program: Program, at: int, name: str) -> str:
+    int8, codes = program.int8, program.codes.get(at)
     op, own = int8.graph.operators[at - 1], int8.convolutions[at]
     height, width = own.kernel.shape[:2]
     low = int8.scales[at].zero_point if op.is_relu else -128
-    kernel = own.kernel.transpose(3, 0, 1, 2)
-    return "\n".join(
-        (
-            _array("int8_t", f"kernel_{name}", kernel),
-            _array("int32_t", f"bias_{name}", own.bias),
-            _array("int32_t", f"multipliers_{name}", own.multipliers),
-            _array("dse_shift", f"shifts_{name}", own.shifts),
-            f"static const dse_convolution op_{name} = {{{height}, {width}, {op.stride}, "
-            f"{op.padding}, {op.groups}, {low}, kernel_{name}, bias_{name}, multipliers_{name}, "
-            f"shifts_{name}}};",
-        )
+    arrays = [
+        _array("int32_t", f"bias_{name}", own.bias),
+        _array("int32_t", f"multipliers_{name}", own.multipliers),
+        _array("dse_shift", f"shifts_{name}", own.shifts),
+    ]
+    kernel = "NULL" if codes else f"kernel_{name}"
+    if codes:
+        arrays += _codes(codes, name, program.plan[0])
+    else:
+        arrays.append(_array("int8_t", kernel, own.kernel.transpose(3, 0, 1, 2)))
+    arrays.append(
+        f"static const dse_convolution op_{name} = {{{height}, {width}, {op.stride}, "
+        f"{op.padding}, {op.groups}, {low}, {kernel}, bias_{name}, multipliers_{name}, "
+        f"shifts_{name}}};"
     )
+    return "\n".join(arrays)
+
+
+def _codes(codes: Codes, name: str, at_once: int) -> list[str]:
+    values, levels, scales = f"values_{name}", "NULL", "NULL"
+    arrays = [
+        _array("uint8_t", f"bits_{name}", codes.bits),
+        _array("uint16_t", f"counts_{name}", codes.counts),
+    ]
+    if codes.scales is None:
+        arrays.append(_array("int8_t", values, codes.table))
+    else:
+        values, levels, scales = "NULL", f"levels_{name}", f"scales_{name}"
+        arrays.append(_array("int32_t", levels, codes.table))
+        arrays.append(_array("int32_t", scales, codes.scales))
+    arrays.append(
+        f"static const dse_codes codes_{name} = {{bits_{name}, counts_{name}, "
+        f"{at_once}, {codes.one}, {codes.two}, {codes.shift}, {values}, {levels}, "
+        f"{scales}}};"
+    )
+    return arrays
 
 
 def _kernels(used: Iterable[str]) -> str:
@@ -228,7 +321,7 @@ def _kernels(used: Iterable[str]) -> str:
 
 
 def _array(kind: str, name: str, values: np.ndarray) -> str:
-    if values.dtype == np.int8 and values.size >= LARGE_BYTES:
+    if values.itemsize == 1 and values.size >= LARGE_BYTES:
         # With room for the zero that ends a text, whose absence compilers warn of.
         return f"static const {kind} {name}[{values.size} + 1] =\n{_octal_text(values)};"
     # The smallest integers have no literal in C: -2147483648 is minus a long.

@@ -11,10 +11,10 @@ import numpy as np
 
 from dse.architecture import build
 from dse.data.classes import weights_classes
-from dse.deployment.chip import chip_memory
+from dse.deployment.chip import ChipMemory, chip_memory
 from dse.deployment.devices import Device, find_devices
 from dse.errors import ExportError, UsageError, WeightsError
-from dse.export.c import c_files
+from dse.export.c import c_files, plan_program
 from dse.export.images import calibration_images
 from dse.export.litert import litert_model
 from dse.export.onnx import onnx_model
@@ -23,7 +23,7 @@ from dse.export.pytorch import pytorch_files
 from dse.files import replacing
 from dse.inference.accuracy import CALIBRATION_COUNT
 from dse.inference.calibrate import METHOD, Method, calibrate
-from dse.inference.graph import Graph, read_graph
+from dse.inference.graph import read_graph
 from dse.inference.int8 import quantize
 from dse.study.paths import WEIGHTS_FOLDER
 from dse.weights.dsz import SUFFIX as DSZ_SUFFIX
@@ -53,6 +53,7 @@ class Exported:
         precision: `float32` or `int8`.
         file_bytes: size of the first.
         calibration_count: images that int8 was calibrated on; 0 in float32.
+        memory: flash and RAM of the C program; None of other formats.
     """
 
     paths: tuple[Path, ...]
@@ -62,6 +63,7 @@ class Exported:
     precision: str
     file_bytes: int
     calibration_count: int
+    memory: ChipMemory | None = None
 
 
 def export_weights(
@@ -74,6 +76,7 @@ def export_weights(
     calibration_count: int = CALIBRATION_COUNT,
     method: Method = METHOD,
     with_preprocessing: bool = False,
+    compress_weights: bool = False,
     classes_file: Path | None = None,
     device: str | None = None,
     force: bool = False,
@@ -89,6 +92,8 @@ def export_weights(
         calibration_count: how many of its training images.
         method: how the ranges follow from them; see `calibrate`.
         with_preprocessing: the file takes uint8 pixels and scales them itself; C always does.
+        compress_weights: let the C program hold kernels in codes where that is smaller, and
+            decode them as it runs; the scores stay the same.
         classes_file: a CSV file with the columns index, wnid and name: the class names that the
             file carries; None takes those of the weights.
         device: name of a chip whose flash and RAM the C program has to fit.
@@ -116,14 +121,20 @@ def export_weights(
         raise ExportError(f"{out} exists; --force replaces it, or choose another --out")
     if device is not None and format != "c":
         raise UsageError(f"--device is of C, whose flash and RAM are known, not of {format}")
+    if compress_weights and format != "c":
+        raise UsageError(f"--compress-weights is of C, which decodes them, not of {format}")
+    chip = None if device is None else find_devices([device])[0]
     graph = read_graph(weights, with_preprocessing=with_preprocessing)
-    if device is not None:
-        _check_device(graph, find_devices([device])[0])
+    if chip is not None and not compress_weights:
+        described, shape = graph.metadata, graph.metadata.input_shape
+        memory = chip_memory(build(described.candidate, shape, len(described.classes)))
+        if memory is not None:  # else quantization names the operator
+            _check_device(memory, chip)
     if classes_file is not None:
         named = weights_classes(weights, graph.metadata, classes_file)
         metadata = replace(graph.metadata, classes=named.names, class_ids=named.ids)
         graph = replace(graph, metadata=metadata)
-    network, images = None, np.empty((0, *graph.metadata.input_shape), np.uint8)
+    network, program, images = None, None, np.empty((0, *graph.metadata.input_shape), np.uint8)
     if calibrate_on is not None:
         images = calibration_images(calibrate_on, graph.metadata.preprocessing, calibration_count)
         network = quantize(graph, calibrate(graph, images, method))
@@ -140,7 +151,10 @@ def export_weights(
         files = {out: stablehlo_module(graph)}
     else:
         assert network is not None
-        files = c_files(network, out, images[0])
+        program = plan_program(network, compress_weights=compress_weights)
+        if chip is not None and compress_weights:
+            _check_device(program.memory, chip)
+        files = c_files(program, out, images[0])
     _write(files, force=force)
     return Exported(
         tuple(files),
@@ -150,6 +164,7 @@ def export_weights(
         "int8" if int8 else "float32",
         out.stat().st_size,
         len(images),
+        program.memory if program else None,
     )
 
 
@@ -183,12 +198,8 @@ def find_weights(name: str, results: Path) -> Path:
     return files[min(files)]
 
 
-def _check_device(graph: Graph, device: Device) -> None:
+def _check_device(memory: ChipMemory, device: Device) -> None:
     """Refuse a chip whose flash or RAM is too small, by how much."""
-    metadata = graph.metadata
-    memory = chip_memory(build(metadata.candidate, metadata.input_shape, len(metadata.classes)))
-    if memory is None:
-        return  # quantization names the operator
     pairs = [("RAM", memory.ram_bytes, device.ram_bytes)]
     if device.flash_bytes is not None:
         pairs.insert(0, ("flash", memory.flash_bytes, device.flash_bytes))

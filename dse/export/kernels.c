@@ -91,12 +91,10 @@ static int dse_cmsis_convolve(const dse_convolution *op, const dse_map *from, co
 }
 #endif
 
-static void dse_convolve(const dse_convolution *op, const dse_map *from, const int8_t *x,
-                         const dse_map *to, int8_t *y) {
-#ifdef DSE_CMSIS_NN
-  if (dse_cmsis_convolve(op, from, x, to, y) == 0)
-    return;
-#endif
+/* The filters from begin to end, whose kernels stand at kernel. */
+static void dse_convolve_filters(const dse_convolution *op, int begin, int end,
+                                 const int8_t *kernel, const dse_map *from, const int8_t *x,
+                                 const dse_map *to, int8_t *y) {
   const int depth = from->channels / op->groups, filters = to->channels / op->groups;
   const int32_t zero = from->zero_point;
   for (int row = 0; row < to->height; row++) {
@@ -108,11 +106,12 @@ static void dse_convolve(const dse_convolution *op, const dse_map *from, const i
       const int first = left < 0 ? -left : 0;
       const int last = left + op->width > from->width ? from->width - left : op->width;
       int8_t *result = y + (row * to->width + column) * to->pitch;
-      for (int filter = 0; filter < to->channels; filter++) {
+      for (int filter = begin; filter < end; filter++) {
         const int group = filter / filters;
         int32_t sum = op->bias[filter];
         for (int i = first_row; i < last_row; i++) {
-          const int8_t *w = op->kernel + ((filter * op->height + i) * op->width + first) * depth;
+          const int8_t *w =
+              kernel + (((filter - begin) * op->height + i) * op->width + first) * depth;
           const int8_t *v = x + ((top + i) * from->width + left + first) * from->pitch + group * depth;
           for (int j = first; j < last; j++, v += from->pitch, w += depth)
             for (int channel = 0; channel < depth; channel++)
@@ -122,6 +121,72 @@ static void dse_convolve(const dse_convolution *op, const dse_map *from, const i
         result[filter] = dse_clamp(sum, op->low);
       }
     }
+  }
+}
+
+/* kernel: convolve */
+static void dse_convolve(const dse_convolution *op, const dse_map *from, const int8_t *x,
+                         const dse_map *to, int8_t *y) {
+#ifdef DSE_CMSIS_NN
+  if (dse_cmsis_convolve(op, from, x, to, y) == 0)
+    return;
+#endif
+  dse_convolve_filters(op, 0, to->channels, op->kernel, from, x, to, y);
+}
+
+/* kernel: codes */
+/* Kernels in canonical Huffman codes, the highest bit of a byte first, a filter after the other.
+   Two codes are digits of a run of zeros, the lowest first: digit i stands for one or two times
+   2^i zeros. The others are values: int8 ones, or levels, which a filter's scale makes int8. */
+typedef struct {
+  const uint8_t *bits;
+  const uint16_t *counts; /* of codes of 1, 2, ... bits */
+  int at_once;            /* filters that are decoded before they are used */
+  int one, two, shift;    /* the numbers of both digits, in the order of codes */
+  const int8_t *values;   /* by the number of the code; NULL where there are levels */
+  const int32_t *levels, *scales;
+} dse_codes;
+
+/* The next filter of a kernel, from that bit on; where the one behind it begins. */
+static uint32_t dse_decode(const dse_codes *codes, uint32_t bit, int filter, int size,
+                           int8_t *kernel) {
+  for (int i = 0; i < size; i++)
+    kernel[i] = 0;
+  for (int i = 0, digit = 1; i < size;) {
+    const uint16_t *count = codes->counts;
+    int code = 0, first = 0, number = 0;
+    for (;; count++) {
+      code += codes->bits[bit >> 3] >> (7 - (bit & 7)) & 1;
+      bit++;
+      if (code < first + *count)
+        break;
+      number += *count;
+      first = (first + *count) * 2;
+      code *= 2;
+    }
+    number += code - first;
+    if (number == codes->one || number == codes->two) {
+      i += number == codes->one ? digit : 2 * digit;
+      digit *= 2;
+      continue;
+    }
+    digit = 1;
+    kernel[i++] = codes->values ? codes->values[number]
+                                : (int8_t)(((int64_t)codes->levels[number] * codes->scales[filter] +
+                                            ((int64_t)1 << (codes->shift - 1))) >> codes->shift);
+  }
+  return bit;
+}
+
+static void dse_convolve_coded(const dse_convolution *op, const dse_codes *codes, int8_t *kernel,
+                               const dse_map *from, const int8_t *x, const dse_map *to, int8_t *y) {
+  const int size = op->height * op->width * (from->channels / op->groups);
+  uint32_t bit = 0;
+  for (int begin = 0; begin < to->channels; begin += codes->at_once) {
+    int end = begin;
+    for (; end < begin + codes->at_once && end < to->channels; end++)
+      bit = dse_decode(codes, bit, end, size, kernel + (end - begin) * size);
+    dse_convolve_filters(op, begin, end, kernel, from, x, to, y);
   }
 }
 

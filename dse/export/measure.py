@@ -20,7 +20,7 @@ from dse.architecture import Architecture
 from dse.deployment.chip import ChipMemory, chip_memory
 from dse.deployment.timing import Latency, time_runs
 from dse.errors import ExportError
-from dse.export.c import c_files
+from dse.export.c import Program, c_files
 from dse.export.litert import litert_model
 from dse.export.onnx import onnx_model
 from dse.export.packages import need
@@ -124,7 +124,7 @@ def measure_sheet(architecture: Architecture) -> MeasuredSheet:
             if network is None:
                 continue
             arena = micro_arena(files[1][1], 2 * chip.ram_bytes) if chip else None
-            written = c_files(network, path.with_suffix(".c"), images[0])
+            written = c_files(Program(network), path.with_suffix(".c"), images[0])
             for file, content in written.items():
                 file.write_bytes(content)
             source = next(iter(written))

@@ -34,6 +34,7 @@ class Operator:
         output_shape: (height, width, channels) of its result.
         kernel: float32 (height, width, input channels / groups, filters), or None.
         bias: float32 (filters,), or None.
+        stored: the kernel as the weights file has it, without a batch norm in it; or None.
     """
 
     primitive: Primitive
@@ -42,6 +43,7 @@ class Operator:
     output_shape: Shape
     kernel: np.ndarray | None = None
     bias: np.ndarray | None = None
+    stored: np.ndarray | None = None
 
     @property
     def name(self) -> str:
@@ -143,14 +145,15 @@ def make_graph(
         if node.name == PREPROCESSING:
             operators.append(_preprocessing(metadata.preprocessing))
             continue
-        kernel = bias = None
+        kernel = bias = stored = None
         if isinstance(node.primitive, Conv | Dense):
-            kernel, bias = _folded({p.kind: arrays[p.path] for p in node.parameters})
+            own = {p.kind: arrays[p.path] for p in node.parameters}
+            kernel, bias = _folded(own)
             if isinstance(node.primitive, Dense):
                 kernel = kernel.reshape(*node.input_shape, -1)
-        operators.append(
-            Operator(node.primitive, node.inputs, node.input_shape, node.output_shape, kernel, bias)
-        )
+            stored = own["kernel"].reshape(kernel.shape)
+        shapes = node.input_shape, node.output_shape
+        operators.append(Operator(node.primitive, node.inputs, *shapes, kernel, bias, stored))
     return Graph(tuple(operators), metadata, with_preprocessing)
 
 

@@ -16,34 +16,43 @@ from dse.architecture import PRESETS, Candidate, Shape, build, cost, make_candid
 from dse.deployment.arena import plan_arena
 from dse.deployment.chip import chip_memory
 from dse.errors import ExportError
-from dse.export.c import c_files
+from dse.export.c import Program, c_files, plan_program
 from dse.export.runtimes import CHECKED, open_c
 from dse.inference import int8
 from dse.inference.calibrate import calibrate
-from dse.inference.graph import Graph
-from dse.inference.int8 import Int8Graph
-from tests.export.networks import BYPASS, random_graph, random_images
+from dse.inference.graph import Graph, make_graph
+from tests.export.networks import (
+    BYPASS,
+    random_arrays,
+    random_graph,
+    random_images,
+    random_metadata,
+)
 from tests.strategies import squeezenet_candidates
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 
 
-def write(graph: Graph, folder: Path, count: int = 3) -> tuple[Int8Graph, Path, np.ndarray]:
+def write(
+    graph: Graph, folder: Path, count: int = 3, *, compress: bool = False
+) -> tuple[Program, Path, np.ndarray]:
     images = random_images(graph.metadata.input_shape, count)
     network = int8.quantize(graph, calibrate(graph, images))
-    for path, content in c_files(network, folder / "net.c", images[-1]).items():
+    program = plan_program(network, compress_weights=compress)
+    for path, content in c_files(program, folder / "net.c", images[-1]).items():
         path.write_bytes(content)
-    return network, folder / "net.c", images
+    return program, folder / "net.c", images
 
 
-def check(graph: Graph, folder: Path, flags: tuple[str, ...] = ("-O1", *CHECKED)) -> None:
-    """Every score is the integer reference's, and the arena is the computed peak."""
-    network, path, images = write(graph, folder)
-    found = open_c(path, path.read_bytes(), flags=flags)
-    assert np.array_equal(found.run(images), int8.scores(network, images))
+def check(graph: Graph, folder: Path, *, compress: bool = False) -> Program:
+    """Every score is the integer reference's."""
+    program, path, images = write(graph, folder, compress=compress)
+    found = open_c(path, path.read_bytes(), flags=("-O1", *CHECKED))
+    assert np.array_equal(found.run(images), int8.scores(program.int8, images))
     assert found.metadata == graph.metadata
-    last = network.scales[-1]
+    last = program.int8.scales[-1]
     np.testing.assert_allclose(found.scores(images), last.value(found.run(images)), rtol=1e-6)
+    return program
 
 
 @pytest.mark.parametrize(
@@ -57,6 +66,29 @@ def test_equals_the_integer_reference(
     candidate: Candidate, shape: tuple[int, int, int], tmp_path: Path
 ) -> None:
     check(random_graph(candidate, shape, with_preprocessing=True), tmp_path)
+
+
+def compressed_graph(candidate: Candidate, shape: Shape, density: float, count: int) -> Graph:
+    """Random weights as `dse compress` leaves them: zeros, and few values in each layer."""
+    arrays = random_arrays(candidate, shape, 10)
+    for path, values in arrays.items():
+        if path.endswith("kernel"):
+            low, high = np.quantile(np.abs(values), (1 - density, 1))
+            step = 2 * high / count
+            shared = (np.floor(values / step) + 0.5) * step
+            arrays[path] = np.where(np.abs(values) < low, 0, shared).astype(np.float32)
+    metadata = random_metadata(candidate, shape, 10)
+    return make_graph(build(candidate, shape, 10), arrays, metadata, with_preprocessing=True)
+
+
+def test_kernels_in_codes_give_the_same_scores(tmp_path: Path) -> None:
+    """With batch norms, whose factors make one value another int8 in each filter."""
+    graph = compressed_graph(BYPASS, (23, 16, 3), 0.4, 16)
+    program = check(graph, tmp_path, compress=True)
+    plain = plan_program(program.int8).memory
+    assert {codes.scales is None for codes in program.codes.values()} == {True, False}
+    assert program.memory.constant_bytes < 0.8 * plain.constant_bytes
+    assert program.memory.ram_bytes < 1.1 * plain.ram_bytes
 
 
 CMSIS_NN = Path(__file__).parent / "cmsis_nn"
@@ -74,13 +106,13 @@ CMSIS_NN = Path(__file__).parent / "cmsis_nn"
 def test_cmsis_nn_gives_the_same_scores(candidate: Candidate, shape: Shape, tmp_path: Path) -> None:
     """Of a stand-in that computes what its interface says; one that errs is noticed."""
     graph = random_graph(candidate, shape, with_preprocessing=True)
-    network, path, images = write(graph, tmp_path)
-    expected = int8.scores(network, images)
+    program, path, images = write(graph, tmp_path)
+    expected = int8.scores(program.int8, images)
     calls = (f"-I{CMSIS_NN}", str(CMSIS_NN / "stand_in.c"), "-DDSE_CMSIS_NN")
 
     def found(*flags: str) -> np.ndarray:
-        program = open_c(path, path.read_bytes(), flags=(*calls, *flags))
-        return program.run(images)
+        opened = open_c(path, path.read_bytes(), flags=(*calls, *flags))
+        return opened.run(images)
 
     assert np.array_equal(found("-O1", *CHECKED), expected)
     assert not np.array_equal(found("-DCONVOLUTION_WRONG_BY=40"), expected)
@@ -127,18 +159,23 @@ WIDER = make_candidate("squeezenet", {"base_e": 16, "incr_e": 16, "squeeze_ratio
     reason="apt-get install gcc-arm-none-eabi qemu-system-arm",
 )
 @pytest.mark.parametrize(
-    ("candidate", "shape"),
+    ("candidate", "shape", "compress"),
     [
-        (BYPASS, (32, 32, 3)),
-        (WIDER, (32, 32, 3)),
-        (WIDER, (64, 64, 3)),
-        (PRESETS["alexnet_tiny"].candidate, (8, 8, 1)),
+        (BYPASS, (32, 32, 3), False),
+        (WIDER, (32, 32, 3), False),
+        (WIDER, (64, 64, 3), False),
+        (PRESETS["alexnet_tiny"].candidate, (8, 8, 1), False),
+        (BYPASS, (32, 32, 3), True),
+        (WIDER, (32, 32, 3), True),
     ],
 )
-def test_runs_on_an_emulated_cortex_m(candidate: Candidate, shape: Shape, tmp_path: Path) -> None:
+def test_runs_on_an_emulated_cortex_m(
+    candidate: Candidate, shape: Shape, compress: bool, tmp_path: Path
+) -> None:
     """The scores of the PC, and flash and RAM of the linker map as the sheet computes them."""
-    graph = random_graph(candidate, shape, with_preprocessing=True)
-    write(graph, tmp_path)
+    graph = compressed_graph(candidate, shape, 0.3 if compress else 1.0, 16)
+    program, _, _ = write(graph, tmp_path, compress=compress)
+    assert bool(program.codes) == compress
     compiler = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-O2"]
     subprocess.run([*compiler, "-c", "net.c"], cwd=tmp_path, check=True)
     link = ["--specs=rdimon.specs", "-nostartfiles", "-T", str(CORTEX_M / "mps2.ld")]
@@ -163,8 +200,8 @@ def test_runs_on_an_emulated_cortex_m(candidate: Candidate, shape: Shape, tmp_pa
     sizes = Counter[str]()
     for section, size in placed:
         sizes[section] += int(size, 16)
-    computed = chip_memory(build(candidate, shape, 10))
-    assert computed is not None
+    computed = program.memory
+    assert compress or computed == chip_memory(build(candidate, shape, 10))
     assert sizes["data"] == 0
     assert sizes["bss"] == pytest.approx(computed.ram_bytes, rel=0.02)
     assert sizes["text"] + sizes["rodata"] == pytest.approx(computed.flash_bytes, rel=0.02)
