@@ -1,10 +1,26 @@
 from __future__ import annotations
 
+import time
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
+from dse.report.figures.accuracy import accuracy_figure
 from dse.report.figures.placement import nearest_in_box, place_labels
+from dse.report.style import style
+from dse.report.tables.studies import open_study
+from dse.report.tables.summary import StudyTable
+from dse.study.table import read_trials
+from tests.report.rows import described
+from tests.report.test_plots import INFO, crowded_rows
+
+RESULTS = Path(__file__).parents[2] / "results"
 
 NOTHING = np.empty((0, 4))
 BOUNDS = np.array([0.0, 0.0, 300.0, 200.0])
@@ -116,3 +132,88 @@ def test_a_leader_may_cross_the_interval_of_its_own_point():
 
     assert place(obstacles=np.vstack([point, interval]))[3] > 49, "on a line"
     assert place(obstacles=point, crossable=interval)[3] < 38, "below, and not upon it"
+
+
+def adjusted(anchors, sizes, *, obstacles, lines, bounds, unlabelled=None, crossable=None):
+    """The same task given to adjustText, in a figure whose data and pixels are points."""
+    from adjustText import adjust_text
+
+    left, bottom, right, top = bounds
+    figure = Figure(figsize=(right / 72, top / 72), dpi=72)
+    axes = figure.add_axes((left / right, bottom / top, 1 - left / right, 1 - bottom / top))
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+
+    class Label:
+        """What adjustText asks of a text, of a size that was measured elsewhere."""
+
+        def __init__(self, place, size):
+            self.place, self.size = place, size
+
+        def get_transform(self):
+            return axes.transData
+
+        def get_unitless_position(self):
+            return tuple(self.place)
+
+        def get_window_extent(self, *_):
+            return Bbox.from_extents(*self.place - self.size / 2, *self.place + self.size / 2)
+
+        def set_position(self, place):
+            self.place = np.array(place)
+
+        def set_verticalalignment(self, _):
+            """It is centred already."""
+
+        set_horizontalalignment = set_verticalalignment
+
+    class Obstacle(Bbox):
+        def get_window_extent(self, *_):
+            return self
+
+    texts = [Label(place, size) for place, size in zip(anchors, sizes, strict=True)]
+    boxes = [Obstacle([box[:2], box[2:]]) for box in np.vstack([obstacles, lines])]
+    points = np.vstack([anchors, unlabelled])
+    adjust_text(texts, *points.T, objects=boxes, ax=axes, iter_lim=200, expand=(1.2, 1.5))
+    return [text.get_window_extent().extents for text in texts]
+
+
+@pytest.mark.slow
+def test_adjusttext_covers_what_this_does_not(monkeypatch, write_trials):
+    """The evidence of docs/decisions/0045: `pytest -m slow -s -k adjusttext`."""
+    pytest.importorskip("adjustText")
+    tasks = []
+
+    def keep(*places, **given):
+        tasks.append((places, given))
+        return place_labels(*places, **given)
+
+    monkeypatch.setattr("dse.report.figures.labels.place_labels", keep)
+    studies = [open_study(RESULTS, f"{name}-cifar10-jpeg") for name in ("squeeze_ratio", "pct_3x3")]
+    for count in (9, 12, 45):
+        trials = read_trials(write_trials(crowded_rows(count)))
+        studies.append(StudyTable(f"of {count}", trials, described(INFO)))
+    with style():
+        for shown in ([study] for study in studies):
+            accuracy_figure(shown)
+        accuracy_figure(studies[:2])
+        accuracy_figure(studies[2:4])
+    found = {}
+    for place in (place_labels, adjusted):
+        began, counts = time.process_time(), Counter()
+        for (anchors, sizes), task in tasks:
+            boxes = place(anchors, sizes, **task)
+            points = np.vstack([anchors, task["unlabelled"]])
+            drawn = [(at, box) for at, box in enumerate(boxes) if box is not None]
+            counts["drawn"] += len(drawn)
+            for at, box in drawn:
+                gaps = np.linalg.norm(nearest_in_box(box[None], points) - points, axis=1)
+                counts["on a mark"] += any(overlap(box, mark) for mark in task["obstacles"])
+                counts["on a line"] += any(overlap(box, line) for line in task["lines"])
+                counts["nearer to another point"] += bool(gaps.min() < gaps[at] - 1e-9)
+                counts["on another label"] += any(overlap(box, b) for o, b in drawn if o > at)
+        found[place] = counts
+        print(f"\n{place.__name__}: {dict(counts)}, {time.process_time() - began:.1f} s of CPU")
+    ours, theirs = found[place_labels], found[adjusted]
+    assert ours["on a mark"] == ours["on another label"] == 0 < theirs["on a mark"]
+    assert ours["nearer to another point"] < theirs["nearer to another point"]
+    assert ours["drawn"] >= 0.95 * theirs["drawn"]

@@ -1,14 +1,19 @@
-"""Real searches on digits that are killed at random moments, and continued."""
+"""Real searches on digits that are killed at random moments, and continued.
+
+Their record is in SQLite, or in a PostgreSQL server that the tests start.
+"""
 
 from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from dse.study.events import EventReader
+from tests import postgres
 from tests.search.processes import (
     finish,
     kill_a_worker_after,
@@ -91,15 +96,33 @@ def test_a_search_killed_once_ends_with_the_same_trials(undisturbed, tmp_path):
     assert answer(tmp_path) == answer(undisturbed)
 
 
+@pytest.fixture(scope="module", params=["SQLite", "PostgreSQL"])
+def storage(request) -> Iterator[Callable[[], list[str]]]:
+    """Gives the options of a record of its own."""
+    if request.param == "SQLite":
+        yield lambda: []
+        return
+    pytest.importorskip("psycopg", reason="the driver is missing: pip install 'dse[postgresql]'")
+    if postgres.programs() is None:
+        pytest.skip("no PostgreSQL server: apt install postgresql, or pip install pgserver")
+    with postgres.running() as server:
+        yield lambda: ["--storage", server.new_database()]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(10))
-def test_searches_with_one_worker_killed_at_random_moments(undisturbed, tmp_path, number):
-    rng = random.Random(number)
-    while kill_driver_after(ONE, tmp_path, rng.uniform(1, 30)) and rng.random() < 0.6:
-        pass
-    finish(ONE, tmp_path)
-    assert table(tmp_path) == table(undisturbed)
-    assert answer(tmp_path) == answer(undisturbed)
+def test_drivers_of_searches_killed_ten_times_at_random_moments(undisturbed, storage, tmp_path):
+    rng, kills, number = random.Random(0), 0, 0
+    while kills < 10:
+        arguments, folder = [*ONE, *storage()], tmp_path / str(number)
+        is_next = True
+        while is_next and kill_driver_after(arguments, folder, rng.uniform(1, 30)):
+            kills += 1
+            is_next = rng.random() < 0.6
+        finish(arguments, folder)
+        assert table(folder) == table(undisturbed)
+        assert answer(folder) == answer(undisturbed)
+        number += 1
+    print(f"{kills} kills in {number} searches")
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from dse.study.server import driving
 from dse.study.shared import SharedStudy, parse_url
 from tests import postgres
 from tests.search import searching
-from tests.search.processes import finish, kill_driver_after, rows
+from tests.search.processes import rows
 
 pytestmark = [
     pytest.mark.long,
@@ -234,22 +233,3 @@ def test_addresses_that_lead_nowhere(server, url, filled, tmp_path):
     server.execute(grant, database=filled.rsplit("/", 1)[1])
     reader = SharedStudy(filled.replace("tester", "guest"), "ratios")
     assert len(read_study(reader)[1]) > 3, "reading takes no more than that"
-
-
-SWEEP = [
-    *("sweep", "squeeze_ratio.yaml", "--seeds", "2", "--epochs", "2", "--workers", "2"),
-    *("--set", "squeeze_ratio={values: [0.25, 0.5]}", "--set", "fire_modules=2"),
-]
-
-
-@pytest.mark.slow
-def test_drivers_killed_at_ten_random_moments(server, tmp_path):
-    finish(SWEEP, tmp_path / "file")
-    wanted = rows(tmp_path / "file" / "squeeze_ratio-digits" / "trials.csv")
-    rng, kills = random.Random(0), 0
-    while kills < 10:
-        arguments, folder = [*SWEEP, "--storage", server.new_database()], tmp_path / str(kills)
-        while kill_driver_after(arguments, folder, rng.uniform(0.5, 15)):
-            kills += 1
-        finish(arguments, folder)
-        assert rows(folder / "squeeze_ratio-digits" / "trials.csv") == wanted

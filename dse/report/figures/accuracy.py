@@ -11,12 +11,12 @@ import numpy as np
 from dse.architecture import ALL_OBJECTIVES
 from dse.errors import StudyError
 from dse.report.figures.axes import set_limits, set_ticks
-from dse.report.figures.canvas import new_figure, save
+from dse.report.figures.canvas import save
 from dse.report.figures.captions import PUBLISHED_CAPTION, captions, title
 from dse.report.figures.labels import draw_labels
-from dse.report.figures.layout import draw_legend, draw_paragraph, lay_out
+from dse.report.figures.layout import new_plate
 from dse.report.figures.marks import draw_marks, mark_keys, study_keys
-from dse.report.style import GREY, INK, style
+from dse.report.style import INK, style
 from dse.report.tables.published import published_beside
 from dse.report.tables.series import make_series
 from dse.report.tables.summary import StudyTable
@@ -74,8 +74,8 @@ def accuracy_figure(
     """The figure that `plot_accuracy_against_size` writes; call it inside `canvas.style`."""
     all_series = make_series(studies, size, published=published)
     size_name, unit = ALL_OBJECTIVES[size].title, ALL_OBJECTIVES[size].tick_unit
-    figure, renderer = new_figure()
-    axes = figure.add_axes((0, 0, 1, 1))
+    plate = new_plate()
+    axes = plate.axes
     ends = [
         (s, e) for s in all_series for e in (*s.bars_percent(), s.percent("min"), s.percent("max"))
     ]
@@ -90,13 +90,8 @@ def accuracy_figure(
     axes.set_ylabel(measure, color=INK, labelpad=6)
     for series in all_series:
         draw_marks(axes, series)
-    heading = draw_paragraph(
-        figure, renderer, title(studies, size_name), INK, size_pt=13, bold=True
-    )
     rows = [study_keys(all_series)] if len(all_series) > 1 else []
-    legends = [draw_legend(figure, renderer, keys) for keys in [*rows, mark_keys(all_series)]]
     lines = captions(studies) + ([PUBLISHED_CAPTION] if published else [])
-    footer = draw_paragraph(figure, renderer, "\n".join(lines), GREY, size_pt=8.5)
-    lay_out(figure, renderer, axes, above=[heading, *filter(None, legends)], below=footer)
-    draw_labels(axes, all_series, renderer)
-    return figure
+    plate.finish(title(studies, size_name), [*rows, mark_keys(all_series)], lines)
+    draw_labels(axes, all_series, plate.renderer)
+    return plate.figure

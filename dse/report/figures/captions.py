@@ -47,9 +47,9 @@ def captions(studies: Sequence[StudyTable]) -> list[str]:
 
 
 def search_title(study: StudyTable, what: str) -> str:
-    """What a figure of a search shows, with data, epochs and seeds: they stand in its title."""
-    name = [study.description.data.name] if study.description.data.name else []
-    return f"{what}: {', '.join([*name, *_fidelity(study)])}"
+    """What a figure of a search shows, and on which data; epochs and seeds are in its caption."""
+    name = study.description.data.name
+    return f"{what}: {name}" if name else what
 
 
 def search_captions(study: StudyTable, *notes: str) -> list[str]:

@@ -91,7 +91,7 @@ def compression_figure(table: CompressionTable) -> Figure:
         f"{table.epochs} epochs per training",
     )
     plate.finish(
-        "Accuracy against bytes as weights are taken away and values shared",
+        "Accuracy against bytes of the compressed file",
         [keys, references],
         [DOT.join(facts)],
     )

@@ -9,7 +9,7 @@ import numpy as np
 from dse.architecture import ALL_OBJECTIVES
 from dse.report.figures.axes import round_values
 from dse.report.figures.captions import search_captions, search_title
-from dse.report.figures.layout import LEFT_IN, new_plate
+from dse.report.figures.layout import new_plate
 from dse.report.style import BLUE, FAINT, GREY, INK
 from dse.report.tables.importance import Importances
 from dse.report.tables.summary import StudyTable
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROW_IN = 0.42
-_LETTER_IN = 0.085
 _POINT: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 7.0, "mew": 1.2}
 
 
@@ -52,16 +51,14 @@ def importance_figure(study: StudyTable, found: Importances, *, size: str) -> Fi
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(GREY)
-    axes.tick_params(axis="x", color=GREY, labelcolor=INK, labelsize=8)
-    axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=9)
-    longest = max(len(part.name) for part in found.parts)
+    axes.tick_params(axis="x", color=GREY, labelcolor=INK, labelsize=10)
+    axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=10)
     size_name = ALL_OBJECTIVES[size].title
     plate.finish(
         search_title(study, f"What matters for accuracy at equal {size_name}"),
         (),
         search_captions(study, *_method(found, size_name)),
-        left_in=max(LEFT_IN, 0.3 + _LETTER_IN * longest),
-        height_in=_ROW_IN * len(rows) + 0.1,
+        height_in=_ROW_IN * len(rows) + 0.7,
     )
     return plate.figure
 

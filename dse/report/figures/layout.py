@@ -1,6 +1,7 @@
 """Where the blocks of a plate stand: heading and legends above the axes, caption below.
 
-The text is measured first and the figure made as high as it needs, so nothing is clipped.
+The text is measured first and the figure made as high as it needs, so nothing is clipped;
+constrained layout would shrink the axes instead (docs/decisions/0045).
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.legend import Legend
     from matplotlib.text import Text
 
-PLOT_HEIGHT_IN = 3.9
-LEFT_IN, RIGHT_IN, _EDGE_IN = 0.78, 0.32, 0.14
-_GAP_IN, _BELOW_AXES_IN = 0.07, 0.58
+PLOT_HEIGHT_IN = 4.4
+_EDGE_IN, _GAP_IN = 0.14, 0.07
+_KEY_PT, _CAPTION_PT = 9.5, 9.0
 _TEXT_WIDTH_IN = WIDTH_IN - 2 * _EDGE_IN
 _LEGEND_KEY_IN = 0.4
 
@@ -59,7 +60,7 @@ def draw_legend(figure: Figure, renderer: RendererAgg, keys: Sequence[Key]) -> L
     handles: list[Any] = [key for _, key in keys]
     names = []
     for name, _ in keys:
-        measured = figure.text(0, 0, name, fontsize=9.5)
+        measured = figure.text(0, 0, name, fontsize=_KEY_PT)
         wrap(measured, renderer, (_TEXT_WIDTH_IN - _LEGEND_KEY_IN) * DPI)
         measured.remove()
         names.append(measured.get_text())
@@ -69,7 +70,7 @@ def draw_legend(figure: Figure, renderer: RendererAgg, keys: Sequence[Key]) -> L
             names,
             loc="upper left",
             ncols=columns_count,
-            fontsize=9.5,
+            fontsize=_KEY_PT,
             labelcolor="#222222",
             frameon=False,
             borderpad=0,
@@ -88,45 +89,41 @@ def draw_legend(figure: Figure, renderer: RendererAgg, keys: Sequence[Key]) -> L
 def lay_out(
     figure: Figure,
     renderer: RendererAgg,
-    axes: Axes,
     *,
     above: Sequence[Text | Legend],
     below: Text,
-    left_in: float = LEFT_IN,
-    right_in: float = RIGHT_IN,
     height_in: float = PLOT_HEIGHT_IN,
 ) -> None:
-    """Set the figure's height and every block's place, from the top down.
+    """Set the figure's height and every block's place, from the top down, for good.
+
+    Between the blocks matplotlib's constrained layout fits the plots with all their labels.
 
     Args:
         figure: as `new_figure` makes it.
         renderer: of the figure.
-        axes: the plot.
         above: heading and legends, from the top.
         below: the caption.
-        left_in: width that the labels of the y axis need, in inches.
-        right_in: width that stays free on the right, in inches.
-        height_in: of the plot, in inches.
+        height_in: of the plots with their labels, in inches.
     """
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     heights_in = [block.get_window_extent(renderer).height / DPI for block in above]
     below_in = below.get_window_extent(renderer).height / DPI
     above_in = _EDGE_IN + sum(heights_in) + _GAP_IN * (len(above) + 1)
-    total_in = above_in + height_in + _BELOW_AXES_IN + below_in + _EDGE_IN
+    caption_in = below_in + 2 * _EDGE_IN
+    total_in = above_in + height_in + caption_in
     figure.set_size_inches(WIDTH_IN, total_in)
     left = _EDGE_IN / WIDTH_IN
     top_in = _EDGE_IN
     for block, block_in in zip(above, heights_in, strict=True):
         _move(figure, block, left, 1 - top_in / total_in)
         top_in += block_in + _GAP_IN
-    axes.set_position(
-        (
-            left_in / WIDTH_IN,
-            (total_in - above_in - height_in) / total_in,
-            (WIDTH_IN - left_in - right_in) / WIDTH_IN,
-            height_in / total_in,
-        )
-    )
     _move(figure, below, left, (_EDGE_IN + below_in) / total_in)
+    box = (left, caption_in / total_in, 1 - 2 * left, height_in / total_in)
+    engine = ConstrainedLayoutEngine(rect=box, w_pad=0, h_pad=0)
+    figure.set_layout_engine(engine)
+    engine.execute(figure)
+    figure.set_layout_engine("none")  # labels of points are put where the points are now
 
 
 def _move(figure: Figure, block: Text | Legend, x: float, y: float) -> None:
@@ -152,8 +149,6 @@ class Plate:
         legends: Sequence[Sequence[Key]],
         caption: Sequence[str],
         *,
-        left_in: float = LEFT_IN,
-        right_in: float = RIGHT_IN,
         height_in: float = PLOT_HEIGHT_IN,
     ) -> None:
         """Write the words around the plot and give everything its place.
@@ -162,21 +157,18 @@ class Plate:
             heading: what the figure shows.
             legends: one below the other; an empty one is left out.
             caption: lines below the plot.
-            left_in: width for the labels of the y axis, in inches.
-            right_in: width that stays free on the right, in inches.
-            height_in: of the plot, in inches.
+            height_in: of the plot with its labels, in inches.
         """
         title = draw_paragraph(self.figure, self.renderer, heading, INK, size_pt=13, bold=True)
         drawn = [draw_legend(self.figure, self.renderer, keys) for keys in legends]
-        footer = draw_paragraph(self.figure, self.renderer, "\n".join(caption), GREY, size_pt=8.5)
+        footer = draw_paragraph(
+            self.figure, self.renderer, "\n".join(caption), GREY, size_pt=_CAPTION_PT
+        )
         lay_out(
             self.figure,
             self.renderer,
-            self.axes,
             above=[title, *filter(None, drawn)],
             below=footer,
-            left_in=left_in,
-            right_in=right_in,
             height_in=height_in,
         )
 
@@ -184,4 +176,4 @@ class Plate:
 def new_plate() -> Plate:
     """An empty plate."""
     figure, renderer = new_figure()
-    return Plate(figure, renderer, figure.add_axes((0, 0, 1, 1)))
+    return Plate(figure, renderer, figure.add_subplot())

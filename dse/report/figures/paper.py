@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dse.config import load_space, shipped_spaces
 from dse.report.figures.axes import quieten
 from dse.report.figures.canvas import new_figure, save
-from dse.report.figures.layout import draw_legend, draw_paragraph, lay_out
+from dse.report.figures.layout import Plate
 from dse.report.figures.marks import Key, key
 from dse.report.style import GREY, INK, style
 from dse.report.tables.published import NETWORKS, PAPER, PublishedPoint, read_published
@@ -36,9 +36,8 @@ _TITLES = {
     "squeeze_ratio": "squeeze ratio, at half 3×3 filters",
     "pct_3x3": "share of 3×3 filters, at squeeze ratio 0.5",
 }
-_GAP_SHARE = 0.035
 _PARAMS_LIMITS = (0.9e6, 6.7e6)
-_PERCENT_LIMITS = (73.2, 87.6)
+_PERCENT_LIMITS = (72.8, 88.4)
 
 
 @dataclass(frozen=True)
@@ -97,37 +96,20 @@ def plot_figure_3(*, png_path: Path | None = None, svg_path: Path | None = None)
 def figure_3() -> Figure:
     """The figure that `plot_figure_3` writes; call it inside `canvas.style`."""
     figure, renderer = new_figure()
-    panels = {name: figure.add_axes((0, 0, 1, 1), label=name) for name in _TITLES}
-    heading = draw_paragraph(
-        figure,
-        renderer,
-        "What squeeze ratio and 3×3 filters buy: figure 3 of the SqueezeNet paper",
-        INK,
-        size_pt=11,
-        bold=True,
-    )
-    dashed = key(color=GREY, linewidth=0.9, linestyle=(0, (4, 2)))
+    panels = figure.subplots(1, len(_TITLES), sharey=True)
+    for name, axes in zip(_TITLES, panels, strict=True):
+        _draw_panel(axes, name)
+    panels[0].set_ylabel("ImageNet top-5 accuracy, %, as published", color=INK, labelpad=6)
     keys: list[Key] = [
         ("accuracy published", key(color=GREY, **_POINT)),
         ("size counted, accuracy not in the text", key(color=GREY, **_TICK)),
-        ("AlexNet, 80.3% with 60,965,224 parameters", dashed),
+        (
+            "AlexNet, 80.3% with 60,965,224 parameters",
+            key(color=GREY, linewidth=0.9, linestyle=(0, (4, 2))),
+        ),
     ]
-    legend = draw_legend(figure, renderer, keys)
-    footer = draw_paragraph(figure, renderer, _CAPTION, GREY, size_pt=7.5)
-    left, right = panels.values()
-    # Above the axes stand a panel's title and the ticks of its second scale.
-    space = draw_paragraph(figure, renderer, "\n\n ", INK, size_pt=9)
-    blocks = [block for block in (heading, legend, space) if block is not None]
-    lay_out(figure, renderer, left, above=blocks, below=footer)
-    space.remove()
-    box = left.get_position()
-    width = (box.width - _GAP_SHARE) / 2
-    left.set_position((box.x0, box.y0, width, box.height))
-    right.set_position((box.x0 + width + _GAP_SHARE, box.y0, width, box.height))
-    for name, axes in panels.items():
-        _draw_panel(axes, name)
-    left.set_ylabel("ImageNet top-5 accuracy, %, as published", color=INK, labelpad=6)
-    right.tick_params(labelleft=False)
+    heading = "What squeeze ratio and 3×3 filters buy (SqueezeNet, figure 3)"
+    Plate(figure, renderer, panels[0]).finish(heading, [keys], [_CAPTION])
     return figure
 
 
@@ -142,7 +124,7 @@ _CAPTION = (
 def _draw_panel(axes: Axes, name: str) -> None:
     colour, sizes = _COLOURS[name], swept_sizes(name)
     _set_scales(axes)
-    axes.set_title(_TITLES[name], fontsize=9, color=INK, pad=30)
+    axes.set_title(_TITLES[name], fontsize=10, color=INK, pad=8)
     alexnet = read_published(NETWORKS)[0]
     assert alexnet.top5_accuracy is not None
     level = 100 * alexnet.top5_accuracy
@@ -162,7 +144,7 @@ def _draw_panel(axes: Axes, name: str) -> None:
             textcoords="offset points",
             ha="left" if below else "center",
             va="top" if below else "bottom",
-            fontsize=7.5,
+            fontsize=8.5,
             color=INK,
             linespacing=1.3,
         )
@@ -177,7 +159,7 @@ def _draw_panel(axes: Axes, name: str) -> None:
             xytext=(0, 7 + stagger * (index % 2)),
             textcoords="offset points",
             ha="center",
-            fontsize=6.5,
+            fontsize=8,
             color=GREY,
         )
 
@@ -190,13 +172,13 @@ def _set_scales(axes: Axes) -> None:
     counts = [n * 1_000_000 for n in range(1, 7)]
     axes.xaxis.set_major_locator(FixedLocator(counts))
     axes.xaxis.set_major_formatter(FixedFormatter([short_count(count) for count in counts]))
-    axes.yaxis.set_major_locator(FixedLocator(list(range(74, 88, 2))))
+    axes.yaxis.set_major_locator(FixedLocator(list(range(74, 89, 2))))
     axes.set_xlabel("parameters", color=INK, labelpad=5)
     scales = (lambda params: 4 * params / BYTES_PER_MIB, lambda mib: mib * BYTES_PER_MIB / 4)
     top = axes.secondary_xaxis("top", functions=scales)
     top.xaxis.set_major_locator(FixedLocator([5, 10, 15, 20, 25]))
-    top.set_xlabel("MiB of float32 weights", color=GREY, fontsize=7.5, labelpad=3)
-    top.tick_params(color=GREY, labelcolor=GREY, labelsize=7.5)
+    top.set_xlabel("MiB of float32 weights", color=GREY, fontsize=8.5, labelpad=3)
+    top.tick_params(color=GREY, labelcolor=GREY, labelsize=8.5)
     top.spines["top"].set_color(GREY)
     quieten(axes)
 

@@ -101,8 +101,6 @@ def parallel_figure(
         search_title(study, "What the finished candidates are"),
         [keys],
         caption,
-        left_in=0.55,
-        right_in=0.55,
     )
     return plate.figure
 
@@ -209,7 +207,7 @@ def _draw_axes(axes: Axes, axes_of: Sequence[Coordinate]) -> None:
                 at + offset,
                 height,
                 text,
-                fontsize=7.5,
+                fontsize=9.5,
                 color=INK,
                 verticalalignment="center",
                 zorder=6,
@@ -221,4 +219,4 @@ def _draw_axes(axes: Axes, axes_of: Sequence[Coordinate]) -> None:
             label.set_y(_LINE_DOWN)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    axes.tick_params(axis="x", length=0, labelcolor=INK, labelsize=8, color=GREY)
+    axes.tick_params(axis="x", length=0, labelcolor=INK, labelsize=10, color=GREY)
