@@ -19,7 +19,7 @@ FROM python:3.12-slim
 RUN useradd --create-home --uid 1000 dse && mkdir /work && chown dse /work
 COPY --from=build /opt/dse /opt/dse
 ENV PATH=/opt/dse/bin:$PATH
-USER dse
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["dse"]
 CMD ["--help"]
