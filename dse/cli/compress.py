@@ -14,6 +14,7 @@ from dse.cli.compress_options import check_layers, check_options, make_plan
 from dse.cli.compress_views import show_compressed, show_front
 from dse.cli.options import (
     Address,
+    Artifacts,
     Duplicates,
     ExecutorName,
     GpusPerWorker,
@@ -157,6 +158,7 @@ def command(
     executor_name: ExecutorName = "local",
     address: Address = "",
     gpus_per_worker: GpusPerWorker = None,
+    artifacts: Artifacts = "",
     plots: PlotsDirectory = Path("plots"),
     as_json: JsonFlag = False,
 ) -> None:
@@ -195,6 +197,7 @@ def command(
         "--executor": None if executor_name == "local" else executor_name,
         "--address": address or None,
         "--gpus-per-worker": gpus_per_worker,
+        "--artifacts": artifacts or None,
     }
     check_options(plan, data, training, fronts, front=front)
     if out.suffix.lower() != SUFFIX:
@@ -205,7 +208,7 @@ def command(
     runner_in = None
     if front:
         check_plots(plots, out.stem)
-        executor = make_executor(executor_name, address, workers, gpus_per_worker)
+        executor = make_executor(executor_name, address, workers, gpus_per_worker, artifacts)
     metadata, architecture = read_network(weights)
     params, statistics, _ = load_weights(weights, architecture)
     arrays = flat(params, statistics)

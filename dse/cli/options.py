@@ -175,6 +175,17 @@ GpusPerWorker = Annotated[
     ),
 ]
 
+Artifacts = Annotated[
+    str,
+    typer.Option(
+        "--artifacts",
+        metavar="URL",
+        show_default=False,
+        help="Where images, checkpoints and weights of a Ray cluster are exchanged: s3://, gs:// "
+        "or az://BUCKET/PREFIX, or a folder that every machine sees; default: through Ray.",
+    ),
+]
+
 ClassesFile = Annotated[
     Path | None,
     typer.Option(

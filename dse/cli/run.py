@@ -44,7 +44,7 @@ OF_THE_RECORD = ("set", "recipe", "epochs", "study", "study-seed")
 """Options whose effect a study's own `study.yaml` records, resolved."""
 OF_THE_RUN = (
     *(*SHOWN_ONLY, "results", "plots", "tensorboard", "workers", "out"),
-    *("storage", "executor", "address", "gpus-per-worker"),
+    *("storage", "executor", "address", "gpus-per-worker", "artifacts"),
 )
 """Options that are the machine's or the moment's: another run says them anew."""
 

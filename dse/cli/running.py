@@ -175,6 +175,7 @@ def make_executor(
     address: str,
     workers_count: int | None,
     gpus_per_worker: float | None,
+    artifacts: str,
     devices_per_worker: int = 1,
 ) -> Executor:
     """Where the jobs of a command run.
@@ -194,12 +195,18 @@ def make_executor(
                 "device: leave it out, or give --executor local"
             )
 
-        executor = connect(address, workers_count=workers_count, num_gpus=gpus_per_worker)
+        executor = connect(
+            address, workers_count=workers_count, num_gpus=gpus_per_worker, artifacts=artifacts
+        )
         if workers_count and executor.workers_count < workers_count:
             note(f"note: the cluster has room for {counted(executor.workers_count, 'worker')}")
         return executor
-    if address or gpus_per_worker is not None:
-        option = "--address" if address else "--gpus-per-worker"
+    of_ray = {
+        "--address": address,
+        "--gpus-per-worker": gpus_per_worker is not None,
+        "--artifacts": artifacts,
+    }
+    for option in (name for name, is_given in of_ray.items() if is_given):
         raise UsageError(f"{option} is of a Ray cluster: give --executor ray too")
     return LocalExecutor(
         workers_count or default_workers(devices_per_worker), devices_per_worker=devices_per_worker

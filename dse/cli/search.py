@@ -12,6 +12,7 @@ import typer
 
 from dse.cli.options import (
     Address,
+    Artifacts,
     DataText,
     DevicesPerWorker,
     Duplicates,
@@ -227,6 +228,7 @@ def command(
     executor_name: ExecutorName = "local",
     address: Address = "",
     gpus_per_worker: GpusPerWorker = None,
+    artifacts: Artifacts = "",
     tensorboard: TensorBoardDirectory = None,
     results: ResultsDirectory = Path("results"),
     storage_url: StorageUrl = "",
@@ -273,7 +275,9 @@ def command(
         device=device,
         precision=precision,
     )
-    executor = make_executor(executor_name, address, workers, gpus_per_worker, devices_per_worker)
+    executor = make_executor(
+        executor_name, address, workers, gpus_per_worker, artifacts, devices_per_worker
+    )
     workers_count = executor.workers_count
     plan = plan_search(
         space, spec, description, options, workers_count=workers_count, results=results

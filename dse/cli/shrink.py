@@ -11,6 +11,7 @@ import typer
 
 from dse.cli.options import (
     Address,
+    Artifacts,
     Duplicates,
     EpochsCount,
     ExecutorName,
@@ -128,6 +129,7 @@ def command(
     executor_name: ExecutorName = "local",
     address: Address = "",
     gpus_per_worker: GpusPerWorker = None,
+    artifacts: Artifacts = "",
     results: ResultsDirectory = Path("results"),
     as_json: JsonFlag = False,
 ) -> None:
@@ -184,7 +186,7 @@ def command(
     planned(description)
     dataset = prepared(spec, description)
     plan = planned(dataset)
-    executor = make_executor(executor_name, address, workers, gpus_per_worker)
+    executor = make_executor(executor_name, address, workers, gpus_per_worker, artifacts)
     end_like_ctrl_c()
     cost = next(iter(plan.costs.values()))
     progress = SweepProgress(

@@ -9,6 +9,7 @@ import typer
 
 from dse.cli.options import (
     Address,
+    Artifacts,
     DataText,
     DevicesPerWorker,
     Duplicates,
@@ -84,6 +85,7 @@ def command(
     executor_name: ExecutorName = "local",
     address: Address = "",
     gpus_per_worker: GpusPerWorker = None,
+    artifacts: Artifacts = "",
     tensorboard: TensorBoardDirectory = None,
     results: ResultsDirectory = Path("results"),
     storage_url: StorageUrl = "",
@@ -127,7 +129,9 @@ def command(
         )
 
     sweep = planned(description)
-    executor = make_executor(executor_name, address, workers, gpus_per_worker, devices_per_worker)
+    executor = make_executor(
+        executor_name, address, workers, gpus_per_worker, artifacts, devices_per_worker
+    )
     workers_count = executor.workers_count
     if dry_run:
         check_fits(

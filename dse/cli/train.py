@@ -9,6 +9,7 @@ import typer
 
 from dse.cli.options import (
     Address,
+    Artifacts,
     DataText,
     DevicesPerWorker,
     Duplicates,
@@ -105,6 +106,7 @@ def command(
     executor_name: ExecutorName = "local",
     address: Address = "",
     gpus_per_worker: GpusPerWorker = None,
+    artifacts: Artifacts = "",
     devices_per_worker: DevicesPerWorker = 1,
     tensorboard: TensorBoardDirectory = None,
     results: ResultsDirectory = Path("results"),
@@ -151,7 +153,9 @@ def command(
     planned(description)
     dataset = prepared(spec, description)
     plan = planned(dataset)  # broken images are left out by now
-    executor = make_executor(executor_name, address, workers, gpus_per_worker, devices_per_worker)
+    executor = make_executor(
+        executor_name, address, workers, gpus_per_worker, artifacts, devices_per_worker
+    )
     end_like_ctrl_c()
     count = len(dataset.train)
     cost = next(iter(plan.costs.values()))

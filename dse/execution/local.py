@@ -119,18 +119,18 @@ class LocalExecutor:
         workers_count: number of processes.
         compile_cache: folder for compiled programs; None for nowhere.
         devices_per_worker: devices that train a candidate together.
+        artifacts: address of a `BucketStore` that workers use; empty for the folders alone.
     """
 
     workers_count: int
     compile_cache: Path | None = None
     devices_per_worker: int = 1
+    artifacts: str = ""
 
     def session(self, setup: Setup, artifacts: Mapping[str, Path], logs: Path) -> LocalSession:
         """Processes for one setup; each is started when there is a job for it."""
         store = FolderStore({key: path.resolve() for key, path in artifacts.items()})
-        return LocalSession(
-            setup, self.workers_count, store, logs, self.compile_cache, self.devices_per_worker
-        )
+        return LocalSession(self, setup, store, logs)
 
 
 @dataclass
@@ -138,20 +138,16 @@ class LocalSession:
     """Worker processes that hold one setup; use it as a context manager.
 
     Attributes:
+        executor: whose workers they are.
         setup: what all jobs share.
-        workers_count: number of processes.
         store: of the artifacts; workers see the same folders.
         logs: folder for each worker's standard error (`worker-0.log`, …).
-        compile_cache: folder for compiled programs; None for nowhere.
-        devices_per_worker: devices that train a candidate together.
     """
 
+    executor: LocalExecutor
     setup: Setup
-    workers_count: int
     store: FolderStore
     logs: Path
-    compile_cache: Path | None = None
-    devices_per_worker: int = 1
     _workers: dict[int, _Worker] = field(default_factory=dict)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     _failed_starts: int = 0
@@ -180,12 +176,10 @@ class LocalSession:
         if first is None:  # no worker is started for nothing
             return
         if not self._workers:
-            check_backend(worker_environment(0, self.workers_count, self.devices_per_worker))
+            check_backend(self._environment(0))
         jobs = HandingOut(source, first)
-        count = (
-            self.workers_count if most_workers is None else min(self.workers_count, most_workers)
-        )
-        for number in range(count):
+        count = self.executor.workers_count
+        for number in range(count if most_workers is None else min(count, most_workers)):
             if number not in self._workers:
                 self._start(number)
         while True:
@@ -250,7 +244,7 @@ class LocalSession:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=worker_environment(number, self.workers_count, self.devices_per_worker),
+                env=self._environment(number),
                 start_new_session=True,  # Ctrl-C is the driver's to handle
             )
         except OSError as error:
@@ -264,9 +258,12 @@ class LocalSession:
         assert process.stdout is not None
         self._selector.register(process.stdout, selectors.EVENT_READ, worker)
         folders = {key: str(path) for key, path in self.store.folders.items()}
-        here: dict[str, Any] = {"folders": folders, "compile_cache": str(self.compile_cache or "")}
-        if self.devices_per_worker > 1:
-            here["devices_count"] = self.devices_per_worker
+        here = {
+            "folders": folders,
+            "compile_cache": str(self.executor.compile_cache or ""),
+            "devices_count": self.executor.devices_per_worker,
+            "artifacts": self.executor.artifacts,
+        }
         self._write(worker, {"setup": self.setup.to_dict(), "here": here})
 
     def _write(self, worker: _Worker, message: dict[str, Any]) -> None:
@@ -321,6 +318,10 @@ class LocalSession:
             status += f": {words[-1]}"
         self._start(worker.number)
         return WorkerLost(worker.job, worker.number, status)
+
+    def _environment(self, number: int) -> dict[str, str]:
+        executor = self.executor
+        return worker_environment(number, executor.workers_count, executor.devices_per_worker)
 
     def _log(self, number: int) -> Path:
         return self.logs / f"worker-{number}.log"

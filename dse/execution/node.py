@@ -2,7 +2,8 @@
 
 It is the local executor with one worker, in a process that the cluster starts. Where the driver's
 folders are there too (one machine, a network file system) it uses them; elsewhere it receives the
-images once per machine, and takes and gives back the artifacts of each job.
+images once per machine, and takes and gives back the artifacts of each job. Where artifacts have an
+address (`dse.execution.bucket`), images and all others come from there and go there.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import os
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dse.data.spec import cache_root
 from dse.errors import MachineError
+from dse.execution.artifacts import FolderStore
 from dse.execution.executor import JobList
 from dse.execution.job import Ended, Event, GivenUp, Job, Setup, WorkerLost
 from dse.execution.local import LocalExecutor
@@ -44,6 +46,7 @@ class Home:
         sign: a file there; a machine that sees it with this content sees the others too.
         secret: its content.
         versions: of Python and the packages that results depend on.
+        artifacts: address of all artifacts; empty where they travel with the jobs.
     """
 
     setup: Setup
@@ -52,6 +55,7 @@ class Home:
     sign: Path
     secret: str
     versions: Mapping[str, str]
+    artifacts: str = ""
 
     @property
     def inputs(self) -> list[str]:
@@ -72,7 +76,7 @@ class NodeWorker:
     def __init__(self, home: Home, number: int) -> None:
         self._home, self._number, self._stack = home, number, ExitStack()
         self._folders = dict(home.folders)
-        self._is_apart = not _sees(home)
+        self._is_apart = bool(home.artifacts) or not _sees(home)
         self._logs = home.logs / f"ray-{number}"
         self._received = private_folder(cache_root() / "received") / home.setup.data_fingerprint
         if self._is_apart:
@@ -83,7 +87,8 @@ class NodeWorker:
                 self._folders[key] = self._received / str(place) if is_input else scratch / key
                 if not is_input:
                     self._folders[key].mkdir(parents=True)
-        executor = LocalExecutor(1, private_folder(cache_root() / "compiled"))
+        compiled = private_folder(cache_root() / "compiled")
+        executor = LocalExecutor(1, compiled, artifacts=home.artifacts)
         session = executor.session(home.setup, self._folders, self._logs)
         self._session = self._stack.enter_context(session)
 
@@ -95,7 +100,8 @@ class NodeWorker:
         """Whether `receive` is needed before the first job.
 
         Raises:
-            MachineError: other versions are installed here than where the driver is.
+            MachineError: other versions are installed here than where the driver is, or artifacts
+                cannot be fetched.
         """
         here, there = current_versions(), self._home.versions
         if different := [name for name in there if here.get(name) != there[name]]:
@@ -104,18 +110,31 @@ class NodeWorker:
                 f"{os.uname().nodename} has {told}: results of different versions may differ; "
                 "install the same on every node"
             )
+        if self._home.artifacts:
+            from dse.execution.bucket import BucketStore
+
+            store = BucketStore(self._home.artifacts, FolderStore(self._folders))
+            with self._lock():
+                self._received.mkdir(exist_ok=True)
+                if None in map(store.fetch, self._home.inputs):
+                    raise MachineError(f"the images are gone from {self._home.artifacts}")
+            return False
         inputs = map(self._folders.__getitem__, self._home.inputs)
         return self._is_apart and not all(path.exists() for path in inputs)
 
     def receive(self, packed: bytes) -> None:
         """Unpack what `pack` made, unless another worker of this machine did."""
-        with locked(self._received.with_suffix(".lock"), lambda: None):
+        with self._lock():
             if not self._received.exists():
                 with tempfile.TemporaryDirectory(dir=self._received.parent) as folder:
                     content = Path(folder, "content")
                     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
                         archive.extractall(content, filter="data")
                     content.rename(self._received)
+
+    def _lock(self) -> AbstractContextManager[None]:
+        """One worker of this machine at a time."""
+        return locked(self._received.with_suffix(".lock"), lambda: None)
 
     def run(
         self, job: Job, forecast_s: float, inputs: Mapping[str, bytes]
@@ -149,7 +168,8 @@ class NodeWorker:
                 yield event
         for key in job.writes(self._home.setup) if self._is_apart else ():
             if (path := store.fetch(key)) is not None:
-                yield Artifact(key, path.read_bytes())
+                if not self._home.artifacts:
+                    yield Artifact(key, path.read_bytes())
                 store.drop(key)
         for event in over:  # not `yield from`: Ray sends into the generator
             yield event

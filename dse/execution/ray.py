@@ -18,6 +18,7 @@ from typing import Any
 
 from dse.errors import MachineError, StudyError, UsageError
 from dse.execution.artifacts import FolderStore
+from dse.execution.bucket import BucketStore, check_bucket
 from dse.execution.executor import ATTEMPTS, HandingOut, JobSource
 from dse.execution.job import Ended, Event, GivenUp, Job, Setup, Started, WorkerLost
 from dse.execution.local import GPU_MEMORY, TICK_S
@@ -43,16 +44,19 @@ class RayExecutor:
         workers_count: jobs that run at a time.
         num_cpus: cores of each worker.
         num_gpus: GPUs of each worker, or a share of one.
+        artifacts: address of all artifacts; empty where they travel with the jobs.
     """
 
     workers_count: int
     num_cpus: float = 1
     num_gpus: float = 0
+    artifacts: str = ""
 
     def session(self, setup: Setup, artifacts: Mapping[str, Path], logs: Path) -> RaySession:
         """Workers for one setup; each is placed when there is a job for it."""
-        folders = {key: path.resolve() for key, path in artifacts.items()}
-        return RaySession(self, setup, FolderStore(folders), logs.resolve())
+        folders = FolderStore({key: path.resolve() for key, path in artifacts.items()})
+        store = BucketStore(self.artifacts, folders) if self.artifacts else folders
+        return RaySession(self, setup, store, folders, logs.resolve())
 
 
 def connect(
@@ -61,6 +65,7 @@ def connect(
     workers_count: int | None = None,
     num_cpus: float = 1,
     num_gpus: float | None = None,
+    artifacts: str = "",
 ) -> RayExecutor:
     """Connect to a Ray cluster, or start one on this machine.
 
@@ -70,10 +75,12 @@ def connect(
         workers_count: at most so many workers; None for as many as there is room for.
         num_cpus: cores of each worker.
         num_gpus: GPUs of each worker, or a share of one; None for one where there are any.
+        artifacts: address for all artifacts (see `BucketStore`).
 
     Raises:
         StudyError: Ray is not installed.
-        MachineError: no cluster at the address, another token or version, or no room in it.
+        MachineError: no cluster at the address, another token or version, no room in it, or
+            artifacts that cannot be written.
     """
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -89,6 +96,8 @@ def connect(
             f"RAY_AUTH_MODE is {os.environ['RAY_AUTH_MODE']!r}, but must be token (or not set): "
             "without it whoever reaches the cluster runs what he likes on it"
         )
+    if artifacts:
+        check_bucket(artifacts)
     if not ray.is_initialized():
         _initialize(address)
     have = ray.cluster_resources()
@@ -102,7 +111,7 @@ def connect(
             f"{have.get('GPU', 0):g} GPUs"
         )
     count = sum(rooms) if workers_count is None else min(workers_count, sum(rooms))
-    return RayExecutor(count, num_cpus, num_gpus)
+    return RayExecutor(count, num_cpus, num_gpus, artifacts)
 
 
 def _room(resources: Mapping[str, float], wanted: Mapping[str, float]) -> int:
@@ -157,13 +166,15 @@ class RaySession:
     Attributes:
         executor: whose workers they are.
         setup: what all jobs share.
-        store: of the artifacts, on this machine.
+        store: of the artifacts.
+        folders: that hold them on this machine.
         logs: folder for what worker processes write to standard error.
     """
 
     executor: RayExecutor
     setup: Setup
-    store: FolderStore
+    store: BucketStore | FolderStore
+    folders: FolderStore
     logs: Path
     _workers: dict[int, _Worker] = field(default_factory=dict)
     _packed: Any = None
@@ -174,8 +185,15 @@ class RaySession:
         secret = secrets.token_hex(16)
         sign = self.logs / f".{secret[:8]}.sign"
         sign.write_text(secret)
-        versions = current_versions()
-        self._home = Home(self.setup, self.store.folders, self.logs, sign, secret, versions)
+        self._home = Home(
+            setup=self.setup,
+            folders=self.folders.folders,
+            logs=self.logs,
+            sign=sign,
+            secret=secret,
+            versions=current_versions(),
+            artifacts=self.executor.artifacts,
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -203,6 +221,9 @@ class RaySession:
         if first is None:  # no worker is placed for nothing
             return
         jobs = HandingOut(source, first)
+        if isinstance(self.store, BucketStore) and not self._workers and self._home:
+            for key in self._home.inputs:
+                self.store.offer(key)
         count = self.executor.workers_count
         for number in range(count if most_workers is None else min(count, most_workers)):
             if number not in self._workers:
@@ -273,10 +294,16 @@ class RaySession:
         elif not isinstance(said, Started):
             if isinstance(said, Ended | GivenUp):
                 worker.job = None  # whatever becomes of the worker: it is not handed out again
+                if isinstance(self.store, BucketStore):
+                    self.store.fetch(said.job.artifact("weights", self.setup))
             yield said
 
     def _inputs_of(self, job: Job) -> dict[str, bytes]:
         """What the job continues from, or tests."""
+        if isinstance(self.store, BucketStore):
+            for key in job.reads(self.setup):
+                self.store.offer(key)
+            return {}
         found = {key: self.store.fetch(key) for key in job.reads(self.setup)}
         return {key: path.read_bytes() for key, path in found.items() if path is not None}
 

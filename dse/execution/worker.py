@@ -352,9 +352,14 @@ def main() -> None:
     threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
     first = json.loads(line)
     here = first["here"]
-    store = FolderStore({key: Path(folder) for key, folder in here["folders"].items()})
-    setup, devices_count = setup_from_dict(first["setup"]), here.get("devices_count", 1)
-    serve(setup, store, jobs, send, here["compile_cache"], devices_count)
+    folders = FolderStore({key: Path(folder) for key, folder in here["folders"].items()})
+    store: ArtifactStore = folders
+    if here["artifacts"]:
+        from dse.execution.bucket import BucketStore
+
+        store = BucketStore(here["artifacts"], folders)
+    setup = setup_from_dict(first["setup"])
+    serve(setup, store, jobs, send, here["compile_cache"], here["devices_count"])
 
 
 if __name__ == "__main__":
