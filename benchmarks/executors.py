@@ -1,10 +1,12 @@
 """What an executor costs: seconds per job that does nothing, local processes against Ray.
 
-    python -m benchmarks.executors --jobs 10000 --workers 2
+    python -m benchmarks.executors --jobs 10000 --json results/benchmarks/executors.json
 
-Workers answer at once (`tests/fakes/worker.py`), so that what is left is the executor's own. Prints
-one JSON document: seconds until the first job ended, milliseconds per job after that, and how much
-the driver's memory grew between the first tenth of the jobs and the last.
+Workers answer at once (`tests/fakes/worker.py`), so that what is left is the executor's own. Of each
+executor: seconds until the first job ended, milliseconds per job after that, and how much the
+driver's memory grew between the first tenth of the jobs and the last. Then `--sweeps` times in
+turns a sweep of squeeze_ratio.yaml on digits with real workers: seconds from the first trial that
+is taken to the last that ends, and the ratio of the medians.
 """
 
 from __future__ import annotations
@@ -18,11 +20,14 @@ import time
 from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from benchmarks.machine import command_line, machine, write_json
+from dse.data.spec import cache_root
 from dse.execution import local
 from dse.execution.executor import Executor
-from dse.execution.job import Ended, Job, Setup
+from dse.execution.job import Ended, Job, Setup, Started
 from dse.execution.local import LocalExecutor
 from tests import fakes
 from tests.execution.test_serve import job
@@ -78,34 +83,83 @@ def _resident_bytes() -> int:
     return pages * resource.getpagesize()
 
 
+def sweep_s(executor: Executor, epochs: int) -> float:
+    """Seconds of a digits sweep between the first job that is taken and the last that ends."""
+    from dse.config import load_space
+    from dse.data import parse_data, prepare_data
+    from dse.search import plan_sweep, run
+
+    moments = []
+    spec = parse_data("digits")
+    data = prepare_data(spec)
+    plan = plan_sweep(load_space("squeeze_ratio.yaml"), spec, data, seeds=2, epochs=epochs)
+    with tempfile.TemporaryDirectory() as folder:
+        run(
+            plan,
+            data,
+            executor,
+            results=Path(folder),
+            command="benchmark",
+            on_event=lambda event: (
+                moments.append(time.monotonic()) if isinstance(event, Started | Ended) else None
+            ),
+        )
+    return moments[-1] - moments[0]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--sweeps", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    real_worker = local.WORKER_COMMAND
     fake_workers()
     os.environ["RAY_AUTH_MODE"] = "token"
     import ray
 
     from dse.execution.ray import connect
 
-    found = {"local": measured(LocalExecutor(options.workers), options.jobs)}
+    document: dict[str, Any] = {"command": command_line(), "machine": machine("ray", "jax")}
+    document["local"] = measured(LocalExecutor(options.workers), options.jobs)
     here = str(Path(__file__).parents[1])
+    common: dict[str, Any] = {
+        "address": "local",
+        "num_cpus": options.workers,
+        "include_dashboard": False,
+        "object_store_memory": 200 << 20,
+        "log_to_driver": False,
+    }
     ray.init(
-        address="local",
-        num_cpus=options.workers,
-        include_dashboard=False,
-        object_store_memory=200 << 20,
-        log_to_driver=False,
+        **common,
         runtime_env={
             "worker_process_setup_hook": fake_workers,
             "env_vars": {"PYTHONPATH": here},
         },
     )
-    found["ray"] = measured(connect(workers_count=options.workers), options.jobs)
+    document["ray"] = measured(connect(workers_count=options.workers), options.jobs)
     ray.shutdown()
-    found["machine"] = {"cores": os.cpu_count(), "load": os.getloadavg()}
-    print(json.dumps(found, indent=2))
+    local.WORKER_COMMAND = real_worker
+    compiled = cache_root() / "compiled"
+    compiled.mkdir(parents=True, exist_ok=True)
+    ray.init(**common, runtime_env={"env_vars": {"PYTHONPATH": here}})
+    sweeps: dict[str, list[float]] = {"local": [], "ray": []}
+    for turn in range(options.sweeps + 1):
+        sides = {"local": LocalExecutor(options.workers, compiled)}
+        for name, executor in (sides | {"ray": connect(workers_count=options.workers)}).items():
+            seconds = sweep_s(executor, options.epochs)
+            if turn:  # the first compiles
+                sweeps[name].append(round(seconds, 2))
+    ray.shutdown()
+    document["sweep_s"] = sweeps
+    if options.sweeps:
+        document["ratio"] = round(median(sweeps["ray"]) / median(sweeps["local"]), 3)
+    document["load"] = os.getloadavg()
+    print(json.dumps(document, indent=2))
+    if options.json:
+        write_json(options.json, document)
 
 
 if __name__ == "__main__":
