@@ -2,8 +2,8 @@
 
     python -m benchmarks.executors --jobs 10000 --json results/benchmarks/executors.json
 
-Workers answer at once (`tests/fakes/worker.py`), so that what is left is the executor's own. Of each
-executor: seconds until the first job ended, milliseconds per job after that, and how much the
+Workers answer at once (`tests/fakes/worker.py`), so that what is left is the executor's own. Of
+each executor: seconds until the first job ended, milliseconds per job after that, and how much the
 driver's memory grew between the first tenth of the jobs and the last. Then `--sweeps` times in
 turns a sweep of squeeze_ratio.yaml on digits with real workers: seconds from the first trial that
 is taken to the last that ends, and the ratio of the medians.
