@@ -27,6 +27,7 @@ from dse.data.spec import SourceName, cache_root
 from dse.errors import ConfigError, UsageError, WeightsError
 from dse.files import locked
 from dse.networks import build_network
+from dse.text import counted, shape_text
 from dse.training.predict import Predictor
 from dse.training.recipe import Recipe, default_recipe, recipe_from_dict
 from dse.training.scaling import InputScaling
@@ -270,9 +271,10 @@ def recipe_of_weights(
     same = dataset.classes == metadata.classes and dataset.preprocessing == metadata.preprocessing
     if not same or extra.get("data_fingerprint", dataset.fingerprint) != dataset.fingerprint:
         raise UsageError(
-            f"--data {data}: {len(dataset.train):,} training images of {dataset.input_shape} in "
-            f"{len(dataset.classes)} classes are not those that the weights were trained on; give "
-            "the same images, split and size as their study had"
+            f"--data {data}: {len(dataset.train):,} training images of "
+            f"{shape_text(dataset.input_shape)} in {counted(len(dataset.classes), 'class')} are "
+            "not those that the weights were trained on; give the same images, split and size "
+            f"({shape_text(metadata.input_shape)}) as their study had"
         )
     try:
         return recipe_from_dict(json.loads(extra["recipe"]))

@@ -186,7 +186,8 @@ def test_images_of_something_else_are_refused(run, weights, tmp_path) -> None:
         "compress", weights, "--out", "w.dsz", "--data", "folder:pets", "--image-size", "16"
     )
     assert result.exit_code == 2
-    assert "are not those that the weights were trained on" in result.stderr
+    assert "16x16x3 in 2 classes are not those that the weights were trained on" in result.stderr
+    assert "split and size (8x8x1) as their study had" in result.stderr
     assert not list(Path().glob(".w.dsz*"))
 
 
