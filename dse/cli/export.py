@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from dse.cli.options import ClassesFile, JsonFlag, ResultsDirectory
-from dse.cli.tables import print_facts, print_json
-from dse.text import size_text
+from dse.cli.tables import note, print_facts, print_json
+from dse.text import counted, percent, size_text
 
 EXAMPLES = """
 \b
@@ -19,6 +19,7 @@ Examples:
   dse export small.dsz --with-preprocessing --out small.tflite
   dse export small.dsz --int8 --calibrate folder:photos --with-preprocessing --out small.tflite
   dse export small.dsz --calibrate folder:photos --out network.c
+  dse export w.safetensors --calibrate folder:photos --finetune 5 --out network.c
   dse export squeeze_ratio-digits/2aff3db7c041 --out digits.onnx
 """
 
@@ -62,6 +63,16 @@ def command(
             "end, or the least squared error.",
         ),
     ] = "percentile",
+    finetune_epochs: Annotated[
+        int,
+        typer.Option(
+            "--finetune",
+            metavar="EPOCHS",
+            min=0,
+            help="Train the network for int8 so long, on the images of --calibrate, which are "
+            "those that it was trained on; written is what is more accurate in int8.",
+        ),
+    ] = 0,
     with_preprocessing: Annotated[
         bool,
         typer.Option(
@@ -106,11 +117,13 @@ def command(
         calibrate_on=calibrate_on,
         calibration_count=calibration_count,
         method=method,
+        finetune_epochs=finetune_epochs,
         with_preprocessing=with_preprocessing,
         compress_weights=compress_weights,
         classes_file=classes_file,
         device=device,
         force=force,
+        say=note,
     )
     if as_json:
         print_json({**asdict(found), "paths": [str(path) for path in found.paths]})
@@ -121,6 +134,14 @@ def command(
     }
     if found.calibration_count:
         facts["calibrated"] = f"{method}, {found.calibration_count} images"
+    if tuned := found.finetuned:
+        before, after = percent(tuned.before.int8), percent(tuned.after.int8)
+        facts["fine-tuned"] = (
+            f"{counted(tuned.epochs, 'epoch')}: int8 accuracy {after}, {before} before, on "
+            f"{tuned.before.images_count:,} validation images (float32 "
+            f"{percent(tuned.before.float32)}); "
+            + ("written as fine-tuned" if tuned.is_kept else "no better, so written as it was")
+        )
     if found.memory:
         constants, code = found.memory.constant_bytes, found.memory.code_bytes
         facts["flash"] = f"{constants:,} bytes and about {code:,} of code on a Cortex-M4"

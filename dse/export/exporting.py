@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from dse.inference.int8 import quantize
 from dse.study.paths import WEIGHTS_FOLDER
 from dse.weights.dsz import SUFFIX as DSZ_SUFFIX
 from dse.weights.safetensors import SUFFIX
+
+if TYPE_CHECKING:
+    from dse.compress.aware import Finetuned
 
 Format = Literal["onnx", "tflite", "c", "pytorch", "stablehlo"]
 SUFFIXES: dict[str, Format] = {
@@ -54,6 +58,7 @@ class Exported:
         file_bytes: size of the first.
         calibration_count: images that int8 was calibrated on; 0 in float32.
         memory: flash and RAM of the C program; None of other formats.
+        finetuned: what fine-tuning for int8 gave; None where none was asked for.
     """
 
     paths: tuple[Path, ...]
@@ -64,6 +69,7 @@ class Exported:
     file_bytes: int
     calibration_count: int
     memory: ChipMemory | None = None
+    finetuned: Finetuned | None = None
 
 
 def export_weights(
@@ -75,11 +81,13 @@ def export_weights(
     calibrate_on: str | None = None,
     calibration_count: int = CALIBRATION_COUNT,
     method: Method = METHOD,
+    finetune_epochs: int = 0,
     with_preprocessing: bool = False,
     compress_weights: bool = False,
     classes_file: Path | None = None,
     device: str | None = None,
     force: bool = False,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Exported:
     """Write a network in the format of another runtime.
 
@@ -91,6 +99,9 @@ def export_weights(
         calibrate_on: images that int8 takes its ranges from: `folder:PATH`, `digits`, `cifar10`.
         calibration_count: how many of its training images.
         method: how the ranges follow from them; see `calibrate`.
+        finetune_epochs: train the network so long for int8, on the images of `calibrate_on`,
+            which have to be those that it was trained on; what is more accurate in int8 on
+            their validation images is written.
         with_preprocessing: the file takes uint8 pixels and scales them itself; C always does.
         compress_weights: let the C program hold kernels in codes where that is smaller, and
             decode them as it runs; the scores stay the same.
@@ -98,6 +109,7 @@ def export_weights(
             file carries; None takes those of the weights.
         device: name of a chip whose flash and RAM the C program has to fit.
         force: replace files that are there.
+        say: told of each epoch of fine-tuning, in words.
 
     Raises:
         ExportError: no such format, a chip that is too small, an operator that the format
@@ -115,6 +127,8 @@ def export_weights(
             f"{'C is int8, which' if format == 'c' else 'int8'} takes images to calibrate on: "
             "--calibrate folder:PATH"
         )
+    if finetune_epochs and not int8:
+        raise UsageError("--finetune is of --int8, which was not given")
     if calibrate_on is not None and not int8:
         raise UsageError("--calibrate is of --int8, which was not given")
     if out.exists() and not force:
@@ -134,10 +148,22 @@ def export_weights(
         named = weights_classes(weights, graph.metadata, classes_file)
         metadata = replace(graph.metadata, classes=named.names, class_ids=named.ids)
         graph = replace(graph, metadata=metadata)
-    network, program, images = None, None, np.empty((0, *graph.metadata.input_shape), np.uint8)
+    network, program, finetuned, images = (
+        None,
+        None,
+        None,
+        np.empty((0, *graph.metadata.input_shape), np.uint8),
+    )
     if calibrate_on is not None:
         images = calibration_images(calibrate_on, graph.metadata.preprocessing, calibration_count)
-        network = quantize(graph, calibrate(graph, images, method))
+        ranges = calibrate(graph, images, method)
+        if finetune_epochs:
+            from dse.compress.aware import finetune_int8  # imports JAX
+
+            graph, finetuned = finetune_int8(
+                weights, graph, ranges, calibrate_on, epochs=finetune_epochs, say=say
+            )
+        network = quantize(graph, ranges)
     if format == "onnx":
         files = {out: onnx_model(graph, network)}
     elif format == "tflite":
@@ -165,6 +191,7 @@ def export_weights(
         out.stat().st_size,
         len(images),
         program.memory if program else None,
+        finetuned,
     )
 
 

@@ -12,7 +12,7 @@ from dse.architecture import build, cost
 from dse.errors import ExportError
 from dse.inference import forward, int8
 from dse.inference.calibrate import calibrate
-from dse.inference.graph import read_graph
+from dse.inference.graph import Graph, read_graph
 
 CALIBRATION_COUNT = 128
 MOST_IMAGES, FEWEST_IMAGES = 1000, 50
@@ -65,6 +65,21 @@ def int8_accuracy(
         network = int8.quantize(graph, calibrate(graph, given))
     except ExportError:
         return None
+    return compared(graph, network, images, labels, count)
+
+
+def compared(
+    graph: Graph, network: int8.Int8Graph, images: Any, labels: Any, count: int
+) -> Int8Accuracy:
+    """Accuracy in both arithmetics on some of the images, evenly spaced.
+
+    Args:
+        graph: in float32.
+        network: of it, in int8.
+        images: uint8 (image, height, width, channel); may be decoded when it is indexed.
+        labels: int (image,).
+        count: images to score, at most.
+    """
     rows = spread(len(labels), count)
     correct = np.zeros(2)
     for start in range(0, len(rows), _BATCH_COUNT):

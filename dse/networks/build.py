@@ -32,6 +32,7 @@ from dse.architecture.primitives import (
     Primitive,
 )
 from dse.networks import ops
+from dse.networks.fake import fake_int8_map
 from dse.networks.initial import initial_value, kernel_stds
 from dse.networks.modules import ConvModule, DenseModule, Initializer, convolve_deferred
 from dse.networks.ops.fused_norm import Deferred, Pool, Term, is_worthwhile, value_of
@@ -43,6 +44,10 @@ Arrays = dict[str, Any]
 """Nested dict keyed by the parts of a parameter's path: arrays["fire2"]["squeeze"]["kernel"]."""
 
 
+MapScales = tuple[tuple[int, float, int], ...]
+"""(number, scale, zero point) of maps of the graph that are rounded as in int8; 0 is the image."""
+
+
 class Scope(nnx.Module):
     """Holds what stands under one part of the parameters' paths."""
 
@@ -50,8 +55,10 @@ class Scope(nnx.Module):
 class Interpreter(nnx.Module):
     """Runs the graph of an architecture; nodes with arrays are modules under their names."""
 
-    def __init__(self, architecture: Architecture, initializer: Initializer) -> None:
-        self.architecture = architecture
+    def __init__(
+        self, architecture: Architecture, initializer: Initializer, scales: MapScales = ()
+    ) -> None:
+        self.architecture, self.scales = architecture, scales
         for node in architecture.kernel_nodes:
             *scopes, name = node.name.split("/")
             holder: nnx.Module = self
@@ -64,7 +71,10 @@ class Interpreter(nnx.Module):
 
     def __call__(self, x: Array, *, train: bool, dropout_key: Array | None) -> Array:
         """(batch, height, width, channels) to (batch, classes)."""
-        deferred = train and is_worthwhile(self.architecture, x.shape[0])
+        scales = {at: (scale, zero_point) for at, scale, zero_point in self.scales}
+        if 0 in scales:
+            x = fake_int8_map(x, *scales[0])
+        deferred = train and not scales and is_worthwhile(self.architecture, x.shape[0])
         maps: dict[int, Array | Deferred] = {0: Deferred((Term(x),)) if deferred else x}
         graph = self.architecture.graph
         for at, node in enumerate(graph, start=1):
@@ -83,7 +93,8 @@ class Interpreter(nnx.Module):
                 if isinstance(primitive, Add):
                     maps[at] = first + last
                     continue
-            maps[at] = self._run(primitive, list(map(value_of, given)), train, dropout_key)
+            result = self._run(primitive, list(map(value_of, given)), train, dropout_key)
+            maps[at] = fake_int8_map(result, *scales[at]) if at in scales else result
         return value_of(maps[len(graph)]).reshape(x.shape[0], -1)
 
     def maps(self, x: Array) -> list[Array]:
@@ -253,9 +264,16 @@ def update_ema(running: Any, batch: Any, kept: float = BATCH_NORM_MOMENTUM) -> A
     return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, running, batch)
 
 
-def build_network(architecture: Architecture) -> Network:
-    """The network of an architecture; allocates nothing."""
-    interpreter = nnx.eval_shape(lambda: Interpreter(architecture, lambda p: jnp.zeros(p.shape)))
+def build_network(architecture: Architecture, scales: MapScales = ()) -> Network:
+    """The network of an architecture; allocates nothing.
+
+    Args:
+        architecture: any.
+        scales: of maps that are rounded as in int8, for quantization-aware training.
+    """
+    interpreter = nnx.eval_shape(
+        lambda: Interpreter(architecture, lambda p: jnp.zeros(p.shape), scales)
+    )
     graph, params, statistics = _split(interpreter)
     return Network(architecture, graph, (params, statistics))
 

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dse.networks.fake import fake_int8_kernel
 from dse.weights.dsz import SharedWeights
 from dse.weights.safetensors import flat, nested
 
@@ -148,6 +149,30 @@ class Relative:
         """Arrays and fixed ones of the other parametrization: the inverse of `start`."""
         others, units = fixed
         return jax.tree.map(lambda x, unit: np.asarray(x * unit), trained, units), others
+
+
+class Int8Kernels:
+    """Kernels as int8 rounds them, with gradients as if they were not; the rest as it is.
+
+    Rounding has a scale for each filter, so a batch norm may be folded into the kernel later.
+
+    Args:
+        inner: gives the parameters.
+    """
+
+    def __init__(self, inner: Parametrization) -> None:
+        self.inner = inner
+        self.key = f"int8 {inner.key}"
+
+    def abstract(self, params: Tree) -> tuple[Tree, Tree]:
+        """Those of the other."""
+        return self.inner.abstract(params)
+
+    def expand(self, trained: Tree, fixed: Tree) -> Tree:
+        """The other's, kernels rounded."""
+        params = self.inner.expand(trained, fixed)
+        kernels = _of_kernels(params, fake_int8_kernel)
+        return _merged(params, kernels, lambda _, kernel: kernel)
 
 
 def masks_of(params: Tree) -> Tree:

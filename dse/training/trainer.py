@@ -17,6 +17,7 @@ from dse.data import Dataset, Split
 from dse.data.batches import ahead, take
 from dse.errors import DivergenceError, TrainingError
 from dse.networks import build_network
+from dse.networks.build import MapScales
 from dse.networks.starts import with_identities, with_whitening
 from dse.study.measurement import Measurement, pack_bits
 from dse.training.optimizers import learning_rates, make_optimizer
@@ -128,6 +129,7 @@ class Trainer:
         teacher: scores of the training images, float32 (image, class), where the recipe distils.
         on_progress: called now and then while a start is prepared.
         devices_count: devices that share every batch; results are those of one but for rounding.
+        scales: of maps that are rounded as in int8 while it is trained.
 
     Attributes:
         compile_s: seconds of compilation.
@@ -148,6 +150,7 @@ class Trainer:
         given: GivenWeights | None = None,
         teacher: np.ndarray | None = None,
         devices_count: int = 1,
+        scales: MapScales = (),
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self.architecture, self.dataset, self.recipe = architecture, dataset, recipe
@@ -163,7 +166,7 @@ class Trainer:
                 "give one with dse train --teacher, or set it to 0"
             )
         self._mesh = mesh_of(devices_count, recipe.batch_size)
-        self._network = build_network(architecture)
+        self._network, self._scales = build_network(architecture), scales
         self._scaling = InputScaling.of_dataset(dataset)
         self._parametrization = parametrization or AllParameters()
         if given is not None:
@@ -190,7 +193,7 @@ class Trainer:
         self._predictor = Predictor(self._network, self._scaling)
         self.compile_s += self._predictor.compile_s
         program = make_train_program(
-            self._network,
+            build_network(architecture, scales) if scales else self._network,
             recipe,
             optimizer,
             self._scaling,
@@ -421,6 +424,7 @@ class Trainer:
             self.steps_count,
             self._parametrization.key,
             shapes,
+            *self._scales,
         )
         if self._mesh is not None and name == "train":  # kept programs are of one device
             compiled = function.lower(*arguments).compile()
