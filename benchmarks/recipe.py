@@ -5,9 +5,10 @@ r"""Which recipe is best without flags: data sets x sizes x recipes x seeds, ran
         --data folder:ants-bees=squeezenet.yaml --seeds 2 --out results/benchmarks/recipe.jsonl
 
 Each data set comes with a space, of which the smallest, median and largest candidate are trained.
-A recipe is the default with one part taken away (`PARTS`), or the former default (`former`); all
-of one data set train for as many epochs, and on as many images. One line of JSON for each finished
-run: the same command resumes, and two side by side may write one file if their data sets differ.
+A recipe is the default with one part taken away or changed (`PARTS`), or the former default
+(`former`); all of one data set train for as many epochs, and on as many images. One line of JSON
+for each finished run: the same command resumes, and two side by side may write one file if their
+data sets differ.
 The table has the mean validation accuracy over seeds, and for each recipe its mean rank over data
 sets and sizes (1: best).
 """
@@ -37,6 +38,13 @@ PARTS: dict[str, list[str]] = {
     "cosine": ["schedule=cosine", "warmup_share=0.3"],
     "half the rate": ["learning_rate={half}"],
     "twice the rate": ["learning_rate={twice}"],
+    "batches of half": ["batch_size={half_batch}"],
+    "averaged weights": ["averaged_share=0.1"],
+    "biases 8 times faster": ["bias_rate=8"],
+    "fast norm momentum": ["norm_momentum=0.6"],
+    "no shifts": ["crop_px=0"],
+    "rest twice as fast": ["rest_rate={rest_twice}"],
+    "later peak": ["warmup_share=0.4"],
     "former": [],
 }
 
@@ -51,8 +59,13 @@ def recipe_named(name: str, source: str, dataset: Any, epochs: int | None, extra
     if name == "former":
         recipe = former_recipe(*facts)
         return replace(recipe, epochs=epochs or recipe.epochs)
-    half, twice = default.learning_rate / 2, default.learning_rate * 2
-    texts = [text.format(half=half, twice=twice) for text in PARTS.get(name, [])]
+    values = {
+        "half": default.learning_rate / 2,
+        "twice": default.learning_rate * 2,
+        "half_batch": max(1, default.batch_size // 2),
+        "rest_twice": default.rest_rate * 2,
+    }
+    texts = [text.format(**values) for text in PARTS.get(name, [])]
     return recipe_from_texts(replace(default, epochs=epochs or default.epochs), [*texts, *extra])
 
 

@@ -2,12 +2,18 @@
 
     python benchmarks/samplers.py            about 5 min on one busy core, most of it for gp
     python benchmarks/samplers.py --time     how long asks and promotions take, about 10 min
+    python benchmarks/samplers.py --answers  how small an answer is found, about 5 min
 
 Over the shipped space `squeezenet.yaml` with exact sizes of real networks and an accuracy that
 is a formula with noise (`tests/search/samplers/surface.py`): the share of the whole space's
 hypervolume over (log parameters, true accuracy) that is missed after 30, 60 and 120 asks, in
 percent, mean and standard error over 20 seeds. Optuna's TPE has the limit as rejections, which
 are not counted as asks; what it repeats is.
+
+`--answers` has a search look for the smallest candidate of a given accuracy on the surfaces of
+`benchmarks/surface.py` (one seed's noise, full fidelity): how many times more parameters than the
+smallest there is the smallest has that was sampled and truly is as accurate; median over the
+seeds; and the hypervolume missed, as above.
 
 `--time` asks for 10,000 of 24,192 candidates one after the other, each with all before it
 measured, and promotes among 10,000 candidates; milliseconds of this machine as it is.
@@ -26,6 +32,8 @@ import optuna
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.methods import Judge
+from benchmarks.surface import EASY, FULL_EPOCHS, HARD, make_surface
 from dse.search.rungs import Ladder, Standings, next_promotion
 from dse.search.samplers import SAMPLERS, History
 from tests.search.samplers.surface import (
@@ -40,6 +48,8 @@ from tests.search.samplers.surface import (
 )
 
 ASKS, SEEDS = (30, 60, 120), 20
+ANSWER_ASKS, ANSWER_LEVELS = (8, 16, 24), (0.6, 0.85)
+CLAIM_NEEDS = 0.01  # above the level, for a claim: some 2,500 images to confirm it
 TIMED_ASKS, TIMED_PROMOTIONS = 10_000, 100
 
 
@@ -124,11 +134,46 @@ def print_times() -> None:
             print(f"{what:44}" + "".join(f"{cell:8.1f}" for cell in cells), flush=True)
 
 
+def print_answers() -> None:
+    print(f"{'times the smallest size':44}" + "".join(f"{f'{n} asks':>10}" for n in ANSWER_ASKS))
+    for difficulty in (EASY, HARD):
+        surface = make_surface(difficulty)
+        true, judge = surface.expected([FULL_EPOCHS])[:, 0], Judge(surface)
+        sizes = surface.params_counts[:, None].astype(float)
+        for share in ANSWER_LEVELS:
+            level = true.min() + share * (true.max() - true.min())
+            smallest = surface.params_counts[true >= level].min()
+            for name in ("tpe", "gp", "level"):
+                times, missed = [], []
+                for seed in range(SEEDS):
+                    measured = surface.measured([FULL_EPOCHS], seed)[:, 0]
+                    asked = np.empty(0, dtype=np.intp)
+                    for ask in range(ANSWER_ASKS[-1]):
+                        rungs, aim = np.zeros(ask, dtype=np.intp), (level, level + CLAIM_NEEDS)
+                        history = History(asked, measured[asked], rungs, aim=aim)
+                        rng = np.random.default_rng([seed, ask])
+                        index = SAMPLERS[name].ask(surface.pool, history, sizes, rng)
+                        asked = np.append(asked, index)
+                    found = np.where(true[asked] >= level, sizes[asked, 0], np.inf)
+                    times.append([found[:n].min() / smallest for n in ANSWER_ASKS])
+                    shares = [judge.share(asked[:n], measured[asked[:n]]) for n in ANSWER_ASKS]
+                    missed.append([1 - share for share in shares])
+                cells = np.median(times, axis=0), 100 * np.mean(missed, axis=0)
+                what = f"{difficulty.name}, {level:.1%} ({smallest:,} parameters), {name}"
+                for words, row, form in (
+                    (what, cells[0], "10.2f"),
+                    ("  % missed", cells[1], "10.1f"),
+                ):
+                    print(f"{words:44}" + "".join(f"{cell:{form}}" for cell in row), flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--time", action="store_true", help="how long asks take, instead")
-    if parser.parse_args(arguments).time:
-        print_times()
+    parser.add_argument("--answers", action="store_true", help="how small answers are, instead")
+    options = parser.parse_args(arguments)
+    if options.time or options.answers:
+        (print_times if options.time else print_answers)()
         return
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     studies: dict[str, Callable[[int], np.ndarray]] = {

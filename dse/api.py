@@ -407,7 +407,7 @@ def search(
             the reference `best` what the confirmation images can resolve, from 0.01 to 0.05.
         confidence: of the claim, in (0, 1).
         objectives: costs that are to be small, the first above all.
-        sampler: `tpe`, `nsga2`, `gp` or `random`; None chooses one.
+        sampler: `tpe`, `nsga2`, `gp`, `level` or `random`; None chooses one.
         finalists: candidates in the finals at most.
         seeds: fresh trainings of each finalist, at least 3.
         epochs: of a training to full fidelity; None is the recipe's.

@@ -144,8 +144,9 @@ def command(
         typer.Option(
             "--sampler",
             metavar="NAME",
-            help="tpe, nsga2, gp or random; default: gp where every candidate is trained to full "
-            "fidelity and the space has numbers, else tpe.",
+            help="tpe, nsga2, gp, level or random; default: level (gp that aims at the reference) "
+            "where every candidate is trained to full fidelity and the space has numbers, else "
+            "tpe.",
         ),
     ] = None,
     finalists: Annotated[

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ from dse.search.reference import (
     plan_reference,
 )
 from dse.search.rungs import Ladder, first_rung, make_ladder
-from dse.search.samplers import default_sampler, make_sampler
+from dse.search.samplers import SAMPLERS, default_sampler, make_sampler
 from dse.space import SearchSpace
 from dse.space.enumerate import Pool, Survey, make_pool, survey
 from dse.stats.comparison import resolvable_difference
@@ -320,7 +321,7 @@ def plan_search(
         options: as the user states them.
         pool: of the same space and images, where it is there already.
         workers_count: trainings side by side, for the forecast.
-        results: folder of all studies: a study that is there keeps its folds.
+        results: folder of all studies: a study that is there keeps its folds and its sampler.
 
     Raises:
         UsageError: an option that is not possible.
@@ -380,12 +381,11 @@ def plan_search(
 
     name = f"{space.name}-{data.name}-search" if options.study is None else options.study
     name = check_study_name(name)
-    held = None
-    if folds and options.folds is None and results is not None:
-        held = _recorded_folds(results / name)
-    folds = folds if held is None else held
+    held = {} if results is None else _recorded_search(results / name)
+    is_held = bool(folds) and options.folds is None and isinstance(held.get("folds"), int)
+    folds = held["folds"] if is_held else folds
     expected = expected_with(folds)
-    if held is None and options.folds is None and budget is not None and budget.kind == "time":
+    if not is_held and options.folds is None and budget is not None and budget.kind == "time":
         # A short budget measures more candidates with fewer folds.
         while folds > 1 and expected.candidates_within(budget) < DEFAULT_CANDIDATES:
             folds -= 1
@@ -399,13 +399,16 @@ def plan_search(
         if folds
         else _ladder(recipe, _train_count(data), options.first_rung, pool)
     )
+    sampler = options.sampler or default_sampler(pool, rungs_count=len(ladder.fidelities))
+    if options.sampler is None and held.get("sampler") in SAMPLERS:
+        sampler = held["sampler"]
     search = Search(
         name=name,
         pool=pool,
         recipe=recipe,
         ladder=ladder,
         budget=budget or expected.default_budget(),
-        sampler=options.sampler or default_sampler(pool, rungs_count=len(ladder.fidelities)),
+        sampler=sampler,
         objectives=objectives,
         study_seed=options.study_seed,
         margin=margin,
@@ -469,16 +472,16 @@ def _folds(
     return min(FOLDS, math.ceil(FOLDS * ENOUGH_SELECTION / max(_train_count(data), 1)))
 
 
-def _recorded_folds(directory: Path) -> int | None:
-    """The folds that a search was begun with; None where there is none.
+def _recorded_search(directory: Path) -> Mapping[str, Any]:
+    """How the search of a folder was begun; empty where there is none.
 
-    How many suit follows from the budget too, and a search resumes with another budget.
+    How many folds suit follows from the budget too, and a search resumes with another budget;
+    which sampler is chosen, from the version of dse.
     """
     try:
-        held = read_description(directory / DESCRIPTION_NAME).search.get("folds")
+        return read_description(directory / DESCRIPTION_NAME).search
     except (StudyError, ConfigError):  # told where the record is opened
-        return None
-    return held if isinstance(held, int) else None
+        return {}
 
 
 def _check_above_largest_class(reference: Reference, data: Dataset | DataDescription) -> None:

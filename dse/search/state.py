@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from dse.search.analyses import Analysis, Outcome, Terms, analysis_from_dict, cl
 from dse.search.budget import Budget
 from dse.search.columns import Columns, Floats, sizes_of
 from dse.search.confirmation import Mask, confirmation_split
-from dse.search.finals import Finalist, Verdict
+from dse.search.finals import Finalist, Verdict, selection_noise
 from dse.search.plan import Search
 from dse.search.reference import BEST, BestReference, Reference, Replicate
 from dse.search.rungs import Standings
@@ -251,7 +252,21 @@ class SearchState:
         rungs = np.where(measured, np.arange(measured.shape[1]), -1).max(axis=1)
         accuracies = np.where(rungs >= 0, columns.accuracies[np.arange(len(trials)), rungs], np.nan)
         self._sampled += [self.index(trial) for trial in trials[len(self._sampled) :]]
-        return History(np.array(self._sampled, dtype=np.intp), accuracies, rungs)
+        return History(
+            np.array(self._sampled, dtype=np.intp), accuracies, rungs, aim=self.aim(accuracies)
+        )
+
+    def aim(self, accuracies: Floats) -> tuple[float, float] | None:
+        """What an answer needs at least, and with what a claim is about as likely as not.
+
+        The latter is no more than what the most accurate candidate has.
+        """
+        least = self.reference_selection_accuracy() - self.search.margin
+        if not 0 < least < 1 or np.isnan(accuracies).all():
+            return None
+        noise = selection_noise(least, int(self.confirmation.sum()))
+        shown = least + statistics.NormalDist().inv_cdf(self.search.confidence) * noise
+        return least, max(least, min(shown, float(np.nanmax(accuracies))))
 
     def index(self, trial: Trial) -> int:
         """Of its candidate in the pool.

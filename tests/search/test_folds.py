@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dse.data import DataDescription, parse_data
@@ -13,8 +14,9 @@ from dse.errors import ConfigError, StudyError, UsageError
 from dse.search import SearchOptions, plan_search
 from dse.search.reference import BestReference
 from dse.search.rungs import Ladder
+from dse.search.state import SearchState
 from dse.study.table import read_trials
-from tests.search.searching import RECIPE, SPACE, document, run, search
+from tests.search.searching import NUMBER, RECIPE, SPACE, dataset, document, run, search
 
 FULL = Ladder.of_epochs(RECIPE.epochs)
 
@@ -110,3 +112,25 @@ def test_a_short_budget_takes_fewer_folds_and_a_study_keeps_its_own(tmp_path, in
     wanted = search("4trials", folds=3, ladder=FULL)
     result, _ = run(wanted, tmp_path, BestReference(3))
     assert folds_with(result.directory.parent) == 3
+
+
+def test_a_study_keeps_its_sampler(tmp_path, in_process):
+    options = SearchOptions(study="ratios", budget="4trials", reference="0.7", first_rung=9)
+    spec, data = parse_data("folder:pets"), described(2000, 4000)
+    assert plan_search(SPACE, spec, data, options).search.sampler == "level"
+    result, _ = run(search("4trials", sampler="nsga2", ladder=FULL), tmp_path)
+    results = result.directory.parent
+    assert plan_search(SPACE, spec, data, options, results=results).search.sampler == "nsga2"
+    named = replace(options, sampler="tpe")
+    assert plan_search(SPACE, spec, data, named, results=results).search.sampler == "tpe"
+
+
+def test_an_aim_goes_from_what_is_enough_to_what_can_be_shown(tmp_path, in_process):
+    """1,000 images confirm: 0.69 and 1.645 times the root of 0.69 · 0.31 / 1,000 above it."""
+    search_plan = search("4trials", ladder=FULL, margin=0.01)
+    state = SearchState(search_plan, None, dataset(tmp_path), NUMBER, lambda: 0.0)
+    state.confirmation = np.ones(1000, dtype=bool)
+    assert state.aim(np.array([np.nan])) is None, "nothing is measured"
+    assert state.aim(np.array([0.9, 0.5])) == pytest.approx((0.69, 0.714056), abs=1e-5)
+    assert state.aim(np.array([0.7, 0.5])) == pytest.approx((0.69, 0.7)), "what there is"
+    assert state.aim(np.array([0.5])) == pytest.approx((0.69, 0.69))

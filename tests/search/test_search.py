@@ -185,7 +185,7 @@ def test_a_small_space_is_searched_whole(tmp_path, in_process):
     assert sum(isinstance(event, Started) for event in events) == len(ended(events))
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "level"])
 def test_every_sampler_goes_on_as_it_would_have(tmp_path, in_process, sampler):
     wanted = search("6trials", sampler=sampler)
     run(wanted, tmp_path / "whole")

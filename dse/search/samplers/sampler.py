@@ -55,12 +55,15 @@ class History:
             NaN where training failed or nothing is measured yet.
         rungs: int array (asked,), that rung, 0 the lowest; -1 where nothing is measured.
         is_allowed: bool array (candidate,) of the pool, which may be asked now; None for all.
+        aim: accuracies (fractions) that an answer has to have at least, and with which it can
+            be shown that it has; None where nothing is known of them.
     """
 
     indices: Ints
     accuracies: Floats
     rungs: Ints
     is_allowed: NDArray[np.bool_] | None = None
+    aim: tuple[float, float] | None = None
 
     @property
     def is_measured(self) -> NDArray[np.bool_]:

@@ -96,7 +96,7 @@ def test_only_what_is_allowed_is_asked(name):
     assert allowed.sum() == len(asked), "the mask itself stays as it is"
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {"gp"}))
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"gp", "level"}))
 def test_a_space_of_words_alone_is_asked_once_each(name):
     assert sorted(ask_all(name, ONE_WORD, objectives=1, failing="none")) == [0, 1, 2]
 
@@ -173,8 +173,8 @@ def test_the_default_is_one_of_them():
     assert [sampler.name for sampler in SAMPLERS.values()] == list(SAMPLERS)
 
 
-def test_trainings_in_full_are_asked_by_gp_where_it_fits():
-    assert default_sampler(SMALL, rungs_count=1) == "gp"
+def test_trainings_in_full_are_asked_by_level_where_it_fits():
+    assert default_sampler(SMALL, rungs_count=1) == "level"
     assert default_sampler(ONE_WORD, rungs_count=1) == "tpe"
     assert default_sampler(SMALL, rungs_count=2) == "tpe"
 
@@ -191,3 +191,21 @@ def test_gp_refuses_a_space_of_words_and_says_what_fits():
     ):
         make_sampler("gp", ONE_WORD)
     assert make_sampler("gp", SINGLE).name == "gp"
+
+
+def test_level_without_an_aim_asks_for_the_most_hypervolume():
+    """So does every second ask with one; the other keeps to the smallest that is enough."""
+    size = np.geomspace(100, 1e6, len(SMALL))[:, None]
+    scaled = (np.log(size[:, 0]) - np.log(100)) / np.log(1e4)
+    asked = np.arange(0, len(SMALL), 4)
+    accuracies = 0.5 + 0.4 * scaled[asked]  # enough from a scaled size of 0.5 on
+    rungs = np.zeros(len(asked), dtype=np.intp)
+    assert len(asked) % 2, "one of the others"
+    known = History(asked, accuracies, rungs)
+    rng = np.random.default_rng
+    by_volume = make_sampler("level", SMALL).ask(SMALL, known, size, rng(1))
+    aimed = replace(known, aim=(0.7, 0.7))
+    assert make_sampler("level", SMALL).ask(SMALL, aimed, size, rng(1)) == by_volume
+    fewer = replace(aimed, indices=asked[:-1], accuracies=accuracies[:-1], rungs=rungs[:-1])
+    by_level = make_sampler("level", SMALL).ask(SMALL, fewer, size, rng(1))
+    assert abs(scaled[by_level] - 0.5) < 0.1

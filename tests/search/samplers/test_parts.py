@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dse.search.samplers.features import feature_owners, features, is_ordered
 from dse.search.samplers.gp import expected_gain
+from dse.search.samplers.level import chance_above, expected_saving
 from dse.search.samplers.ranking import best, crowding
 from dse.search.samplers.sizes import log_sizes, one_size, size_band
 from dse.space import Categorical, IntRange
@@ -129,3 +130,40 @@ def test_expected_gain_is_the_mean_over_draws():
     )
     standard_error = np.std(added) / np.sqrt(len(added))
     assert gain[0] == pytest.approx(np.mean(added), abs=4 * standard_error)
+
+
+def test_the_chance_to_be_above_a_level_is_the_normal_one():
+    mean, deviation = np.array([0.8, 0.81, 0.7, 0.9]), np.array([0.02, 0.01, 0.05, 0.0])
+    chances = chance_above(0.8, mean, deviation)
+    assert chances == pytest.approx([0.5, 0.841345, 0.0227501, 1.0], abs=1e-6)
+
+
+def test_expected_savings_worked_out_by_hand():
+    def saving(known: dict[float, float]) -> float:
+        sizes, chances = map(np.array, (list(known), list(known.values())))
+        return float(expected_saving(np.array([0.1]), known_sizes=sizes, known_chances=chances)[0])
+
+    assert saving({0.5: 1.0}) == pytest.approx(0.4)
+    assert saving({0.5: 0.0}) == pytest.approx(LARGEST_SIZE - 0.1), "nothing known is enough"
+    # The smaller is enough in one of two cases, the larger always: 0.5 · 0.3 + 0.5 · 0.7.
+    assert saving({0.8: 1.0, 0.4: 0.5}) == pytest.approx(0.5)
+    assert saving({0.05: 1.0, 0.8: 1.0}) == 0, "there is a smaller one already"
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=6),
+    st.floats(0, 1),
+)
+def test_expected_savings_are_the_mean_over_all_cases(known, size):
+    """Slow and obvious: every way in which each known one is enough or is not."""
+    expected = 0.0
+    for case in range(2 ** len(known)):
+        is_enough = [bool(case >> place & 1) for place in range(len(known))]
+        chance = np.prod(
+            [p if yes else 1 - p for (_, p), yes in zip(known, is_enough, strict=True)]
+        )
+        smallest = min([s for (s, _), yes in zip(known, is_enough, strict=True) if yes] or [9.0])
+        expected += chance * max(0.0, (LARGEST_SIZE if smallest == 9.0 else smallest) - size)
+    sizes, chances = np.array(known).T
+    found = expected_saving(np.array([size]), known_sizes=sizes, known_chances=chances)
+    assert found[0] == pytest.approx(expected, abs=1e-9)

@@ -1,0 +1,5 @@
+"""`python -m dse`: the command line, where no script is on the path."""
+
+from dse.cli.main import main
+
+main()
