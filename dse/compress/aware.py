@@ -85,7 +85,10 @@ def finetune_int8(
     params, statistics, _ = load_weights(weights, architecture)
     spec = as_trained(parse_data(data), metadata)
     dataset = prepare_data(spec)
-    recipe = recipe_of_weights(data, spec.source, dataset, metadata, flat(params, statistics))
+    arrays = flat(params, statistics)
+    recipe = recipe_of_weights(
+        data, spec.source, dataset, metadata, arrays, option="--finetune, --calibrate"
+    )
     trained, fixed = Relative.start(params, masks_of(params), {})
     trainer = Trainer(
         architecture,

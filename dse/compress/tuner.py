@@ -246,7 +246,13 @@ def image_tuner(
 
 
 def recipe_of_weights(
-    data: str, source: SourceName, dataset: Dataset, metadata: WeightsMetadata, arrays: Arrays
+    data: str,
+    source: SourceName,
+    dataset: Dataset,
+    metadata: WeightsMetadata,
+    arrays: Arrays,
+    *,
+    option: str = "--data",
 ) -> Recipe:
     """The recipe that weights were trained by, once the images are found to be the same.
 
@@ -258,20 +264,21 @@ def recipe_of_weights(
         dataset: prepared images.
         metadata: of the weights.
         arrays: by parameter path.
+        option: that the images were named by, for messages.
 
     Raises:
         UsageError: the images are others, or the norms of the weights are folded.
     """
     if are_folded(arrays):
         raise UsageError(
-            f"--data {data}: the norms of these weights were folded when they were compressed, so "
-            "they cannot be trained; give the weights file that the .dsz was made of"
+            f"{option} {data}: the norms of these weights were folded when they were compressed, "
+            "so they cannot be trained; give the weights file that the .dsz was made of"
         )
     extra = metadata.extra
     same = dataset.classes == metadata.classes and dataset.preprocessing == metadata.preprocessing
     if not same or extra.get("data_fingerprint", dataset.fingerprint) != dataset.fingerprint:
         raise UsageError(
-            f"--data {data}: {len(dataset.train):,} training images of "
+            f"{option} {data}: {len(dataset.train):,} training images of "
             f"{shape_text(dataset.input_shape)} in {counted(len(dataset.classes), 'class')} are "
             "not those that the weights were trained on; give the same images, split and size "
             f"({shape_text(metadata.input_shape)}) as their study had"
