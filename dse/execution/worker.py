@@ -25,6 +25,7 @@ import numpy as np
 from dse.architecture import build
 from dse.errors import DataError, DivergenceError, DseError, WeightsError
 from dse.execution.artifacts import ArtifactStore, FolderStore
+from dse.execution.group import Group, Reader, members_count
 from dse.execution.job import Job, Setup, job_from_dict, setup_from_dict
 from dse.files import replacing
 from dse.study.measurement import Measurement, pack_bits
@@ -326,9 +327,10 @@ def serve(
         send({"type": "fatal", "message": said})
 
 
-def _read_jobs(jobs: queue.Queue[Job]) -> None:
+def _read_jobs(jobs: queue.Queue[Job], group: Group) -> None:
     try:
         for line in sys.stdin:
+            group.tell(line)
             jobs.put(job_from_dict(json.loads(line)))
         os._exit(0)
     except BaseException:  # nobody would read on: a worker that waits for ever helps no one
@@ -348,18 +350,27 @@ def main() -> None:
     line = sys.stdin.readline()
     if not line:
         return
-    jobs: queue.Queue[Job] = queue.Queue()
-    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
     first = json.loads(line)
     here = first["here"]
+    group = Group(members_count(here["devices_count"]), line)
+    jobs: queue.Queue[Job] = queue.Queue()
+    threading.Thread(target=_read_jobs, args=(jobs, group), daemon=True).start()
     folders = FolderStore({key: Path(folder) for key, folder in here["folders"].items()})
     store: ArtifactStore = folders
     if here["artifacts"]:
         from dse.execution.bucket import BucketStore
 
         store = BucketStore(here["artifacts"], folders)
+    if not group.is_first:
+        store = Reader(store)
     setup = setup_from_dict(first["setup"])
-    serve(setup, store, jobs, send, here["compile_cache"], here["devices_count"])
+    try:
+        serve(setup, store, jobs, send, here["compile_cache"], here["devices_count"])
+    except BaseException:
+        traceback.print_exc()
+        group.leave(1)
+        raise
+    group.leave(0)
 
 
 if __name__ == "__main__":

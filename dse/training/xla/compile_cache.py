@@ -81,7 +81,7 @@ def load_or_compile(
     """
     if not _used:
         return function.lower(*arguments).compile()
-    device, flags = jax.devices()[0], os.environ.get("XLA_FLAGS", "")
+    device, flags = jax.local_devices()[0], os.environ.get("XLA_FLAGS", "")
     made_by = [_build(), flags, str(threads_count()), device.platform, device.device_kind]
     made_by += [] if use_cpu_forms() else ["accelerator"]
     path = _used[0] / hashlib.sha256("\n".join([key, *made_by]).encode()).hexdigest()
