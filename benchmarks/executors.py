@@ -123,7 +123,14 @@ def main() -> None:
     from dse.execution.ray import connect
 
     document: dict[str, Any] = {"command": command_line(), "machine": machine("ray", "jax")}
-    document["local"] = measured(LocalExecutor(options.workers), options.jobs)
+
+    def note(name: str, found: Any) -> None:
+        document[name] = found
+        print(name, json.dumps(found), flush=True)
+        if options.json:
+            write_json(options.json, document)
+
+    note("local", measured(LocalExecutor(options.workers), options.jobs))
     here = str(Path(__file__).parents[1])
     common: dict[str, Any] = {
         "address": "local",
@@ -139,7 +146,7 @@ def main() -> None:
             "env_vars": {"PYTHONPATH": here},
         },
     )
-    document["ray"] = measured(connect(workers_count=options.workers), options.jobs)
+    note("ray", measured(connect(workers_count=options.workers), options.jobs))
     ray.shutdown()
     local.WORKER_COMMAND = real_worker
     compiled = cache_root() / "compiled"
@@ -152,14 +159,11 @@ def main() -> None:
             seconds = sweep_s(executor, options.epochs)
             if turn:  # the first compiles
                 sweeps[name].append(round(seconds, 2))
+        if turn:
+            ratio = median(sweeps["ray"]) / median(sweeps["local"])
+            note("sweep", {"seconds": sweeps, "ratio": round(ratio, 3)})
     ray.shutdown()
-    document["sweep_s"] = sweeps
-    if options.sweeps:
-        document["ratio"] = round(median(sweeps["ray"]) / median(sweeps["local"]), 3)
-    document["load"] = os.getloadavg()
-    print(json.dumps(document, indent=2))
-    if options.json:
-        write_json(options.json, document)
+    note("load", os.getloadavg())
 
 
 if __name__ == "__main__":

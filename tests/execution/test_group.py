@@ -32,7 +32,8 @@ def trained(data, folder: Path, devices_count: int, on_started=lambda worker: No
     for kind in ("weights", "checkpoints"):
         artifacts[f"{kind}/{setup.key}"] = folder / kind
         (folder / kind).mkdir(parents=True)
-    executor, lost = LocalExecutor(1, devices_per_worker=devices_count), []
+    (folder.parent / "compiled").mkdir(mode=0o700, exist_ok=True)
+    executor, lost = LocalExecutor(1, folder.parent / "compiled", devices_count), []
     with executor.session(setup, artifacts, folder / "logs") as session:
         for event in session.serve(JobList([JOB])):
             lost += [event] if isinstance(event, WorkerLost) else []

@@ -79,9 +79,9 @@ def load_or_compile(
         key: everything the program follows from, but for the sources of `dse`, the versions
             of its libraries, the flags of XLA, its threads and the kind of device, which are added.
     """
-    if not _used:
+    if not _used or jax.process_count() > 1:  # what is kept is of a process that is alone
         return function.lower(*arguments).compile()
-    device, flags = jax.local_devices()[0], os.environ.get("XLA_FLAGS", "")
+    device, flags = jax.devices()[0], os.environ.get("XLA_FLAGS", "")
     made_by = [_build(), flags, str(threads_count()), device.platform, device.device_kind]
     made_by += [] if use_cpu_forms() else ["accelerator"]
     path = _used[0] / hashlib.sha256("\n".join([key, *made_by]).encode()).hexdigest()
