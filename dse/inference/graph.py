@@ -147,7 +147,7 @@ def make_graph(
             continue
         kernel = bias = stored = None
         if isinstance(node.primitive, Conv | Dense):
-            own = {p.kind: arrays[p.path] for p in node.parameters}
+            own: dict[str, np.ndarray] = {p.kind: arrays[p.path] for p in node.parameters}
             kernel, bias = _folded(own)
             if isinstance(node.primitive, Dense):
                 kernel = kernel.reshape(*node.input_shape, -1)
