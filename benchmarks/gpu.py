@@ -3,7 +3,7 @@
     pip install -e '.[cuda,bench]'
     python benchmarks/gpu.py --data folder:cifar10-jpeg --json results/benchmarks/gpu.json
 
-Parts, each in processes of its own, so that one that fails costs its own rows alone:
+Parts, each in a process of its own, so that one that fails costs its own rows alone:
 
     speed       training images a second of five networks, batches of 128 to 1,024: our program;
                 PyTorch eager and compiled, channels last under bfloat16 autocast
@@ -15,7 +15,7 @@ Parts, each in processes of its own, so that one that fails costs its own rows a
 Share of peak: six operations for each multiply-add and image, over the bfloat16 peak that the
 vendor states. The file is written after every row; rows for which no time is left are counted.
 It needs no network: without --data the candidate is trained on digits. `--reduced` runs all of
-it on a CPU in about a minute, by the forms of an accelerator (DSE_FORMS), and measures nothing.
+it on a CPU, in one process, by the forms of an accelerator (DSE_FORMS), and measures nothing.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ class Sizes:
     epochs: int = 8
     space: str = ""
     workers: tuple[int, ...] = (1, 4)
+    sweep_words: tuple[str, ...] = ()
     budget_s: float = 460.0
 
 
@@ -98,6 +99,7 @@ REDUCED = Sizes(
     epochs=1,
     space=f"schema: 1\nfamily: squeezenet\nmetaparameters: {json.dumps(_TINY)}\n",
     workers=(1,),
+    sweep_words=("--epochs", "1"),
 )
 
 
@@ -326,7 +328,7 @@ def sweep(sizes: Sizes) -> Iterator[Row]:
             if sizes.space:
                 space = f"{folder}/tiny.yaml"
                 Path(space).write_text(sizes.space, encoding="utf-8")
-            words = [space, "--workers", str(workers), "--results", folder]
+            words = [space, "--workers", str(workers), "--results", folder, *sizes.sweep_words]
             started = time.perf_counter()
             done = subprocess.run(
                 [sys.executable, "-m", "dse.cli.main", "sweep", *words, "--plots", folder],
@@ -405,11 +407,12 @@ def main() -> None:
     options = parser.parse_args()
     sizes = REDUCED if options.reduced else Sizes()
     if options.serve:
-        part, deadline = options.serve
-        if part == PARTS["speed"][0]:
-            print(json.dumps({"device": device_of_jax()}), flush=True)
-        for row in rows_of(part, sizes, options.data, float(deadline)):
-            print(json.dumps(row), flush=True)
+        names, deadline = options.serve
+        for part in names.split(","):
+            if part == "speed":
+                print(json.dumps({"device": device_of_jax()}), flush=True)
+            for row in rows_of(part, sizes, options.data, float(deadline)):
+                print(json.dumps({"part": part, **row}), flush=True)
         return
     from benchmarks.machine import command_line, machine, write_json
 
@@ -419,8 +422,9 @@ def main() -> None:
     document: dict[str, Any] = {"command": command_line(), "machine": machine("jax", "flax")}
     document["parts"] = parts = {}
     deadline = time.time() + sizes.budget_s
-    for part in options.only or PARTS:
-        words = ["--serve", part, str(deadline), "--data", options.data]
+    wanted = options.only or list(PARTS)
+    for names in [",".join(wanted)] if options.reduced else wanted:
+        words = ["--serve", names, str(deadline), "--data", options.data]
         with subprocess.Popen(
             [sys.executable, __file__, *words, *["--reduced"] * options.reduced],
             stdout=subprocess.PIPE,
@@ -435,13 +439,15 @@ def main() -> None:
                 if "device" in row:
                     document["device"] = row["device"]
                 else:
+                    part = row.pop("part")
                     parts.setdefault(PARTS[part][0], []).append(row)
                     print(f"{part:18}{text_of(row)}", flush=True)
                 if options.json:
                     write_json(options.json, document)
         if status := process.returncode:
-            parts.setdefault(PARTS[part][0], []).append({"failed": f"{part}: status {status}"})
-            print(f"{part:18}failed with status {status}", flush=True)
+            name = PARTS[names.split(",")[-1]][0]
+            parts.setdefault(name, []).append({"failed": f"{names}: status {status}"})
+            print(f"{names:18}failed with status {status}", flush=True)
     document["ratios"] = ratios(parts)
     for row in document["ratios"]:
         print(f"{'ratio':18}{text_of(row)}")

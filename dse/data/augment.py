@@ -66,9 +66,12 @@ def crop_and_flip(
     shifts = jax.random.randint(crop_key, (2, count, 1), -crop, crop + 1)
     rows = _reflect(shifts[0] + jnp.arange(height), height)
     columns = _reflect(shifts[1] + columns, width)
-    image = jnp.arange(count)[:, None, None]
-    at = jnp.asarray(images).at[image, rows[:, :, None], columns[:, None, :]]
-    return at.get(mode="promise_in_bounds")
+
+    def taken(image: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:
+        return image.at[row[:, None], column].get(mode="promise_in_bounds")
+
+    # Image by image, so that devices which share a batch need not see each other's.
+    return jax.vmap(taken)(jnp.asarray(images), rows, columns)
 
 
 def _reflect(index: jax.Array, size: int) -> jax.Array:

@@ -37,7 +37,8 @@ for devices_count in (5, 3):
     except TrainingError as error:
         refused.append(str(error))
 losses = alone.measurement.train_loss, together.measurement.train_loss
-exchanges = next(iter(four._train.values())).as_text().count(" all-reduce(")
-print(json.dumps({"exchanges": exchanges}))
+program = next(iter(four._train.values())).as_text()
+exchanges = {name: program.count(f" {name}(") for name in ("all-reduce", "all-gather")}
+print(json.dumps(exchanges))
 print(json.dumps({"steps": steps, "apart": apart, "size": moved, "losses": losses}))
 print(json.dumps(refused))

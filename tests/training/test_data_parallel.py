@@ -24,7 +24,8 @@ def test_four_devices_train_as_one_does_at_the_same_batch(tmp_path):
     )
     assert not done.returncode, done.stderr
     exchanged, said, refused = map(json.loads, done.stdout.splitlines())
-    assert exchanged["exchanges"] > 0  # of gradients and of the norms' sums
+    assert exchanged["all-reduce"] > 0  # of gradients and of the norms' sums
+    assert exchanged["all-gather"] == 0  # no device sees another's images
     assert said["steps"] == 20
     assert said["size"] > 0.1
     assert said["apart"] < 1e-5
