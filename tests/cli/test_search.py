@@ -299,7 +299,7 @@ def test_more_budget_goes_on(search):
     assert len(read_trials(FOLDER / "trials.csv")) > before
     refused = search("--sampler", "random")
     assert refused.exit_code == 1
-    assert "search.sampler: random wanted, gp in the study" in refused.stderr
+    assert "search.sampler: random wanted, level in the study" in refused.stderr
 
 
 def test_lists_of_layers_are_words_in_the_answer(search):
@@ -350,7 +350,7 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(run):
     assert "8 feasible candidates of 8" in text
     assert f"{params_count(0.125):,} to {params_count(1.0):,}" in text
     assert "rungs 15 epochs" in text
-    assert "5m, sampler gp, 2 workers" in text
+    assert "5m, sampler level, 2 workers" in text
     with_rungs = json.loads(run(*arguments, "--json", *RUNGS).stdout)
     assert with_rungs["rungs"] == [5, 15]
     assert "5m, sampler tpe, 2 workers" in " ".join(run(*arguments, *RUNGS).stdout.split())

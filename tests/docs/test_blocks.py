@@ -15,6 +15,7 @@ from docs.blocks import FETCHED, OUTPUTS, PAGES, ROOT, Block, blocks, masked, pr
 
 ALL = [block for page in PAGES for block in blocks(page)]
 CI_MARKS = ("sweep command", "test command")
+TASKS = "docs/how-to/tasks.md"
 
 
 def run_blocks(page: str) -> list[Block]:
@@ -103,8 +104,14 @@ def test_calls_of_the_library_have_the_arguments_that_are_shown(block: Block) ->
             inspect.signature(function).bind(*call.args, **keywords)  # raises where they differ
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", sorted({block.page for block in ALL if block.mark == "slow"}))
+def _pages_that_train() -> list[object]:
+    """The ten tasks, of few images, are run each time; others take many minutes."""
+    pages = sorted({block.page for block in ALL if block.mark == "slow"})
+    marks = {True: pytest.mark.long, False: pytest.mark.slow}
+    return [pytest.param(page, marks=marks[page == TASKS]) for page in pages]
+
+
+@pytest.mark.parametrize("page", _pages_that_train())
 def test_slow_blocks_run(page: str, tmp_path: Path) -> None:
     prepare(page, tmp_path)
     for block in blocks(page):
@@ -113,8 +120,8 @@ def test_slow_blocks_run(page: str, tmp_path: Path) -> None:
 
 
 def test_ten_tasks_take_two_commands_at_most() -> None:
-    tasks = blocks("docs/how-to/tasks.md")
-    text = (ROOT / "docs/how-to/tasks.md").read_text(encoding="utf-8")
+    tasks = blocks(TASKS)
+    text = (ROOT / TASKS).read_text(encoding="utf-8")
     assert len(tasks) == text.count("\n## ") == 10
     assert all(1 <= len(block.commands) <= 2 for block in tasks)
     assert all(block.mark in ("run", "slow") for block in tasks)

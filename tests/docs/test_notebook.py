@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import dse
 from tests.docs.test_blocks import ROOT
 
 
-@pytest.mark.parametrize("trains", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_the_notebook_runs(tmp_path, monkeypatch, trains):
-    """Where nothing is trained, its sweep gives a study that is there already."""
-    if not trains:
-        real, given = inspect.signature(dse.sweep), ROOT / "tests/fixtures/sweep/tiny-digits"
-
-        def sweep(*words, **options):
-            real.bind(*words, **options)
-            assert Path(words[0]).is_file(), "the first cell wrote it"
-            return dse.load_study(given)
-
-        monkeypatch.setattr(dse, "sweep", sweep)
+@pytest.mark.long
+def test_the_notebook_runs(tmp_path, monkeypatch):
     notebook = json.loads((ROOT / "docs/tutorial.ipynb").read_text(encoding="utf-8"))
     monkeypatch.chdir(tmp_path)
     space: dict[str, Any] = {"__name__": "__main__"}

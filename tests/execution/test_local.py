@@ -162,8 +162,10 @@ def test_a_worker_that_dies_behind_its_answer_is_replaced(
 
 def test_a_worker_that_cannot_read_its_job_ends():
     code = (
-        "import queue, threading, time; from dse.execution.worker import _read_jobs\n"
-        "threading.Thread(target=_read_jobs, args=(queue.Queue(),), daemon=True).start()\n"
+        "import queue, threading, time; from dse.execution.group import Group\n"
+        "from dse.execution.worker import _read_jobs\n"
+        "told = queue.Queue(), Group(1, '')\n"
+        "threading.Thread(target=_read_jobs, args=told, daemon=True).start()\n"
         "time.sleep(60)"
     )
     result = subprocess.run(

@@ -52,7 +52,7 @@ def make_sampler(name: str, pool: PoolLike) -> Sampler:
     """
     if name not in SAMPLERS:
         raise SamplerError(f"there is no sampler {name!r}{nearest(name, list(SAMPLERS))}")
-    problem = domains_problem(pool) if name in ("gp", "level") else None
+    problem = domains_problem(pool, name) if name in ("gp", "level") else None
     if problem:
         raise SamplerError(problem)
     return SAMPLERS[name]

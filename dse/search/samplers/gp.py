@@ -24,13 +24,13 @@ LEAST_OBSERVATIONS = 2
 """Measured candidates before the process is asked."""
 
 
-def domains_problem(pool: PoolLike) -> str | None:
-    """Why a Gaussian process has nothing to learn from, or None where it fits."""
+def domains_problem(pool: PoolLike, name: str = "gp") -> str | None:
+    """Why a Gaussian process, the sampler `name`, has nothing to learn from; None: it fits."""
     if not pool.varying or is_ordered(pool).any():
         return None
     names = ", ".join(pool.varying)
     return (
-        "sampler gp needs a metaparameter whose values have an order (a range, or a list of "
+        f"sampler {name} needs a metaparameter whose values have an order (a range, or a list of "
         f"numbers), but {pool.space.name} varies only {names}, by lists of words or layers; "
         "take tpe, nsga2 or random"
     )
