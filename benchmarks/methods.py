@@ -109,6 +109,28 @@ def run_ours(
     return _trace(steps, spent, counts)
 
 
+def asked_in_full(
+    surface: Surface, sampler: Sampler, seed: int, count: int, aim: tuple[float, float]
+) -> Ints:
+    """The first candidates that a sampler asks for, each measured in full before the next.
+
+    Args:
+        surface: what is measured.
+        sampler: who asks.
+        seed: of noise and asks.
+        count: of asks.
+        aim: see `History`.
+    """
+    measured = surface.measured([FULL_EPOCHS], seed)[:, 0]
+    sizes = surface.params_counts[:, None].astype(float)
+    asked = np.empty(0, dtype=np.intp)
+    for ask in range(count):
+        history = History(asked, measured[asked], np.zeros(ask, dtype=np.intp), aim=aim)
+        index = sampler.ask(surface.pool, history, sizes, np.random.default_rng([seed, ask]))
+        asked = np.append(asked, index)
+    return asked
+
+
 def run_optuna(surface: Surface, seed: int, budget: int) -> tuple[Trace, Trace]:
     """Optuna's TPE with two objectives, every trial in full.
 

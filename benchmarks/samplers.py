@@ -32,7 +32,7 @@ import optuna
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.methods import Judge
+from benchmarks.methods import Judge, asked_in_full
 from benchmarks.surface import EASY, FULL_EPOCHS, HARD, make_surface
 from dse.search.rungs import Ladder, Standings, next_promotion
 from dse.search.samplers import SAMPLERS, History
@@ -139,7 +139,6 @@ def print_answers() -> None:
     for difficulty in (EASY, HARD):
         surface = make_surface(difficulty)
         true, judge = surface.expected([FULL_EPOCHS])[:, 0], Judge(surface)
-        sizes = surface.params_counts[:, None].astype(float)
         for share in ANSWER_LEVELS:
             level = true.min() + share * (true.max() - true.min())
             smallest = surface.params_counts[true >= level].min()
@@ -147,14 +146,9 @@ def print_answers() -> None:
                 times, missed = [], []
                 for seed in range(SEEDS):
                     measured = surface.measured([FULL_EPOCHS], seed)[:, 0]
-                    asked = np.empty(0, dtype=np.intp)
-                    for ask in range(ANSWER_ASKS[-1]):
-                        rungs, aim = np.zeros(ask, dtype=np.intp), (level, level + CLAIM_NEEDS)
-                        history = History(asked, measured[asked], rungs, aim=aim)
-                        rng = np.random.default_rng([seed, ask])
-                        index = SAMPLERS[name].ask(surface.pool, history, sizes, rng)
-                        asked = np.append(asked, index)
-                    found = np.where(true[asked] >= level, sizes[asked, 0], np.inf)
+                    aim = level, level + CLAIM_NEEDS
+                    asked = asked_in_full(surface, SAMPLERS[name], seed, ANSWER_ASKS[-1], aim)
+                    found = np.where(true[asked] >= level, surface.params_counts[asked], np.inf)
                     times.append([found[:n].min() / smallest for n in ANSWER_ASKS])
                     shares = [judge.share(asked[:n], measured[asked[:n]]) for n in ANSWER_ASKS]
                     missed.append([1 - share for share in shares])

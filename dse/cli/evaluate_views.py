@@ -31,18 +31,10 @@ def print_classes(outcomes: Outcomes) -> None:
             f"{correct:,} of {count:,}",
             *(_share(recall), _ends(recall), _share(precision), _ends(precision)),
         )
-        for name, correct, count, recall, precision in zip(
-            outcomes.classes,
-            outcomes.correct,
-            outcomes.images,
-            outcomes.recall,
-            outcomes.precision,
-            strict=True,
-        )
-        if count
+        for name, correct, count, recall, precision in outcomes.by_class
     ]
-    held = [recall.estimate for recall in outcomes.recall if recall]
     if len(rows) > SHOWN_COUNT:
+        held = [recall.estimate for *_, recall, _ in outcomes.by_class]
         order = sorted(range(len(rows)), key=lambda at: held[at])
         note(f"the {LOWEST_COUNT} of {len(rows):,} classes with the lowest recall:")
         rows = [rows[at] for at in order[:LOWEST_COUNT]]

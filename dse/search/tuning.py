@@ -52,15 +52,15 @@ class OnWorkers:
         if self.alone is not None and len(tunings) == 1:
             yield from self.alone.train(network, tunings, on_epoch)
             return
-        store, jobs = self.session.store, {}
+        store, jobs, missing = self.session.store, {}, []
         macs = cost(network.architecture).macs
         for tuning in tunings:
             job = Job(network.candidate, 0, task="tune", tuning=tuning.name)
             if store.fetch(job.artifact("weights", self.setup)) is None:
                 with store.writing(job.artifact("tunings", self.setup)) as path:
                     write_file(path, tuning.content)
+                missing.append(job)
             jobs[job] = tuning
-        missing = [j for j in jobs if store.fetch(j.artifact("weights", self.setup)) is None]
         for event in self.session.serve(
             JobList(missing),
             most_workers=len(missing),

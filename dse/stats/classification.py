@@ -70,9 +70,19 @@ class Outcomes:
         return _shares(self.correct, self.predicted)
 
     @property
+    def by_class(self) -> list[tuple[str, int, int, Interval, Interval | None]]:
+        """(name, images that are correct, images, recall, precision) of each that has images."""
+        columns = self.classes, self.correct, self.images, self.recall, self.precision
+        return [
+            (name, int(correct), int(count), recall, precision)
+            for name, correct, count, recall, precision in zip(*columns, strict=True)
+            if recall
+        ]
+
+    @property
     def balanced_accuracy(self) -> float:
         """Mean recall of the classes that have images."""
-        return float(np.mean([share.estimate for share in self.recall if share]))
+        return float(np.mean([recall.estimate for *_, recall, _ in self.by_class]))
 
     @property
     def largest(self) -> tuple[str, float]:

@@ -70,22 +70,12 @@ def errors_section(outcomes: Outcomes, *, what: str, pictures: Pictures | None =
 def _classes(outcomes: Outcomes) -> Html:
     scale = Scale(-0.02, 1.02)
     rows: list[list[Part]] = []
-    held = [
-        (name, f"{correct:,} of {count:,}", recall, precision)
-        for name, correct, count, recall, precision in zip(
-            outcomes.classes,
-            outcomes.correct,
-            outcomes.images,
-            outcomes.recall,
-            outcomes.precision,
-            strict=True,
-        )
-        if recall
-    ]
-    for name, count, recall, precision in sorted(held, key=lambda row: row[2].estimate):
+    for name, correct, images, recall, precision in sorted(
+        outcomes.by_class, key=lambda row: row[3].estimate
+    ):
         drawn = interval_row(scale, recall.estimate, recall.low, recall.high)
         said = _words(precision) if precision else "never predicted"
-        rows.append([name, count, drawn, _words(recall), said])
+        rows.append([name, f"{correct:,} of {images:,}", drawn, _words(recall), said])
     shown = rows[:CLASSES_COUNT]
     left = len(rows) - len(shown)
     return join(

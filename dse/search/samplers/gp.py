@@ -149,14 +149,17 @@ class GpSampler:
         mean, deviation = _predict(process, place(open_, top))
         points_of = np.concatenate([asked, waiting])
         at_top = place(points_of, top)
+        believed, doubt = _predict(process, at_top)
+        if process is not first:
+            doubt = _predict(first, at_top)[1]
         return Beliefs(
             open_,
             size,
             trend(open_) + spread * mean,
             spread * deviation,
             points_of,
-            trend(points_of) + spread * _predict(process, at_top)[0],
-            spread * _predict(first, at_top)[1],
+            trend(points_of) + spread * believed,
+            spread * doubt,
         )
 
     def _observations(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.methods import asked_in_full
 from benchmarks.surface import EASY, FULL_EPOCHS, make_surface
-from dse.search.samplers import SAMPLERS, History
+from dse.search.samplers import SAMPLERS
 from tests.search.samplers.surface import regret, simulate, squeezenet_pool
 
 pytestmark = pytest.mark.long
@@ -40,22 +41,15 @@ def test_gp_misses_far_less_of_the_front_than_random_asks():
 def test_level_finds_smaller_answers_than_gp():
     """The smallest of 16 that truly is accurate enough, over the smallest of all, in doublings."""
     surface = make_surface(EASY)
-    sizes = surface.params_counts[:, None].astype(float)
+    sizes = surface.params_counts
     true = surface.expected([FULL_EPOCHS])[:, 0]
     level = 0.744
     doublings = {}
     for name in ("gp", "level"):
         found = []
         for seed in range(3):
-            measured = surface.measured([FULL_EPOCHS], seed)[:, 0]
-            asked = np.empty(0, dtype=np.intp)
-            for ask in range(16):
-                rungs = np.zeros(ask, dtype=np.intp)
-                history = History(asked, measured[asked], rungs, aim=(level, level + 0.01))
-                rng = np.random.default_rng([seed, ask])
-                index = SAMPLERS[name].ask(surface.pool, history, sizes, rng)
-                asked = np.append(asked, index)
-            smallest = sizes[asked, 0][true[asked] >= level].min()
-            found.append(np.log2(smallest / sizes[true >= level, 0].min()))
+            asked = asked_in_full(surface, SAMPLERS[name], seed, 16, (level, level + 0.01))
+            smallest = sizes[asked][true[asked] >= level].min()
+            found.append(np.log2(smallest / sizes[true >= level].min()))
         doublings[name] = np.mean(found)
     assert doublings["level"] <= 0.7 * doublings["gp"]
