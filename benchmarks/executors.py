@@ -85,14 +85,14 @@ def _resident_bytes() -> int:
 
 def sweep_s(executor: Executor, epochs: int) -> float:
     """Seconds of a digits sweep between the first job that is taken and the last that ends."""
-    from dse.config import load_space
+    from dse.config import find_space, load_space
     from dse.data import parse_data, prepare_data
     from dse.search import plan_sweep, run
 
     moments = []
     spec = parse_data("digits")
     data = prepare_data(spec)
-    plan = plan_sweep(load_space("squeeze_ratio.yaml"), spec, data, seeds=2, epochs=epochs)
+    plan = plan_sweep(load_space(find_space("squeeze_ratio.yaml")), spec, data, seeds=2, epochs=epochs)
     with tempfile.TemporaryDirectory() as folder:
         run(
             plan,
