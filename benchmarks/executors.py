@@ -92,7 +92,9 @@ def sweep_s(executor: Executor, epochs: int) -> float:
     moments = []
     spec = parse_data("digits")
     data = prepare_data(spec)
-    plan = plan_sweep(load_space(find_space("squeeze_ratio.yaml")), spec, data, seeds=2, epochs=epochs)
+    plan = plan_sweep(
+        load_space(find_space("squeeze_ratio.yaml")), spec, data, seeds=2, epochs=epochs
+    )
     with tempfile.TemporaryDirectory() as folder:
         run(
             plan,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,14 @@ class Trace:
             exhaustive front's, both with true accuracies.
         spent: epochs when the method ended.
         counts: candidates that were trained to each rung.
+        in_full: int array (candidate,), those measured in full.
     """
 
     epochs: NDArray[np.int64]
     shares: Floats
     spent: int
     counts: tuple[int, ...]
+    in_full: Ints = field(default_factory=lambda: np.empty(0, dtype=np.intp))
 
     def reached(self, share: float) -> int | None:
         """Epochs after which the share is reached and kept to the end; None where it is not."""
@@ -68,7 +70,13 @@ class Judge:
 
 
 def run_ours(
-    surface: Surface, seed: int, budget: int, *, ladder: Ladder, sampler: Sampler
+    surface: Surface,
+    seed: int,
+    budget: int,
+    *,
+    ladder: Ladder,
+    sampler: Sampler,
+    aim: tuple[float, float] | None = None,
 ) -> Trace:
     """The search with one worker, as its driver does it: promote whom the rungs say, else ask.
 
@@ -86,7 +94,7 @@ def run_ours(
         row = next_promotion(ladder, standings)
         if row is None and spent + ladder.epochs[0] <= SAMPLING_SHARE * budget:
             highest = rungs[asked]
-            history = History(asked, accuracies[asked, highest], highest)
+            history = History(asked, accuracies[asked, highest], highest, aim=aim)
             rng = np.random.default_rng([seed, len(asked)])
             new = sampler.ask(pool, history, sizes, rng)
             if new is not None:
@@ -106,7 +114,8 @@ def run_ours(
             top = np.flatnonzero(rungs == rung)
             steps.append((spent, judge.share(top, measured[top, rung])))
     counts = tuple(int((rungs >= rung).sum()) for rung in range(len(ladder.epochs)))
-    return _trace(steps, spent, counts)
+    in_full = np.flatnonzero(rungs == len(ladder.epochs) - 1)
+    return replace(_trace(steps, spent, counts), in_full=in_full)
 
 
 def asked_in_full(
@@ -127,6 +136,7 @@ def asked_in_full(
     for ask in range(count):
         history = History(asked, measured[asked], np.zeros(ask, dtype=np.intp), aim=aim)
         index = sampler.ask(surface.pool, history, sizes, np.random.default_rng([seed, ask]))
+        assert index is not None, "the pool has candidates left"
         asked = np.append(asked, index)
     return asked
 

@@ -1,6 +1,7 @@
 """Epochs that a search needs for 98% of the exhaustive front's hypervolume, against Optuna.
 
     python benchmarks/rungs.py --json results/benchmarks/rungs.json
+    python benchmarks/rungs.py --answers    how small answers are, about 10 min
 
 No training: accuracies come from the closed forms in `benchmarks/surface.py`. The found front
 is made of the candidates measured in full that no other measured one dominates; it is judged
@@ -12,6 +13,10 @@ Optuna's TPE trains every trial in full and asks for the same candidates again a
 is counted twice: every trial paid for, and repeated ones answered from a record at no cost.
 Ours is the search with its samplers and rungs, one worker; without stopping it is the same
 search on one rung.
+
+`--answers` has searches aim at the accuracies of `benchmarks/samplers.py --answers` and says how
+many times as many parameters the smallest has that was trained in full and truly is accurate
+enough, by the epochs spent.
 """
 
 from __future__ import annotations
@@ -26,14 +31,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.methods import Trace, run_optuna, run_ours
+from benchmarks.samplers import ANSWER_LEVELS, CLAIM_NEEDS
 from benchmarks.surface import EASY, FULL_EPOCHS, HARD, Surface, make_surface
 from dse.search.rungs import Ladder, make_ladder
 from dse.search.samplers import DEFAULT_SAMPLER, SAMPLERS
 
 SHARE = 0.98
+ANSWER_BUDGETS = (216, 432, 864)  # 8, 16 and 32 trainings in full
 SHARES_AT = (500, 1000, 2000, 4000)
 OURS = f"{DEFAULT_SAMPLER} with rungs"
 OPTUNA = ("optuna tpe, every trial paid", "optuna tpe, repeats free")
@@ -60,6 +69,44 @@ def gp(surface: Surface, seed: int, budget: int) -> dict[str, Trace]:
     ladder = Ladder.of_epochs(FULL_EPOCHS)
     trace = run_ours(surface, seed, budget, ladder=ladder, sampler=SAMPLERS["gp"])
     return {"gp without stopping": trace}
+
+
+def print_answers(seeds: Sequence[int]) -> None:
+    """Medians over seeds; the share of the hypervolume that is missed, in percent, below."""
+    searches = [
+        (name, make_ladder(FULL_EPOCHS, first=first))
+        for name, first in (("tpe", 1), ("tpe", 9), ("level", 9), ("level", FULL_EPOCHS))
+    ]
+    print(f"{'times the smallest size':52}" + "".join(f"{n:>10}" for n in ANSWER_BUDGETS))
+    for difficulty in (EASY, HARD):
+        surface = make_surface(difficulty)
+        true = surface.expected([FULL_EPOCHS])[:, 0]
+        for share in ANSWER_LEVELS:
+            level = true.min() + share * (true.max() - true.min())
+            sizes = np.where(true >= level, surface.params_counts, np.inf)
+            for name, ladder in searches:
+                times, missed = [], []
+                for budget in ANSWER_BUDGETS:
+                    traces = [
+                        run_ours(
+                            surface,
+                            seed,
+                            budget,
+                            ladder=ladder,
+                            sampler=SAMPLERS[name],
+                            aim=(level, level + CLAIM_NEEDS),
+                        )
+                        for seed in seeds
+                    ]
+                    smallest = [sizes[trace.in_full].min() for trace in traces]
+                    times.append(statistics.median(smallest) / sizes.min())
+                    missed.append(statistics.mean(100 - 100 * t.shares[-1] for t in traces))
+                rungs = ", ".join(map(str, ladder.epochs))
+                what = f"{difficulty.name}, {level:.1%} ({sizes.min():,.0f}), {name} {rungs}"
+                print(f"{what:52}" + "".join(f"{cell:10.2f}" for cell in times))
+                print(
+                    f"{'  % missed':52}" + "".join(f"{cell:10.1f}" for cell in missed), flush=True
+                )
 
 
 def optuna_s(surface: Surface, seed: int, budget: int) -> dict[str, Trace]:
@@ -144,9 +191,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--budget", type=int, default=7_200, help="epochs of a search of ours")
     parser.add_argument("--optuna-budget", type=int, default=16_200, help="epochs of Optuna's")
     parser.add_argument("--only", choices=GROUPS, help="run one group; the others stay in FILE")
+    parser.add_argument("--answers", action="store_true", help="how small answers are, instead")
     parser.add_argument("--json", type=Path, help="write the result to this file too")
     options = parser.parse_args(arguments)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
+    if options.answers:
+        return print_answers(seeds)
     budgets = {"ours": options.budget, "gp": options.budget, "optuna": options.optuna_budget}
     heading: Row = {
         "share": SHARE,

@@ -189,14 +189,17 @@ def make_executor(
     if name == "ray":
         from dse.execution.ray import connect
 
-        if devices_per_worker > 1:
+        if devices_per_worker > 1 and gpus_per_worker not in (None, 0, 1):
             raise UsageError(
-                "--devices-per-worker does not go with --executor ray, where a worker has one "
-                "device: leave it out, or give --executor local"
+                f"--gpus-per-worker {gpus_per_worker:g} does not go with --devices-per-worker, of "
+                "which each has a GPU of its own: leave one of them out"
             )
-
         executor = connect(
-            address, workers_count=workers_count, num_gpus=gpus_per_worker, artifacts=artifacts
+            address,
+            workers_count=workers_count,
+            num_gpus=gpus_per_worker,
+            artifacts=artifacts,
+            devices_per_worker=devices_per_worker,
         )
         if workers_count and executor.workers_count < workers_count:
             note(f"note: the cluster has room for {counted(executor.workers_count, 'worker')}")

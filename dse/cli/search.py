@@ -145,8 +145,7 @@ def command(
             "--sampler",
             metavar="NAME",
             help="tpe, nsga2, gp, level or random; default: level (gp that aims at the reference) "
-            "where every candidate is trained to full fidelity and the space has numbers, else "
-            "tpe.",
+            "where the space has numbers, else tpe.",
         ),
     ] = None,
     finalists: Annotated[
@@ -176,8 +175,8 @@ def command(
             metavar="N",
             min=1,
             help="Fewest epochs after which a candidate may be paused, as many as --epochs for "
-            "never; default: as few as hold 100 optimizer steps and take, with compilation, less "
-            "than 40% of a full training.",
+            "never; default: a third of --epochs, once only, where that holds 100 optimizer steps "
+            "and takes, with compilation, less than 40% of a full training.",
         ),
     ] = None,
     folds: Annotated[

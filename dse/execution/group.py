@@ -1,7 +1,8 @@
 """Several processes that train each candidate together, as one worker.
 
 The worker is the first of them. It starts the others, passes on to them every line that it is
-given, and alone answers; `jax.distributed` joins them, by gloo on CPUs. All of them read the same
+given, and alone answers; `jax.distributed` joins them, by gloo on CPUs. A cluster starts all of
+them itself, on several machines, and tells each its `MEMBER`. All of them read the same
 images and checkpoints and draw the same batches, of which each computes its share. Where one is
 lost the exchange of gradients fails in all, so the worker ends, and its job is handed out again
 from its last checkpoint.
@@ -23,10 +24,18 @@ from dse.execution.artifacts import ArtifactStore
 from dse.execution.gpus import gpu_count
 
 MEMBER = "DSE_GROUP_MEMBER"
-"""Environment variable of all but the first: `NUMBER,COUNT,PORT`."""
+"""Environment variable of all that another process started: `NUMBER,COUNT,HOST:PORT`."""
 
 LOST_S = 30
 """So long a process that no longer answers is waited for."""
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nothing listens at."""
+    with socket.socket() as free:
+        free.bind((host, 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def members_count(devices_count: int) -> int:
@@ -35,6 +44,8 @@ def members_count(devices_count: int) -> int:
     Args:
         devices_count: that train a candidate together.
     """
+    if MEMBER in os.environ:
+        return devices_count
     forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     return 1 if gpu_count() or forced else devices_count
 
@@ -52,14 +63,12 @@ class Group:
 
     def __init__(self, count: int, first_line: str) -> None:
         self._others: list[subprocess.Popen[str]] = []
-        self._count, self.is_first = count, MEMBER not in os.environ
+        self._count, self.is_first = count, True
         if count == 1:
             return
         text = os.environ.get(MEMBER, "")
-        if self.is_first:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
+        if not text:
+            address = f"127.0.0.1:{free_port()}"
             for number in range(1, count):
                 self._others.append(
                     subprocess.Popen(
@@ -67,17 +76,16 @@ class Group:
                         stdin=subprocess.PIPE,
                         stdout=subprocess.DEVNULL,
                         text=True,
-                        env={**os.environ, MEMBER: f"{number},{count},{port}"},
+                        env={**os.environ, MEMBER: f"{number},{count},{address}"},
                     )
                 )
             self.tell(first_line)
-            text = f"0,{count},{port}"
-        number, count, port = map(int, text.split(","))
+            text = f"0,{count},{address}"
+        place, _, address = text.split(",")
+        self.is_first = place == "0"
         import jax
 
-        jax.distributed.initialize(
-            f"127.0.0.1:{port}", count, number, heartbeat_timeout_seconds=LOST_S
-        )
+        jax.distributed.initialize(address, count, int(place), heartbeat_timeout_seconds=LOST_S)
 
     def leave(self, status: int) -> None:
         """End this process at once if it is one of several: JAX would wait for the others."""

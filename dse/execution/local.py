@@ -24,6 +24,7 @@ from dse.errors import MachineError
 from dse.execution.artifacts import FolderStore
 from dse.execution.executor import ATTEMPTS, HandingOut, JobSource
 from dse.execution.gpus import gpu_count
+from dse.execution.group import MEMBER
 from dse.execution.job import Ended, EpochDone, Event, Job, Setup, Started, WorkerLost
 from dse.execution.limits import cores_and_memory
 from dse.files import open_itself
@@ -321,7 +322,9 @@ class LocalSession:
 
     def _environment(self, number: int) -> dict[str, str]:
         executor = self.executor
-        return worker_environment(number, executor.workers_count, executor.devices_per_worker)
+        # A member of a group that a cluster started has one of its devices.
+        devices_count = 1 if MEMBER in os.environ else executor.devices_per_worker
+        return worker_environment(number, executor.workers_count, devices_count)
 
     def _log(self, number: int) -> Path:
         return self.logs / f"worker-{number}.log"

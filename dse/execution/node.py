@@ -21,6 +21,7 @@ from dse.data.spec import cache_root
 from dse.errors import MachineError
 from dse.execution.artifacts import FolderStore
 from dse.execution.executor import JobList
+from dse.execution.group import MEMBER, free_port
 from dse.execution.job import Ended, Event, GivenUp, Job, Setup, WorkerLost
 from dse.execution.local import LocalExecutor
 from dse.files import locked, private_folder
@@ -71,13 +72,16 @@ class NodeWorker:
     Args:
         home: the driver.
         number: of the worker, for the driver.
+        place: in its group, 0 for the first, which answers, or for one that is alone.
+        group_count: workers that train each candidate together; each has one device.
     """
 
-    def __init__(self, home: Home, number: int) -> None:
+    def __init__(self, home: Home, number: int, place: int = 0, group_count: int = 1) -> None:
+        self._place, self._group_count = place, group_count
         self._home, self._number, self._stack = home, number, ExitStack()
         self._folders = dict(home.folders)
         self._is_apart = bool(home.artifacts) or not _sees(home)
-        self._logs = home.logs / f"ray-{number}"
+        self._logs = home.logs / (f"ray-{number}-{place}" if place else f"ray-{number}")
         self._received = private_folder(cache_root() / "received") / home.setup.data_fingerprint
         if self._is_apart:
             scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dse-")))
@@ -88,9 +92,26 @@ class NodeWorker:
                 if not is_input:
                     self._folders[key].mkdir(parents=True)
         compiled = private_folder(cache_root() / "compiled")
-        executor = LocalExecutor(1, compiled, artifacts=home.artifacts)
+        executor = LocalExecutor(1, compiled, group_count, artifacts=home.artifacts)
         session = executor.session(home.setup, self._folders, self._logs)
         self._session = self._stack.enter_context(session)
+
+    def join(self, address: str = "") -> str:
+        """Be one of its group from the next worker process on.
+
+        Args:
+            address: of the first, or empty for the first itself.
+
+        Returns:
+            The address (`HOST:PORT`).
+        """
+        if not address:
+            import ray
+
+            host = ray.util.get_node_ip_address()
+            address = f"{host}:{free_port(host)}"
+        os.environ[MEMBER] = f"{self._place},{self._group_count},{address}"
+        return address
 
     def close(self) -> None:
         """End the worker process, and remove what was made for it alone."""

@@ -45,12 +45,14 @@ class RayExecutor:
         num_cpus: cores of each worker.
         num_gpus: GPUs of each worker, or a share of one.
         artifacts: address of all artifacts; empty where they travel with the jobs.
+        devices_per_worker: actors, of one device each, that train a candidate together.
     """
 
     workers_count: int
     num_cpus: float = 1
     num_gpus: float = 0
     artifacts: str = ""
+    devices_per_worker: int = 1
 
     def session(self, setup: Setup, artifacts: Mapping[str, Path], logs: Path) -> RaySession:
         """Workers for one setup; each is placed when there is a job for it."""
@@ -66,6 +68,7 @@ def connect(
     num_cpus: float = 1,
     num_gpus: float | None = None,
     artifacts: str = "",
+    devices_per_worker: int = 1,
 ) -> RayExecutor:
     """Connect to a Ray cluster, or start one on this machine.
 
@@ -76,6 +79,8 @@ def connect(
         num_cpus: cores of each worker.
         num_gpus: GPUs of each worker, or a share of one; None for one where there are any.
         artifacts: address for all artifacts (see `BucketStore`).
+        devices_per_worker: devices that train a candidate together, wherever in the cluster;
+            `num_cpus` and `num_gpus` are of each.
 
     Raises:
         StudyError: Ray is not installed.
@@ -103,15 +108,21 @@ def connect(
     have = ray.cluster_resources()
     num_gpus = float(have.get("GPU", 0) > 0) if num_gpus is None else num_gpus
     wanted = {"CPU": num_cpus, "GPU": num_gpus}
-    rooms = [_room(node["Resources"], wanted) for node in ray.nodes() if node["Alive"]]
-    if not sum(rooms):
-        raise MachineError(
-            f"no node of the cluster has room for a worker with {num_cpus:g} CPUs and "
-            f"{num_gpus:g} GPUs; all of them have {have.get('CPU', 0):g} CPUs and "
-            f"{have.get('GPU', 0):g} GPUs"
+    room = sum(_room(node["Resources"], wanted) for node in ray.nodes() if node["Alive"])
+    if room < devices_per_worker:
+        lacking = (
+            "no node of the cluster has room for a worker"
+            if devices_per_worker == 1
+            else f"the cluster has room for {room} of the {devices_per_worker} devices of a worker"
         )
-    count = sum(rooms) if workers_count is None else min(workers_count, sum(rooms))
-    return RayExecutor(count, num_cpus, num_gpus, artifacts)
+        raise MachineError(
+            f"{lacking} with {num_cpus:g} CPUs and {num_gpus:g} GPUs"
+            f"{'' if devices_per_worker == 1 else ' each'}; all of its nodes have "
+            f"{have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs"
+        )
+    count = room // devices_per_worker
+    count = count if workers_count is None else min(workers_count, count)
+    return RayExecutor(count, num_cpus, num_gpus, artifacts, devices_per_worker)
 
 
 def _room(resources: Mapping[str, float], wanted: Mapping[str, float]) -> int:
@@ -154,9 +165,22 @@ class _Worker:
     number: int
     actor: Any
     asked: Any  # what is waited for: a reference before it is ready, a generator while it works
-    ready: bool = False
+    has_inputs: bool = False
     job: Job | None = None
     candidate_key: str = ""
+    others: list[_Worker] = field(default_factory=list)  # of its group
+    placement: Any = None  # of its group
+
+    @property
+    def ready(self) -> bool:
+        return self.has_inputs and all(other.ready for other in self.others)
+
+    @property
+    def waited_for(self) -> list[_Worker]:
+        """Of the group: all without their inputs, then all that work."""
+        group = [self, *self.others]
+        lacking = [one for one in group if not one.has_inputs]
+        return lacking or [one for one in group if one.asked is not None]
 
 
 @dataclass
@@ -202,6 +226,7 @@ class RaySession:
 
         # A worker at rest tidies up; one that works would not hear.
         at_rest = [w for w in self._workers.values() if w.ready and w.job is None]
+        at_rest = [one for worker in at_rest for one in (worker, *worker.others)]
         if closing := [worker.actor.close.remote() for worker in at_rest]:
             ray.wait(closing, num_returns=len(closing), timeout=CLOSE_S)
         for number in list(self._workers):
@@ -240,8 +265,10 @@ class RaySession:
                 job = jobs.next_job(worker.candidate_key, elsewhere)
                 if job is not None:
                     worker.job, worker.candidate_key = job, job.candidate.key
-                    run = worker.actor.run.options(num_returns="streaming")
-                    worker.asked = run.remote(job, forecast_s(job), self._inputs_of(job))
+                    inputs = self._inputs_of(job)
+                    for one in (*worker.others, worker):
+                        run = one.actor.run.options(num_returns="streaming")
+                        one.asked = run.remote(job, forecast_s(job), inputs)
                     yield Started(job, worker.number)
             if idle and not any(worker.job for worker in self._workers.values()):
                 return
@@ -252,35 +279,50 @@ class RaySession:
                     f"no node of the cluster has taken a worker for {WAIT_FOR_NODES_S:.0f} s; what "
                     "was recorded is kept: once there are nodes, the same command resumes"
                 )
-            for worker in self._heard():
-                for event in self._read(worker):
+            for worker, one in self._heard():
+                if self._workers.get(worker.number) is not worker:
+                    continue  # ended with another of its group
+                for event in self._read(worker, one):
                     is_here = worker.number in self._workers
-                    if is_here or not isinstance(event, WorkerLost):
+                    if is_here and worker.others and isinstance(event, WorkerLost):
+                        self._end(worker.number)  # the others of its group wait for it in vain
+                    elif is_here or not isinstance(event, WorkerLost):
                         yield event  # a worker process that died is its node's to replace
                         continue
                     self._start(worker.number)
                     said = f"its machine was lost {ATTEMPTS} times ({event.status})"
                     yield event if event.job is None else jobs.lost(event, said)
 
-    def _heard(self) -> list[_Worker]:
+    def _heard(self) -> list[tuple[_Worker, _Worker]]:
+        """Who has something to say: a worker, and which of its group, itself or another."""
         import ray
 
-        asked = {w.asked: w for w in self._workers.values() if w.job or not w.ready}
+        asked = {
+            one.asked: (worker, one)
+            for worker in self._workers.values()
+            if worker.job or not worker.ready
+            for one in worker.waited_for
+        }
         found, _ = ray.wait(list(asked), timeout=TICK_S, fetch_local=False)
         return [asked[one] for one in found]
 
-    def _read(self, worker: _Worker) -> Iterator[Event]:
-        """What a worker has to say; what it made is stored first."""
+    def _read(self, worker: _Worker, one: _Worker) -> Iterator[Event]:
+        """What a worker has to say; what it made is stored first. Of the others of its group
+        only that they are lost.
+        """
         import ray
 
         try:
             if not worker.ready:
-                if ray.get(worker.asked):
-                    worker.asked = worker.actor.receive.remote(self._packed_inputs())
+                if ray.get(one.asked):
+                    one.asked = one.actor.receive.remote(self._packed_inputs())
                 else:
-                    worker.ready = True
+                    one.has_inputs = True
                 return
-            said = ray.get(next(worker.asked))
+            said = ray.get(next(one.asked))
+        except StopIteration:  # of another than the first, which ends with its measurement
+            one.asked = None
+            return
         except ray.exceptions.RayTaskError as error:
             raise _told(error) from error
         except ray.exceptions.RayError as error:
@@ -288,7 +330,10 @@ class RaySession:
             status = " ".join(str(error).split())[:200]
             yield WorkerLost(worker.job, worker.number, status)
             return
-        if isinstance(said, Artifact):
+        if one is not worker:
+            if isinstance(said, WorkerLost):
+                yield WorkerLost(worker.job, worker.number, said.status)
+        elif isinstance(said, Artifact):
             with self.store.writing(said.key) as path, replacing(path) as file:
                 file.write(said.content)
         elif not isinstance(said, Started):
@@ -330,19 +375,41 @@ class RaySession:
             variables["JAX_PLATFORMS"] = "cpu"
         elif executor.num_gpus < 1:  # Ray's shares do not limit memory
             variables["XLA_CLIENT_MEM_FRACTION"] = f"{GPU_MEMORY * executor.num_gpus:.3f}"
-        remote = ray.remote(NodeWorker).options(
-            num_cpus=executor.num_cpus,
-            num_gpus=executor.num_gpus,
-            max_restarts=0,
-            runtime_env={"env_vars": variables},
-        )
-        actor: Any = remote.remote(self._home, number)
-        self._workers[number] = _Worker(number, actor, actor.lacks_inputs.remote())
+        count = executor.devices_per_worker
+        options: dict[str, Any] = {
+            "num_cpus": executor.num_cpus,
+            "num_gpus": executor.num_gpus,
+            "max_restarts": 0,
+            "runtime_env": {"env_vars": variables},
+        }
+        remote = ray.remote(NodeWorker)
+        if count == 1:
+            actor: Any = remote.options(**options).remote(self._home, number)
+            self._workers[number] = _Worker(number, actor, actor.lacks_inputs.remote())
+            return
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        bundle = {"CPU": executor.num_cpus, "GPU": executor.num_gpus}
+        bundle = {name: amount for name, amount in bundle.items() if amount}
+        placement = ray.util.placement_group([bundle] * count, strategy="PACK")
+        group, address = [], ""
+        for place in range(count):
+            strategy = PlacementGroupSchedulingStrategy(placement, place)
+            placed = remote.options(**options, scheduling_strategy=strategy)
+            actor = placed.remote(self._home, number, place, count)
+            address = actor.join.remote(address)  # of the first; the others wait for it
+            group.append(_Worker(number, actor, actor.lacks_inputs.remote()))
+        group[0].others, group[0].placement = group[1:], placement
+        self._workers[number] = group[0]
 
     def _end(self, number: int) -> None:
         import ray
 
-        ray.kill(self._workers.pop(number).actor)
+        worker = self._workers.pop(number)
+        for one in (worker, *worker.others):
+            ray.kill(one.actor)
+        if worker.placement is not None:
+            ray.util.remove_placement_group(worker.placement)
 
 
 def _told(error: Any) -> Exception:

@@ -51,6 +51,9 @@ from dse.weights.given import GivenWeights
 ENOUGH_SELECTION = 500
 """Images at which the standard error of an accuracy of 80% is 1.8 points: fewer choose badly."""
 
+RUNGS = 2
+"""At full fidelity and at a third of it; of `benchmarks/samplers.py --answers`."""
+
 LONGEST_NAME_BYTES = 200
 """A name and what is put around it for temporary files has to fit in 255 bytes."""
 
@@ -397,9 +400,9 @@ def plan_search(
     ladder = (
         Ladder.of_epochs(recipe.epochs)
         if folds
-        else _ladder(recipe, _train_count(data), options.first_rung, pool)
+        else _ladder(recipe, _train_count(data), options.first_rung, pool, held.get("rungs"))
     )
-    sampler = options.sampler or default_sampler(pool, rungs_count=len(ladder.fidelities))
+    sampler = options.sampler or default_sampler(pool)
     if options.sampler is None and held.get("sampler") in SAMPLERS:
         sampler = held["sampler"]
     search = Search(
@@ -533,18 +536,29 @@ def _recipe(
     return recipe_from_texts(default, [*([f"epochs={epochs}"] if epochs else []), *changes])
 
 
-def _ladder(recipe: Recipe, train_count: int, first: int | None, pool: Pool) -> Ladder:
+def _ladder(
+    recipe: Recipe, train_count: int, first: int | None, pool: Pool, begun_with: Any
+) -> Ladder:
+    """The rungs that a search begins with, or has begun with where no others are asked for."""
     if first is not None and first > recipe.epochs:
         raise UsageError(
             f"--first-rung {first}: must be at most the epochs of a training to full fidelity, "
             f"which are {recipe.epochs}"
         )
-    least = first_rung(recipe.epochs, train_count // recipe.batch_size)
-    ladder = make_ladder(recipe.epochs, first=first or least)
     if first is not None:
-        return ladder
+        return make_ladder(recipe.epochs, first=first)
+    if _are_rungs(begun_with, recipe.epochs):
+        return Ladder.of_epochs(*begun_with)
+    least = first_rung(recipe.epochs, train_count // recipe.batch_size)
+    ladder = Ladder(make_ladder(recipe.epochs, first=least).fidelities[-RUNGS:])
     median_macs = float(np.median(pool.costs["macs"]))
     return worthwhile(ladder, median_macs, recipe, train_count)
+
+
+def _are_rungs(found: Any, epochs: int) -> bool:
+    """Whether a study's description holds rungs up to so many epochs."""
+    rises = isinstance(found, list) and all(type(rung) is int for rung in found)
+    return rises and found == sorted(set(found)) and found[-1:] == [epochs] and found[0] > 0
 
 
 def _fraction(text: str) -> float:

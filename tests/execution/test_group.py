@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from dse.architecture import make_candidate
 from dse.data import parse_data, prepare_data
+from dse.errors import MachineError
 from dse.execution.artifacts import FolderStore
 from dse.execution.executor import JobList
 from dse.execution.group import Reader, members_count
@@ -25,26 +26,33 @@ RECIPE = Recipe(batch_size=8, epochs=5, learning_rate=0.02, crop_px=1)  # four s
 JOB = Job(make_candidate("squeezenet", SMALL), 0)
 
 
-def trained(data, folder: Path, devices_count: int, on_started=lambda worker: None):
+def trained(data, folder: Path, executor, on_event=lambda event, session: None):
     """Its weights, and how often the worker was lost."""
     setup = Setup(data.fingerprint, RECIPE, 1)
     artifacts = {setup.data_key: data.directory}
     for kind in ("weights", "checkpoints"):
         artifacts[f"{kind}/{setup.key}"] = folder / kind
         (folder / kind).mkdir(parents=True)
-    (folder.parent / "compiled").mkdir(mode=0o700, exist_ok=True)
-    executor, lost = LocalExecutor(1, folder.parent / "compiled", devices_count), []
+    lost: list[WorkerLost] = []
     with executor.session(setup, artifacts, folder / "logs") as session:
         for event in session.serve(JobList([JOB])):
             lost += [event] if isinstance(event, WorkerLost) else []
-            if isinstance(event, Started) and not lost:
-                on_started(session._workers[0].process.pid)
+            if not lost:
+                on_event(event, session)
             if isinstance(event, Ended):
                 assert event.measurement.status == "finished"
         return load_file(session.store.fetch(JOB.artifact("weights", setup))), lost
 
 
-def kill_member(first: int) -> None:
+def local(folder: Path, devices_count: int) -> LocalExecutor:
+    (folder / "compiled").mkdir(mode=0o700, exist_ok=True)
+    return LocalExecutor(1, folder / "compiled", devices_count)
+
+
+def kill_member(event, session) -> None:
+    if not isinstance(event, Started):
+        return
+    first = session._workers[0].process.pid
     (member,) = Path(f"/proc/{first}/task/{first}/children").read_text().split()
     os.kill(int(member), signal.SIGKILL)
 
@@ -55,13 +63,64 @@ def test_two_processes_train_as_one_does_and_a_lost_one_is_replaced(tmp_path):
     write_classes(tmp_path / "photos", {"ant": 24, "bee": 24}, shape=(12, 12, 3))
     data = prepare_data(parse_data(f"folder:{tmp_path / 'photos'}"), cache_directory=tmp_path)
     assert RECIPE.epochs * (len(data.train) // RECIPE.batch_size) == 20
-    wanted, _ = trained(data, tmp_path / "one", 1)
-    found, lost = trained(data, tmp_path / "two", 2, kill_member)
+    wanted, _ = trained(data, tmp_path / "one", local(tmp_path, 1))
+    found, lost = trained(data, tmp_path / "two", local(tmp_path, 2), kill_member)
     assert len(lost) == 1
+    assert_close(found, wanted)
+    assert os.listdir(tmp_path / "two" / "weights") == [JOB.weights_name]
+
+
+def assert_close(found, wanted) -> None:
     assert found.keys() == wanted.keys()
     for path, array in wanted.items():
         np.testing.assert_allclose(found[path], array, rtol=0, atol=1e-5)
-    assert os.listdir(tmp_path / "two" / "weights") == [JOB.weights_name]
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore")  # sockets that Ray's shutdown leaves to the collector
+def test_a_group_over_two_nodes_trains_as_one_process_and_a_lost_node_is_replaced(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")  # Ray reads it when it is imported
+    pytest.importorskip("ray", reason="Ray is missing: pip install 'dse[ray]'")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from dse.execution.ray import connect
+
+    write_classes(tmp_path / "photos", {"ant": 24, "bee": 24}, shape=(12, 12, 3))
+    data = prepare_data(parse_data(f"folder:{tmp_path / 'photos'}"), cache_directory=tmp_path)
+    wanted, _ = trained(data, tmp_path / "one", local(tmp_path, 1))
+    memory = {"object_store_memory": 100 << 20}
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 0, "include_dashboard": False, **memory},
+    )
+    nodes = [cluster.add_node(num_cpus=1, **memory) for _ in range(2)]
+
+    def lose_a_node(event, session) -> None:
+        if isinstance(event, Started) and len(nodes) == 2:
+            cluster.remove_node(nodes.pop(), allow_graceful=False)
+            cluster.add_node(num_cpus=1, **memory)
+
+    try:
+        environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
+        ray.init(
+            address=cluster.address,
+            log_to_driver=False,
+            runtime_env={"env_vars": environment},
+        )
+        with pytest.raises(MachineError, match="room for 2 of the 3 devices of a worker"):
+            connect(devices_per_worker=3)
+        executor = connect(devices_per_worker=2)
+        assert (executor.workers_count, executor.devices_per_worker) == (1, 2)
+        found, lost = trained(data, tmp_path / "two", executor, lose_a_node)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert len(lost) == 1
+    assert_close(found, wanted)
 
 
 def test_devices_are_processes_on_cpus_alone(monkeypatch):

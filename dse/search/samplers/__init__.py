@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 DEFAULT_SAMPLER = "tpe"
-"""Where candidates may be stopped early; see `default_sampler`."""
+"""Where no metaparameter has an order; see `default_sampler`."""
 
 SAMPLERS: Mapping[str, Sampler] = {
     "tpe": TpeSampler(),
@@ -58,15 +58,13 @@ def make_sampler(name: str, pool: PoolLike) -> Sampler:
     return SAMPLERS[name]
 
 
-def default_sampler(pool: PoolLike, *, rungs_count: int) -> str:
+def default_sampler(pool: PoolLike) -> str:
     """The name of the sampler for a search that names none.
 
-    `level` where every candidate is trained to full fidelity and the domains fit it: there it finds
-    the smallest answers with the same number of trials (docs/decisions/0013, 0023, 0047). With
-    rungs most of what is known are accuracies after few epochs, of which `tpe` makes more.
+    `level` where the domains fit it: it finds the smallest answers with the same number of
+    trainings, with a rung of a third of the epochs as without one (docs/decisions/0047).
 
     Args:
         pool: what it is going to choose from.
-        rungs_count: of the ladder; 1 where nothing is stopped early.
     """
-    return "level" if rungs_count == 1 and domains_problem(pool) is None else DEFAULT_SAMPLER
+    return "level" if domains_problem(pool) is None else DEFAULT_SAMPLER

@@ -174,9 +174,8 @@ def test_the_default_is_one_of_them():
 
 
 def test_trainings_in_full_are_asked_by_level_where_it_fits():
-    assert default_sampler(SMALL, rungs_count=1) == "level"
-    assert default_sampler(ONE_WORD, rungs_count=1) == "tpe"
-    assert default_sampler(SMALL, rungs_count=2) == "tpe"
+    assert default_sampler(SMALL) == "level"
+    assert default_sampler(ONE_WORD) == "tpe"
 
 
 def test_an_unknown_name_says_the_nearest():
