@@ -250,7 +250,7 @@ def command(
     from dse.space.whole import whole_space
     from dse.training import check_fits
 
-    spec, given = images_for(data, init, image_size, train_images, duplicates)
+    spec, given = images_for(data, init, image_size, train_images, duplicates, note)
     named = None if space_name is None else load_space(find_space(space_name))
     description = described(spec)
     space = apply_settings(named or whole_space(description.input_shape), settings or ())

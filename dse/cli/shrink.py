@@ -162,6 +162,7 @@ def command(
         image_size,
         None,
         duplicates,
+        note,
     )
     assert given is not None
     description = described(spec)

@@ -112,7 +112,7 @@ def command(
     from dse.training import check_fits
 
     space = apply_settings(load_space(find_space(space_name)), settings or ())
-    spec, given = images_for(data, init, image_size, train_images, duplicates)
+    spec, given = images_for(data, init, image_size, train_images, duplicates, note)
     description = described(spec)
 
     def planned(data: Dataset | DataDescription) -> Sweep:

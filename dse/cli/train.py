@@ -131,7 +131,7 @@ def command(
         if out.suffix.lower() != ".safetensors":
             raise UsageError(f"--out is {out}, but the name of a weights file ends in .safetensors")
         check_output(out)
-    spec, given = images_for(data, init, image_size, train_images, duplicates)
+    spec, given = images_for(data, init, image_size, train_images, duplicates, note)
     teaching = None if teacher is None else read_given(teacher, "--teacher")
     space = network_space(network, given, settings or (), results)
     description = described(spec)

@@ -45,6 +45,9 @@ FITTING_SHARE = 0.99
 NEARLY = 0.95
 """Of that, what a file takes at least that fits well."""
 
+FINER = 8.0
+"""Times that a lambda may be below all of a front's, to fill what a file may take."""
+
 FITTING_STEPS = 5
 
 
@@ -217,8 +220,11 @@ class _FrontSearch:
         return self._add(density_of(arrays), rate_lambda, arrays, content)
 
     def fit(self, arrays: Arrays, lambdas: Sequence[float], within: float) -> None:
-        """Bisect for the lambda whose file takes nearly as many bytes as it may."""
-        low, high = lambdas[0], lambdas[-1]
+        """Bisect for the lambda whose file takes nearly as many bytes as it may.
+
+        Below all `lambdas` too: a small network may have more values than they give it.
+        """
+        low, high = lambdas[0] / FINER, lambdas[-1]
         for one in self.tried:
             if one.arrays is arrays and one.setting.file_bytes > within:
                 low = max(low, one.setting.rate_lambda)
@@ -251,7 +257,10 @@ class _FrontSearch:
         accuracies = np.array([one.merit for one in self.tried])
         sizes = np.array([[float(one.setting.file_bytes)] for one in self.tried])
         is_taken = accuracies < self.floor
-        fitting = np.flatnonzero(sizes[:, 0] <= (within or 0) * FITTING_SHARE)
+        fits = sizes[:, 0] <= (within or 0) * FITTING_SHARE
+        fitting = np.flatnonzero(fits)
+        if len(fitting):
+            is_taken |= ~fits  # larger ones are of no use to whoever wants one as small
         for training in range(trainings):
             # Volume counts from the floor on: a small file that is no use adds little.
             row = most_wanted(sizes, accuracies - self.floor, is_taken)

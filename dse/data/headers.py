@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from dse.data.decode import GRAY_MODES, Rule
 from dse.data.library_warnings import library_warnings
 from dse.data.opening import open_image, upright_size
@@ -72,6 +74,19 @@ def rule_of_sizes(
         "--image-size sets another size"
     )
     return Rule((DEFAULT_SIZE, DEFAULT_SIZE, channels), resized=True), (warning,)
+
+
+def shorter_sides(paths: Sequence[str]) -> np.ndarray:
+    """The shorter side of each image that can be opened, in pixels, int (image,).
+
+    Raises:
+        DataError: none can.
+    """
+    headers = [_size_and_gray(path) for path in paths]
+    found = [min(header[0]) for header in headers if not isinstance(header, ImageError)]
+    if not found:
+        raise DataError(f"none of {len(paths)} images can be opened; the first is {headers[0]}")
+    return np.array(found)
 
 
 def _size_and_gray(path: str) -> tuple[tuple[int, int], bool] | ImageError:

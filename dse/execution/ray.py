@@ -135,9 +135,11 @@ def _initialize(address: str) -> None:
 
     where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
     host, colon, port = address.rpartition(":")
+    answers = False
     try:
         if colon and port.isdecimal():  # Ray itself would try for minutes
             socket.create_connection((host, int(port)), timeout=5).close()
+            answers = True
         ray.init(
             address=address or "local",
             include_dashboard=None if address else False,
@@ -153,6 +155,12 @@ def _initialize(address: str) -> None:
         ) from error
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         said = " ".join(str(error).split())
+        if answers:
+            raise MachineError(
+                f"{where} answers, but does not let this machine in ({said}): its token or its "
+                "version of Ray is another; copy ~/.ray/auth_token of the head here (readable for "
+                "you alone), and install the same Ray"
+            ) from error
         raise MachineError(
             f"{where} cannot be reached: {said}; start its head with RAY_AUTH_MODE=token "
             "ray start --head, give --address HOST:6379, and see that ~/.ray/auth_token (or "

@@ -361,7 +361,8 @@ def _kept_points(stage: Stage, found: CompressionFront, directory: Path) -> list
     costs, count = cost(stage.architecture), len(stage.correct)
     points = []
     for setting, content, merit in zip(found.settings, found.contents, found.merits, strict=True):
-        name = f"{stage.name}-{len(content)}.dsz"
+        trained = "-trained" if setting.values_trained else ""  # may be of as many bytes
+        name = f"{stage.name}-{len(content)}{trained}.dsz"
         write_file(directory / name, content)
         interval = wilson_interval(round(setting.validation_accuracy * count), count)
         points.append(

@@ -130,6 +130,15 @@ def test_lambdas_between_the_given_ones_lead_nearly_to_a_wanted_size(arrays) -> 
     assert any(0.95 * 0.99 * within <= size <= 0.99 * within for size in between)
 
 
+def test_a_network_that_is_small_anyway_gets_finer_values(arrays) -> None:
+    options = {"trainings": 0, "densities": ()}
+    (wanted,) = found(arrays, Scripted(smooth), lambdas=(0.08,), **options).settings
+    within = round(wanted.file_bytes / 0.98)
+    result = found(arrays, Scripted(smooth), lambdas=(0.32, 1.28), within=within, **options)
+    finer = [s.file_bytes for s in result.settings if s.rate_lambda < 0.32]
+    assert any(0.95 * 0.99 * within <= size <= 0.99 * within for size in finer)
+
+
 def test_what_is_to_fit_is_trained_first_as_long_as_there_is_time(arrays, untrained) -> None:
     settings = untrained[1].settings
     small = sorted(setting.file_bytes for setting in settings)[len(settings) // 3]
@@ -146,6 +155,10 @@ def test_what_is_to_fit_is_trained_first_as_long_as_there_is_time(arrays, untrai
     assert tuner.trained == [f"density {best.density:.3g}, lambda {best.rate_lambda:.3g}"]
     assert asked == ["density"] * 6 + ["values"] * 2
     assert sum(setting.values_trained for setting in result.settings) == 1
+    all_of_them = Scripted(smooth)
+    found(arrays, all_of_them, within=small, trainings=99)
+    names = {f"density {s.density:.3g}, lambda {s.rate_lambda:.3g}" for s in fitting}
+    assert set(all_of_them.trained) <= names, "larger ones are of no use"
 
 
 def as_tried(settings):

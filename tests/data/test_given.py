@@ -12,6 +12,7 @@ from PIL import Image
 from dse.architecture import build, make_candidate
 from dse.data import open_dataset, parse_data, prepare_data
 from dse.data.given import as_trained, images_for
+from dse.data.packing import pack_folder
 from dse.errors import DataError, WeightsError
 from dse.weights import given as given_module
 from dse.weights.metadata import WeightsMetadata
@@ -74,6 +75,25 @@ def test_another_size_keeps_the_ratio_of_resize_and_crop(photos, tmp_path):
     spec, _ = images_for(photos, file, 8, None, "warn")
     assert spec.preprocessing is not None
     assert (spec.preprocessing.resize_px, spec.preprocessing.crop_px) == ((10, 10), (8, 8))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_small_images_are_enlarged_twofold_at_most(photos, tmp_path, packed):
+    """Of 30x40 pixels: to 60 where the weights take 200, to less where those do."""
+    if packed:
+        pack_folder(parse_data(photos), tmp_path / "p.pack", short_side=64)
+        photos = f"pack:{tmp_path / 'p.pack'}"
+    for (resize, crop), wanted in {
+        (250, 200): ((75, 75), (60, 60)),
+        (80, 60): ((80, 80), (60, 60)),
+        (60, 50): ((60, 60), (50, 50)),
+    }.items():
+        rule = replace(CAFFE, resize_px=(resize, resize), crop_px=(crop, crop))
+        file = write_weights(tmp_path / "a.safetensors", rule)
+        spec, _ = images_for(photos, file, None, None, "warn")
+        assert spec.preprocessing is not None
+        assert (spec.preprocessing.resize_px, spec.preprocessing.crop_px) == wanted
+    assert prepare_data(spec).input_shape == (50, 50, 3)
 
 
 def test_other_means_are_other_data(photos, tmp_path):
