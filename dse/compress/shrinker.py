@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -48,8 +48,11 @@ STEP_SHARE = 0.5
 STEPS_COUNT = 3
 """Of narrowing at most, which leave an eighth of the parameters."""
 
-STEP_TIMES = 2
-"""Epochs of a step, and its learning rate, in those of the other stages."""
+STEP_TIMES = (5, 2)
+"""Epochs of a step, in those of the other stages: the first that there is time for."""
+
+STEP_RATE = 2
+"""Learning rate of a step, in that of the other stages."""
 
 NARROWING_SHARE = 0.6
 """Of the time that the parent's files leave, for narrowing."""
@@ -184,11 +187,6 @@ class Shrinker:
         self._runner = runner or InProcess(directory / TRAINING)
         self._scaling = InputScaling.of_dataset(dataset)
         self._images_count = recipe.epochs * len(dataset.train)
-        self._step_recipe = replace(
-            recipe,
-            epochs=STEP_TIMES * recipe.epochs,
-            learning_rate=STEP_TIMES * recipe.learning_rate,
-        )
         architecture = build(metadata.candidate, metadata.input_shape, len(metadata.classes))
         self._views = views_of(dataset.validation, recipe.crop_px, flips=recipe.flip)
         scores = self._scores(architecture, arrays, self._views)
@@ -206,16 +204,15 @@ class Shrinker:
         for step in range(1, STEPS_COUNT + 1):
             before = stages[-1]
             path = self.directory / f"narrow-{step}.safetensors"
-            facts = {"start": _digest(before.arrays), "recipe": self._step_recipe.key}
-            stage = self._kept(path, facts)
+            start = _digest(before.arrays)
+            kept = (self._kept(path, start, recipe) for recipe in self._step_recipes)
+            stage = next((stage for stage in kept if stage is not None), None)
             if stage is None:
-                count = STEP_TIMES * self._images_count
-                # Choosing what to lower takes about as long as compiling does four times.
-                needed_s = 4 * COMPILE_S + self.clock.stage_s(STEP_SHARE * before.macs, count)
-                if self.clock.left_s - needed_s < until_s:
+                recipe = self._recipe_within(self.clock.left_s - until_s, before)
+                if recipe is None:
                     self.stopped_by = "time"
                     break
-                stage = self._narrowed(before, path, facts)
+                stage = self._narrowed(before, path, start, recipe)
             if stage is None:
                 break
             self.say(
@@ -227,6 +224,24 @@ class Shrinker:
             if stage.merit < FLOOR**2 * self.parent.accuracy:
                 break
         return stages
+
+    @property
+    def _step_recipes(self) -> list[Recipe]:
+        """How a step may be trained, the longest first."""
+        rate = STEP_RATE * self.recipe.learning_rate
+        return [
+            replace(self.recipe, epochs=times * self.recipe.epochs, learning_rate=rate)
+            for times in STEP_TIMES
+        ]
+
+    def _recipe_within(self, left_s: float, before: Stage) -> Recipe | None:
+        """The longest way to train a step behind a stage within so many seconds."""
+        for recipe in self._step_recipes:
+            count = recipe.epochs * len(self.dataset.train)
+            # Choosing what to lower takes about as long as compiling does four times.
+            if 4 * COMPILE_S + self.clock.stage_s(STEP_SHARE * before.macs, count) <= left_s:
+                return recipe
+        return None
 
     def front(self, stage: Stage, share_s: float) -> CompressionFront:
         """Files of a network at several numbers of values, within so many seconds."""
@@ -268,7 +283,7 @@ class Shrinker:
             ),
         )
 
-    def _narrowed(self, before: Stage, path: Path, facts: Mapping[str, str]) -> Stage | None:
+    def _narrowed(self, before: Stage, path: Path, start: str, recipe: Recipe) -> Stage | None:
         """The next smaller network, trained; None where there is none."""
         chosen = self._choose(before)
         if chosen is None:
@@ -276,7 +291,7 @@ class Shrinker:
         changed, candidate = chosen.changed, chosen.candidate
         started = time.monotonic()
         architecture = build(candidate, self.dataset.input_shape, len(self.dataset.classes))
-        tuning = Tuning(path.stem, "all", self._step_recipe, {**chosen.arrays}, is_relative=True)
+        tuning = Tuning(path.stem, "all", recipe, {**chosen.arrays}, is_relative=True)
         (trained,) = self._runner.train(
             TuningTrainer(candidate, self.dataset, seed=self.seed, teacher=self.teacher),
             [tuning],
@@ -284,8 +299,8 @@ class Shrinker:
                 f"{stage}, {changed}: epoch {done} of {total}, loss {loss:.4f}"
             ),
         )
-        macs = cost(architecture).macs
-        self.clock.took(time.monotonic() - started, macs, STEP_TIMES * self._images_count)
+        count = recipe.epochs * len(self.dataset.train)
+        self.clock.took(time.monotonic() - started, cost(architecture).macs, count)
         found = {name: np.asarray(array) for name, array in trained.items()}
         metadata = replace(
             self.parent.metadata,
@@ -293,7 +308,8 @@ class Shrinker:
             metaparameters=candidate.metaparameters,
             extra={
                 **self.parent.metadata.extra,
-                **facts,
+                "start": start,
+                "recipe": recipe.key,
                 "changed": changed,
                 "errors": chosen.errors,
             },
@@ -338,7 +354,7 @@ class Shrinker:
     def _of(self, stage: Stage) -> tuple[Architecture, Arrays, Batches, InputScaling]:
         return stage.architecture, stage.arrays, self.dataset.train.images, self._scaling
 
-    def _kept(self, path: Path, facts: Mapping[str, str]) -> Stage | None:
+    def _kept(self, path: Path, start: str, recipe: Recipe) -> Stage | None:
         """A stage that was trained before from the same weights; None where it has to be."""
         if not path.exists():
             return None
@@ -346,7 +362,7 @@ class Shrinker:
             params, statistics, metadata = load_weights(path)
         except WeightsError:
             return None  # damaged: trained again
-        if {name: metadata.extra.get(name) for name in facts} != dict(facts):
+        if (metadata.extra.get("start"), metadata.extra.get("recipe")) != (start, recipe.key):
             return None
         return self._stage(path.stem, metadata.extra["changed"], metadata, flat(params, statistics))
 

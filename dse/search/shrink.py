@@ -65,7 +65,7 @@ MARGIN = 0.03
 END_S = 20.0
 """The test images, and what is written."""
 
-PARENT_SHARE = 0.4
+PARENT_SHARE = 0.25
 """Of the time that is left once the parent is trained, for its files."""
 
 STAGES_COUNT = 10.0
