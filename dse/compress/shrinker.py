@@ -42,10 +42,10 @@ from dse.training.scaling import InputScaling
 from dse.weights.metadata import WeightsMetadata
 from dse.weights.safetensors import flat, load_weights, nested, save_weights
 
-STEP_SHARE = 0.5
+STEP_SHARE = 0.7
 """Of the parameters that a step of narrowing keeps at most."""
 
-STEPS_COUNT = 3
+STEPS_COUNT = 6
 """Of narrowing at most, which leave an eighth of the parameters."""
 
 STEP_TIMES = (5, 2)
@@ -395,7 +395,7 @@ def stage_recipe(recipe: Recipe, epochs: int) -> Recipe:
 
 
 def picked_stages(stages: Sequence[Stage]) -> list[Stage]:
-    """Narrowed ones that are compressed: half of the parameters, and the least that holds."""
+    """Narrowed ones that are compressed: the first, and the least that holds."""
     floor = FLOOR * stages[0].merit
     able = [stage for stage in stages[1:] if stage.merit >= floor]
     return able[:1] + able[1:][-1:]
