@@ -353,7 +353,7 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(run):
     assert "5m, sampler level, 2 workers" in text
     with_rungs = json.loads(run(*arguments, "--json", *RUNGS).stdout)
     assert with_rungs["rungs"] == [5, 15]
-    assert "5m, sampler tpe, 2 workers" in " ".join(run(*arguments, *RUNGS).stdout.split())
+    assert "5m, sampler level, 2 workers" in " ".join(run(*arguments, *RUNGS).stdout.split())
     assert os.listdir() == ["toy.yaml"]
     number = run(*arguments, "--reference", "0.9", "--budget", "90m", "--json")
     assert json.loads(number.stdout)["reference"] is None

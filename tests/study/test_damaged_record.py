@@ -195,7 +195,7 @@ def test_values_of_an_older_study_are_checked_against_each_other(
     space = FIXTURES / "spaces" / "tiny_search.yaml"
     options = {"margin": 0.1, "epochs": 8, "first_rung": 2, "budget": "8trials", "finalists": 2}
     options |= {"reference": 0.5, "results": tmp_path / "results", "workers": 1}
-    options["recipe"] = FORMER
+    options |= {"recipe": FORMER, "sampler": "tpe"}
     with pytest.raises(StudyError, match=re.escape(problem)):
         _ = read_study(folder) if "trial" in table else dse.search(space, **options)
 
