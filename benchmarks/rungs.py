@@ -82,7 +82,7 @@ def print_answers(seeds: Sequence[int]) -> None:
         surface = make_surface(difficulty)
         true = surface.expected([FULL_EPOCHS])[:, 0]
         for share in ANSWER_LEVELS:
-            level = true.min() + share * (true.max() - true.min())
+            level, fewest = surface.wanted(share)
             sizes = np.where(true >= level, surface.params_counts, np.inf)
             for name, ladder in searches:
                 times, missed = [], []
@@ -99,10 +99,10 @@ def print_answers(seeds: Sequence[int]) -> None:
                         for seed in seeds
                     ]
                     smallest = [sizes[trace.in_full].min() for trace in traces]
-                    times.append(statistics.median(smallest) / sizes.min())
+                    times.append(statistics.median(smallest) / fewest)
                     missed.append(statistics.mean(100 - 100 * t.shares[-1] for t in traces))
                 rungs = ", ".join(map(str, ladder.epochs))
-                what = f"{difficulty.name}, {level:.1%} ({sizes.min():,.0f}), {name} {rungs}"
+                what = f"{difficulty.name}, {level:.1%} ({fewest:,}), {name} {rungs}"
                 print(f"{what:52}" + "".join(f"{cell:10.2f}" for cell in times))
                 print(
                     f"{'  % missed':52}" + "".join(f"{cell:10.1f}" for cell in missed), flush=True

@@ -140,8 +140,7 @@ def print_answers() -> None:
         surface = make_surface(difficulty)
         true, judge = surface.expected([FULL_EPOCHS])[:, 0], Judge(surface)
         for share in ANSWER_LEVELS:
-            level = true.min() + share * (true.max() - true.min())
-            smallest = surface.params_counts[true >= level].min()
+            level, smallest = surface.wanted(share)
             for name in ("tpe", "gp", "level"):
                 times, missed = [], []
                 for seed in range(SEEDS):

@@ -89,6 +89,14 @@ class Surface:
         left = (1 + np.asarray(epochs, dtype=np.float64)) ** -self.speeds[:, None]
         return self.asymptotes[:, None] - (self.asymptotes[:, None] - CHANCE) * left
 
+    def wanted(self, share: float) -> tuple[float, int]:
+        """The accuracy this share of the way from the lowest to the highest in full, a fraction,
+        and the fewest parameters of a candidate that truly has it.
+        """
+        true = self.expected([FULL_EPOCHS])[:, 0]
+        level = float(true.min() + share * (true.max() - true.min()))
+        return level, int(self.params_counts[true >= level].min())
+
     def measured(self, epochs: Sequence[int], seed: int) -> Floats:
         """What a study of this seed measures: (candidate, epochs), a fraction.
 

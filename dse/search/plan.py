@@ -52,7 +52,7 @@ ENOUGH_SELECTION = 500
 """Images at which the standard error of an accuracy of 80% is 1.8 points: fewer choose badly."""
 
 RUNGS = 2
-"""At full fidelity and at a third of it; of `benchmarks/samplers.py --answers`."""
+"""At full fidelity and at a third of it; of `benchmarks/rungs.py --answers`."""
 
 LONGEST_NAME_BYTES = 200
 """A name and what is put around it for temporary files has to fit in 255 bytes."""
